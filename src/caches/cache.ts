@@ -1,0 +1,91 @@
+/**
+ * The contract between locks and whatever stores them. Every verb takes a batch, so that one round trip can
+ * serve many jobs, and every step of a batch is atomic by itself.
+ */
+
+/** Asks for a key. */
+export interface Claim {
+  /** The key's full name in the cache. */
+  readonly key: string;
+  /** The secret of the lease, should it be granted: new for every claim. */
+  readonly token: string;
+  /** Who the lease is for. A claim by the holder's own owner takes the lease over, unless its attempt is older. */
+  readonly owner: string;
+  /** Which of its owner's runs claims, counted upwards; 0 where runs are not counted. */
+  readonly attempt: number;
+  /** How long the lease lasts unless it is renewed, in ms. */
+  readonly ttl: number;
+}
+
+/** A claim that was granted until it expires. Renewing and letting go act only where `token` is still stored. */
+export interface Lease {
+  readonly key: string;
+  readonly token: string;
+  /** How long a renewal makes it last from then on, in ms. */
+  readonly ttl: number;
+  /** How long a release leaves the key held, as done, in ms. `0` lets go at once. */
+  readonly keepFor: number;
+}
+
+/** The answer to a claim. */
+export type Verdict =
+  | {
+      readonly taken: true;
+      /** Rises with every taking of the key. */
+      readonly fence: number;
+      /** The lease was taken over from an earlier run of the same owner. */
+      readonly tookOver: boolean;
+    }
+  | { readonly taken: false; readonly holder: Holder };
+
+/** The record of who has a key. */
+export interface Holder {
+  /** The key's full name in the cache. */
+  readonly key: string;
+  /** `'running'`: leased; `'done'`: kept after a success (`keepFor`); `'foreign'`: a value that no lock wrote. */
+  readonly state: 'running' | 'done' | 'foreign';
+  /** Who the lease is for: of a job `<prefix>:<queue>:<id>@<creation time>`. Empty for a foreign value. */
+  readonly owner: string;
+  /** The fence of this taking; 0 for a foreign value. */
+  readonly fence: number;
+  /** When it was taken, in ms since the epoch by the cache's clock; 0 for a foreign value. */
+  readonly since: number;
+  /** How long it stays held if nobody renews it, in ms; `Infinity` for a value that never expires. */
+  readonly expiresIn: number;
+}
+
+/**
+ * Stores leases. Implement it to keep locks where none of the built-in caches can.
+ *
+ * "No" is a value, "don't know" is a rejection: an answer says what is stored; a cache that can't tell rejects,
+ * or puts an `Error` in the place of the one verdict that could not be had.
+ */
+export interface LockCache {
+  /** Grants each claim whose key is free, expired, or held by the claim's own owner. In order: of two claims on one key the first wins. */
+  acquire(claims: readonly Claim[]): Promise<readonly (Verdict | Error)[]>;
+  /** Extends each lease to its `ttl` from now. `false`: it is no longer held under this token, and nothing was changed. */
+  renew(leases: readonly Lease[]): Promise<readonly boolean[]>;
+  /** Lets go of each lease, or keeps it as done for its `keepFor`. `false`: it is no longer held under this token, and nothing was changed. */
+  release(leases: readonly Lease[]): Promise<readonly boolean[]>;
+  /** Tells who holds each key, `undefined` for those that are free. */
+  inspect(keys: readonly string[]): Promise<readonly (Holder | undefined)[]>;
+  /**
+   * All three at once, for a cache that can do them in one round trip. Releases act first, then renewals, then claims.
+   * What it sends it sends before it returns its promise.
+   */
+  exchange?(batch: Batch): Promise<Answers>;
+}
+
+/** What one turn of the event loop has for a cache. */
+export interface Batch {
+  readonly claims: readonly Claim[];
+  readonly renewals: readonly Lease[];
+  readonly releases: readonly Lease[];
+}
+
+/** The answers to a {@link Batch}, in its order. */
+export interface Answers {
+  readonly claimed: readonly (Verdict | Error)[];
+  readonly renewed: readonly boolean[];
+  readonly released: readonly boolean[];
+}
