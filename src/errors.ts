@@ -58,7 +58,10 @@ export class KeyError extends Error {
   /** The fields that the data does have, where the placeholder looked for its own. */
   readonly fields: readonly string[];
 
-  constructor(message: string, details: { placeholder?: string; fields?: readonly string[]; cause?: unknown } = {}) {
+  constructor(
+    message: string,
+    details: { placeholder?: string; fields?: readonly string[]; cause?: unknown } = {},
+  ) {
     super(message, 'cause' in details ? { cause: details.cause } : undefined);
     this.placeholder = details.placeholder;
     this.fields = details.fields ?? [];
@@ -86,4 +89,9 @@ function describeHolder(holder: Holder): string {
 
 function seconds(ms: number): string {
   return ms < 1000 ? `${Math.ceil(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;
+}
+
+/** @internal What was thrown, as an `Error`. */
+export function asError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error(String(thrown), { cause: thrown });
 }

@@ -4,108 +4,25 @@
  * cache that does not answer holds nobody up for longer than a lease lasts.
  */
 
-import { randomUUID } from 'node:crypto';
-import { Batcher } from './caches/batch.ts';
-import type { Claim, Lease, LockCache, Verdict } from './caches/cache.ts';
-import { CacheError, LockLostError, type LossReason } from './errors.ts';
+import { Batcher, type Listener } from './caches/batch.ts';
+import type { LockCache, Verdict } from './caches/cache.ts';
+import { CacheError } from './errors.ts';
+import type { KeptLease } from './lease.ts';
 
-/** A lease is renewed when this part of its ttl has passed… */
-const RENEW_AFTER = 1 / 3;
-/** …together with those that will be due within this part; a renewal that failed is tried again after it. */
+/** Leases that are due within this part of their ttl are renewed together; a failed renewal is tried again after it. */
 const TOGETHER = 1 / 12;
-/**
- * A lease is given up when this part of its ttl has passed without a renewal. The rest is for the work to stop
- * in, and for clocks that do not run alike.
- */
-const SAFE_PART = 0.9;
 /** The longest delay that a timer takes; more of it would fire at once. */
 const LONGEST_DELAY = 2 ** 31 - 1;
 
-type Phase = 'claiming' | 'held' | 'lost' | 'releasing' | 'over';
-
-/** What is asked for with a new lease. */
-export interface LeaseRequest {
-  /** The key's full name in the cache. */
-  readonly key: string;
-  /** The key as its user knows it, for errors. */
-  readonly name: string;
-  readonly owner: string;
-  readonly attempt: number;
-  readonly ttl: number;
-}
-
-/** One taking of a key, from the claim to the release. All times are on the monotonic clock, in ms. */
-export class KeptLease implements Claim, Lease {
-  readonly key: string;
-  readonly name: string;
-  readonly owner: string;
-  readonly attempt: number;
-  readonly ttl: number;
-  readonly token: string = randomUUID();
-  keepFor = 0;
-  fence = 0;
-
-  phase: Phase = 'claiming';
-  /** When the cache is next asked to renew it. */
-  renewAt = 0;
-  /** Until when it is safe to believe that it is held, and to wait for an answer about it. */
-  safeUntil = 0;
-  /** A renewal is under way, or has failed since the last that succeeded. */
-  renewing = false;
-  unanswered = false;
-  /** Ends the wait for an answer that did not come in time. */
-  giveUp: () => void = nothing;
-  lost: LockLostError | undefined;
-  #controller: AbortController | undefined;
-
-  constructor({ key, name, owner, attempt, ttl }: LeaseRequest) {
-    this.key = key;
-    this.name = name;
-    this.owner = owner;
-    this.attempt = attempt;
-    this.ttl = ttl;
-  }
-
-  /** Counts from before the request was sent: the cache starts counting later, so it never ends earlier there. */
-  extendFrom(sentAt: number): void {
-    this.renewAt = sentAt + this.ttl * RENEW_AFTER;
-    this.safeUntil = sentAt + this.ttl * SAFE_PART;
-  }
-
-  get held(): boolean {
-    return this.phase === 'held' && performance.now() < this.safeUntil;
-  }
-
-  /** Aborts when the lease is lost. Made when it is first asked for, since most work never looks at it. */
-  get signal(): AbortSignal {
-    if (!this.#controller) {
-      this.#controller = new AbortController();
-      if (this.lost) this.#controller.abort(this.lost);
-    }
-    return this.#controller.signal;
-  }
-
-  lose(why: LossReason): void {
-    if (this.phase === 'held') this.phase = 'lost';
-    this.lost ??= new LockLostError(this.name, why);
-    this.#controller?.abort(this.lost);
-  }
-
-  /** Aborts the signal for a reason that is not the lock's; the lease stays held. */
-  abort(reason: unknown): void {
-    void this.signal;
-    this.#controller?.abort(reason);
-  }
-}
-
-export class Keeper {
-  readonly #batcher: Batcher;
+export class Keeper implements Listener<KeptLease> {
+  readonly #batcher: Batcher<KeptLease>;
+  /** The leases that are to be renewed, or given up on, in time. */
   readonly #watched = new Set<KeptLease>();
   #timer: NodeJS.Timeout | undefined;
   #timerAt = Number.POSITIVE_INFINITY;
 
   constructor(cache: LockCache) {
-    this.#batcher = new Batcher(cache);
+    this.#batcher = new Batcher(cache, this);
   }
 
   /**
@@ -113,57 +30,27 @@ export class Keeper {
    * @throws CacheError the cache could not decide, or not in time.
    */
   claim(lease: KeptLease): Promise<Verdict> {
-    return new Promise((resolve, reject) => {
-      const fail = (problem: string, cause?: Error) => {
-        this.#forget(lease);
-        reject(new CacheError(lease.name, problem, cause && { cause }));
-      };
-      lease.extendFrom(performance.now());
-      lease.giveUp = () => fail(`the cache did not answer within ${Math.round(lease.ttl * SAFE_PART)} ms`);
-      this.#watch(lease, lease.safeUntil);
-      this.#batcher.claim(lease, verdict => {
-        if (lease.phase === 'over') return this.#letGoOfLate(lease, verdict);
-        if (verdict instanceof Error) {
-          fail(verdict.message, verdict);
-          // It may have been granted all the same: the answer, not the claim, is what went missing.
-          return this.#batcher.release(lease, nothing);
-        }
-        if (!verdict.taken) {
-          this.#forget(lease);
-        } else if (performance.now() >= lease.safeUntil) {
-          lease.giveUp();
-          return this.#letGoOfLate(lease, verdict);
-        } else {
-          lease.phase = 'held';
-          lease.fence = verdict.fence;
-          this.#wakeAt(lease.renewAt);
-        }
-        resolve(verdict);
-      });
+    lease.extendFrom(performance.now());
+    this.#watch(lease, lease.safeUntil);
+    this.#batcher.claim(lease);
+    return new Promise<Verdict>(resolve => {
+      lease.resolve = resolve;
     });
   }
 
   /**
    * Lets go of a lease, or keeps its key as done for `keepFor` ms. Never rejects: the ttl frees what could not be
    * let go of.
-   * @returns whether it was held until now; when the cache has answered, at the latest when the lease has ended.
+   * @returns whether it was held until now; when the cache has answered, at the latest when the lease is no longer safe.
    */
-  release(lease: KeptLease, keepFor = 0): Promise<boolean> {
-    return new Promise(resolve => {
-      const wasHeld = this.#stopRenewing(lease);
-      if (!wasHeld) resolve(false);
-      else {
-        lease.phase = 'releasing';
-        lease.giveUp = () => {
-          this.#forget(lease);
-          resolve(false);
-        };
-        this.#watch(lease, lease.safeUntil);
-      }
-      this.#send(lease, keepFor, released => {
-        this.#forget(lease);
-        resolve(wasHeld && released === true);
-      });
+  release(lease: KeptLease, keepFor: number): Promise<boolean> {
+    const wasHeld = this.#stopRenewing(lease);
+    const sent = this.#send(lease, keepFor);
+    if (!wasHeld) return sent.then(() => false);
+    lease.phase = 'releasing';
+    this.#watch(lease, lease.safeUntil);
+    return new Promise<boolean>(resolve => {
+      lease.resolve = resolve;
     });
   }
 
@@ -171,29 +58,83 @@ export class Keeper {
    * Like {@link release}, but resolves as soon as the release is handed to the cache: enough where whoever must not
    * find the key held learns of the end by the same connection, later.
    */
-  releaseUnanswered(lease: KeptLease, keepFor = 0): Promise<void> {
+  releaseUnanswered(lease: KeptLease, keepFor: number): Promise<void> {
     this.#stopRenewing(lease);
     this.#forget(lease);
-    this.#send(lease, keepFor, nothing);
-    return this.#batcher.sent();
+    return this.#send(lease, keepFor);
+  }
+
+  claimed(lease: KeptLease, answer: Verdict | Error): void {
+    const tooLate = lease.phase !== 'claiming' || performance.now() >= lease.safeUntil;
+    if (answer instanceof Error || (tooLate && answer.taken)) {
+      const problem = answer instanceof Error ? answer.message : 'the cache answered too late';
+      this.#failClaim(lease, problem, answer instanceof Error ? answer : undefined);
+      // Where no answer came the claim may have been granted all the same.
+      void this.#batcher.release(lease);
+      return;
+    }
+    const resolve = lease.resolve as ((verdict: Verdict) => void) | undefined;
+    if (answer.taken) {
+      lease.phase = 'held';
+      lease.fence = answer.fence;
+      this.#wakeAt(lease.renewAt);
+      if (answer.tookOver) this.#loseOthers(lease);
+    } else {
+      this.#forget(lease);
+    }
+    resolve?.(answer);
+  }
+
+  renewed(lease: KeptLease, answer: boolean | Error): void {
+    const { renewalSentAt } = lease;
+    lease.renewalSentAt = 0;
+    if (lease.phase !== 'held') return;
+    if (answer === false) {
+      this.#watched.delete(lease);
+      lease.lose('taken-over');
+      return;
+    }
+    if (answer === true) {
+      lease.unanswered = false;
+      lease.extendFrom(renewalSentAt);
+    } else {
+      lease.renewAt = performance.now() + lease.ttl * TOGETHER;
+    }
+    this.#wakeAt(Math.min(lease.renewAt, lease.safeUntil));
+  }
+
+  released(lease: KeptLease, answer: boolean | Error): void {
+    if (answer === false && lease.fence > 0) lease.lose('taken-over');
+    if (lease.phase !== 'releasing') return;
+    const resolve = lease.resolve as (wasHeld: boolean) => void;
+    this.#forget(lease);
+    resolve(answer === true);
   }
 
   /** Notices here, at the latest, that the lease has ended: timers may not have run since. */
   #stopRenewing(lease: KeptLease): boolean {
-    if (lease.phase === 'held' && performance.now() >= lease.safeUntil) this.#expire(lease);
+    if (lease.phase === 'held' && performance.now() >= lease.safeUntil) this.#giveUp(lease);
     return lease.phase === 'held';
   }
 
-  #send(lease: KeptLease, keepFor: number, settle: (released: boolean | Error) => void): void {
+  #send(lease: KeptLease, keepFor: number): Promise<void> {
     lease.keepFor = keepFor;
-    this.#batcher.release(lease, released => {
-      if (released === false) lease.lose('taken-over');
-      settle(released);
-    });
+    return this.#batcher.release(lease);
   }
 
-  #letGoOfLate(lease: KeptLease, verdict: Verdict | Error): void {
-    if (!(verdict instanceof Error) && verdict.taken) this.#batcher.release(lease, nothing);
+  #failClaim(lease: KeptLease, problem: string, cause?: Error): void {
+    const resolve = lease.resolve as ((verdict: PromiseLike<Verdict>) => void) | undefined;
+    this.#forget(lease);
+    resolve?.(Promise.reject(new CacheError(lease.name, problem, cause && { cause })));
+  }
+
+  /** An earlier run of the same owner may still be going in this process: it need not wait for its renewal to fail. */
+  #loseOthers(taken: KeptLease): void {
+    for (const lease of this.#watched) {
+      if (lease === taken || lease.key !== taken.key || lease.phase !== 'held') continue;
+      this.#watched.delete(lease);
+      lease.lose('taken-over');
+    }
   }
 
   #watch(lease: KeptLease, at: number): void {
@@ -203,6 +144,7 @@ export class Keeper {
 
   #forget(lease: KeptLease): void {
     lease.phase = 'over';
+    lease.resolve = undefined;
     this.#watched.delete(lease);
   }
 
@@ -220,41 +162,31 @@ export class Keeper {
     let next = Number.POSITIVE_INFINITY;
     for (const lease of this.#watched) {
       if (now >= lease.safeUntil) {
-        this.#expire(lease);
+        this.#giveUp(lease);
         continue;
       }
-      const renewable = lease.phase === 'held' && !lease.renewing;
+      const renewable = lease.phase === 'held' && lease.renewalSentAt === 0;
       if (renewable && now >= lease.renewAt - lease.ttl * TOGETHER) this.#renew(lease, now);
-      next = Math.min(next, renewable && !lease.renewing ? lease.renewAt : lease.safeUntil);
+      next = Math.min(
+        next,
+        lease.phase === 'held' && lease.renewalSentAt === 0 ? lease.renewAt : lease.safeUntil,
+      );
     }
     if (next !== Number.POSITIVE_INFINITY) this.#wakeAt(next);
   };
 
-  #expire(lease: KeptLease): void {
+  /** The time is up: until now the lease was safe, or an answer about it could come. */
+  #giveUp(lease: KeptLease): void {
     this.#watched.delete(lease);
     if (lease.phase === 'held') lease.lose(lease.unanswered ? 'unreachable' : 'expired');
-    else lease.giveUp();
+    else if (lease.phase === 'claiming') this.#failClaim(lease, 'the cache did not answer in time');
+    else this.released(lease, new Error('the cache did not answer in time'));
   }
 
   #renew(lease: KeptLease, now: number): void {
-    lease.renewing = true;
+    lease.renewalSentAt = now;
     lease.unanswered = true;
-    this.#batcher.renew(lease, renewed => {
-      lease.renewing = false;
-      if (lease.phase !== 'held') return;
-      if (renewed === false) {
-        this.#watched.delete(lease);
-        lease.lose('taken-over');
-        return;
-      }
-      if (renewed === true) {
-        lease.unanswered = false;
-        lease.extendFrom(now);
-      } else {
-        lease.renewAt = performance.now() + lease.ttl * TOGETHER;
-      }
-      this.#wakeAt(Math.min(lease.renewAt, lease.safeUntil));
-    });
+    this.#batcher.renew(lease);
   }
 }
 
@@ -269,5 +201,3 @@ export function keeperOf(cache: LockCache): Keeper {
 }
 
 const keepers = new WeakMap<LockCache, Keeper>();
-
-function nothing(): void {}

@@ -3,43 +3,42 @@
  * run. Nothing waits for a timer: a lone claim leaves as early as it would have without a batch.
  */
 
+import { asError } from '../errors.ts';
 import type { Answers, Batch, Claim, Lease, LockCache, Verdict } from './cache.ts';
 
-/** Told the answer to one step; an `Error` where there is none. */
-export type Settle<Answer> = (answer: Answer | Error) => void;
+/** Whoever is told the answers; an `Error` where there is none. */
+export interface Listener<Step> {
+  claimed(step: Step, answer: Verdict | Error): void;
+  renewed(step: Step, answer: boolean | Error): void;
+  released(step: Step, answer: boolean | Error): void;
+}
 
-export class Batcher {
+export class Batcher<Step extends Claim & Lease> {
   readonly #cache: LockCache;
-  #turn: Turn | undefined;
+  readonly #listener: Listener<Step>;
+  #turn: Turn<Step> | undefined;
 
-  constructor(cache: LockCache) {
+  constructor(cache: LockCache, listener: Listener<Step>) {
     this.#cache = cache;
+    this.#listener = listener;
   }
 
-  claim(claim: Claim, settle: Settle<Verdict>): void {
+  claim(step: Step): void {
+    this.#thisTurn().claims.push(step);
+  }
+
+  renew(step: Step): void {
+    this.#thisTurn().renewals.push(step);
+  }
+
+  /** @returns a promise that resolves when the release was handed to the cache, before it has answered. */
+  release(step: Step): Promise<void> {
     const turn = this.#thisTurn();
-    turn.claims.push(claim);
-    turn.claimed.push(settle);
+    turn.releases.push(step);
+    return turn.sent;
   }
 
-  renew(lease: Lease, settle: Settle<boolean>): void {
-    const turn = this.#thisTurn();
-    turn.renewals.push(lease);
-    turn.renewed.push(settle);
-  }
-
-  release(lease: Lease, settle: Settle<boolean>): void {
-    const turn = this.#thisTurn();
-    turn.releases.push(lease);
-    turn.released.push(settle);
-  }
-
-  /** Resolves when all that was asked for in this turn has been handed to the cache, before it has answered. */
-  sent(): Promise<void> {
-    return this.#thisTurn().sent();
-  }
-
-  #thisTurn(): Turn {
+  #thisTurn(): Turn<Step> {
     if (this.#turn) return this.#turn;
     this.#turn = new Turn();
     // A tick that is queued by a promise callback runs after all promise callbacks of the turn, and before any I/O.
@@ -48,63 +47,62 @@ export class Batcher {
   }
 
   readonly #send = (): void => {
-    const turn = this.#turn as Turn;
+    const turn = this.#turn as Turn<Step>;
     this.#turn = undefined;
-    exchange(this.#cache, turn)
-      .then(answers => turn.settle(answers))
-      .catch(error => turn.fail(asError(error)));
+    exchange(this.#cache, turn).then(
+      answers => this.#tell(turn, answers),
+      error => this.#tell(turn, asError(error)),
+    );
     turn.tellSent();
   };
+
+  #tell(turn: Turn<Step>, answers: Answers | Error): void {
+    const { releases, renewals, claims } = turn;
+    const failure = answers instanceof Error ? answers : undefined;
+    const { released, renewed, claimed } = answers instanceof Error ? NO_ANSWERS : answers;
+    for (const [i, step] of releases.entries())
+      this.#listener.released(step, released[i] ?? failure ?? missing());
+    for (const [i, step] of renewals.entries())
+      this.#listener.renewed(step, renewed[i] ?? failure ?? missing());
+    for (const [i, step] of claims.entries())
+      this.#listener.claimed(step, claimed[i] ?? failure ?? missing());
+  }
 }
 
-class Turn implements Batch {
-  readonly claims: Claim[] = [];
-  readonly renewals: Lease[] = [];
-  readonly releases: Lease[] = [];
-  readonly claimed: Settle<Verdict>[] = [];
-  readonly renewed: Settle<boolean>[] = [];
-  readonly released: Settle<boolean>[] = [];
-  #sent: Promise<void> | undefined;
-  #resolveSent: (() => void) | undefined;
+class Turn<Step extends Claim & Lease> implements Batch {
+  readonly claims: Step[] = [];
+  readonly renewals: Step[] = [];
+  readonly releases: Step[] = [];
+  readonly sent: Promise<void>;
+  tellSent!: () => void;
 
-  sent(): Promise<void> {
-    this.#sent ??= new Promise(resolve => {
-      this.#resolveSent = resolve;
+  constructor() {
+    this.sent = new Promise(resolve => {
+      this.tellSent = resolve;
     });
-    return this.#sent;
   }
+}
 
-  tellSent(): void {
-    this.#resolveSent?.();
-  }
+const NO_ANSWERS: Answers = { released: [], renewed: [], claimed: [] };
 
-  settle(answers: Answers): void {
-    tell(this.claimed, answers.claimed);
-    tell(this.renewed, answers.renewed);
-    tell(this.released, answers.released);
-  }
-
-  fail(error: Error): void {
-    for (const settle of this.claimed) settle(error);
-    for (const settle of this.renewed) settle(error);
-    for (const settle of this.released) settle(error);
-  }
+function missing(): Error {
+  return new Error('the cache gave fewer answers than it was asked for');
 }
 
 /** Asks the cache everything at once where it can, else verb by verb. One verb's failure is not the others'. */
-async function exchange(cache: LockCache, batch: Turn): Promise<Answers> {
+async function exchange(cache: LockCache, batch: Batch): Promise<Answers> {
   if (cache.exchange) return cache.exchange(batch);
   const [released, renewed, claimed] = await Promise.all([
     ask(batch.releases, leases => cache.release(leases)),
     ask(batch.renewals, leases => cache.renew(leases)),
     ask(batch.claims, claims => cache.acquire(claims)),
   ]);
-  return { released, renewed, claimed } as Answers;
+  return { released, renewed, claimed };
 }
 
 async function ask<Step, Answer>(
   steps: readonly Step[],
-  verb: (steps: readonly Step[]) => Promise<readonly Answer[]>,
+  verb: (steps: readonly Step[]) => Promise<readonly (Answer | Error)[]>,
 ): Promise<readonly (Answer | Error)[]> {
   if (steps.length === 0) return [];
   try {
@@ -112,14 +110,4 @@ async function ask<Step, Answer>(
   } catch (error) {
     return steps.map(() => asError(error));
   }
-}
-
-function tell<Answer>(settles: readonly Settle<Answer>[], answers: readonly (Answer | Error)[]): void {
-  for (const [i, settle] of settles.entries()) {
-    settle(answers[i] ?? new Error(`the cache gave ${answers.length} answers to ${settles.length} questions`));
-  }
-}
-
-function asError(error: unknown): Error {
-  return error instanceof Error ? error : new Error(String(error), { cause: error });
 }

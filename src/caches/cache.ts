@@ -48,6 +48,8 @@ export interface Holder {
   readonly owner: string;
   /** The fence of this taking; 0 for a foreign value. */
   readonly fence: number;
+  /** Which of its owner's runs has it, see {@link Claim.attempt}. */
+  readonly attempt: number;
   /** When it was taken, in ms since the epoch by the cache's clock; 0 for a foreign value. */
   readonly since: number;
   /** How long it stays held if nobody renews it, in ms; `Infinity` for a value that never expires. */
@@ -58,15 +60,19 @@ export interface Holder {
  * Stores leases. Implement it to keep locks where none of the built-in caches can.
  *
  * "No" is a value, "don't know" is a rejection: an answer says what is stored; a cache that can't tell rejects,
- * or puts an `Error` in the place of the one verdict that could not be had.
+ * or puts an `Error` in the place of the one answer that could not be had.
  */
 export interface LockCache {
-  /** Grants each claim whose key is free, expired, or held by the claim's own owner. In order: of two claims on one key the first wins. */
+  /**
+   * Grants each claim whose key is free, expired, or leased to the claim's own owner for a run that is not newer.
+   * In order: of two claims on one key the first wins. A claim whose token is stored already was granted before
+   * its answer got lost, and is granted again as it was.
+   */
   acquire(claims: readonly Claim[]): Promise<readonly (Verdict | Error)[]>;
   /** Extends each lease to its `ttl` from now. `false`: it is no longer held under this token, and nothing was changed. */
-  renew(leases: readonly Lease[]): Promise<readonly boolean[]>;
+  renew(leases: readonly Lease[]): Promise<readonly (boolean | Error)[]>;
   /** Lets go of each lease, or keeps it as done for its `keepFor`. `false`: it is no longer held under this token, and nothing was changed. */
-  release(leases: readonly Lease[]): Promise<readonly boolean[]>;
+  release(leases: readonly Lease[]): Promise<readonly (boolean | Error)[]>;
   /** Tells who holds each key, `undefined` for those that are free. */
   inspect(keys: readonly string[]): Promise<readonly (Holder | undefined)[]>;
   /**
@@ -86,6 +92,6 @@ export interface Batch {
 /** The answers to a {@link Batch}, in its order. */
 export interface Answers {
   readonly claimed: readonly (Verdict | Error)[];
-  readonly renewed: readonly boolean[];
-  readonly released: readonly boolean[];
+  readonly renewed: readonly (boolean | Error)[];
+  readonly released: readonly (boolean | Error)[];
 }

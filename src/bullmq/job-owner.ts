@@ -1,0 +1,27 @@
+/** Who a job's lease is for: the job itself, not the attempt or the worker. */
+
+/** What is asked of a BullMQ job. Those of BullMQ 5 and 6 fit, and the plain ones in a sandbox. */
+export interface JobLike {
+  readonly id?: string | undefined;
+  readonly name: string;
+  readonly data: any;
+  /** When it was created, in ms since the epoch: tells it from an earlier job of the same id. */
+  readonly timestamp: number;
+  readonly attemptsStarted?: number;
+  readonly queueName: string;
+  /** `<prefix>:<queue>` */
+  readonly queueQualifiedName: string;
+}
+
+/**
+ * The owner of a job's lease. When BullMQ runs the same job again, after its worker died or stalled, it has the
+ * same owner, and takes its own lease over.
+ */
+export function ownerOf(job: JobLike): string {
+  return `${job.queueQualifiedName}:${job.id}@${job.timestamp}`;
+}
+
+/** Which run of the job this is: an older one never takes the lease over from a newer. */
+export function attemptOf(job: JobLike): number {
+  return job.attemptsStarted ?? 0;
+}

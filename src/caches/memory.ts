@@ -1,0 +1,80 @@
+/**
+ * Keeps leases in the memory of this process. Keeps all promises among those who share the instance, and knows
+ * nothing of other processes. Expired records are swept as new ones come in; there is no timer.
+ */
+
+import type { Claim, Holder, Lease, LockCache, Verdict } from './cache.ts';
+import { decide, holderOf, isHeldBy, type LockRecord } from './record.ts';
+
+/** Expired records are looked for when there are this many, and then at each doubling of those that live. */
+const FIRST_SWEEP = 1024;
+
+/**
+ * A cache for one process: tests, command-line tools, `once` without a datastore.
+ *
+ * @example
+ * ```ts
+ * const lock = new Lock('nightly-report', { cache: new MemoryCache() });
+ * ```
+ */
+export class MemoryCache implements LockCache {
+  readonly #records = new Map<string, LockRecord>();
+  #lastFence = 0;
+  #sweepAt = FIRST_SWEEP;
+
+  async acquire(claims: readonly Claim[]): Promise<Verdict[]> {
+    return claims.map(claim => this.#claim(claim));
+  }
+
+  async renew(leases: readonly Lease[]): Promise<boolean[]> {
+    return leases.map(lease => {
+      const stored = this.#live(lease.key);
+      if (!isHeldBy(lease, stored)) return false;
+      this.#records.set(lease.key, { ...stored, expiresAt: performance.now() + lease.ttl });
+      return true;
+    });
+  }
+
+  async release(leases: readonly Lease[]): Promise<boolean[]> {
+    return leases.map(lease => {
+      const stored = this.#live(lease.key);
+      if (!isHeldBy(lease, stored)) return false;
+      if (lease.keepFor === 0) this.#records.delete(lease.key);
+      else {
+        const expiresAt = performance.now() + lease.keepFor;
+        this.#records.set(lease.key, { ...stored, state: 'done', expiresAt });
+      }
+      return true;
+    });
+  }
+
+  async inspect(keys: readonly string[]): Promise<(Holder | undefined)[]> {
+    return keys.map(key => {
+      const stored = this.#live(key);
+      return stored && holderOf(key, stored, performance.now());
+    });
+  }
+
+  #claim(claim: Claim): Verdict {
+    const fence = Math.max(Date.now() * 1000, this.#lastFence + 1);
+    const { verdict, record } = decide(claim, this.#live(claim.key), performance.now(), fence);
+    if (!record) return verdict;
+    this.#lastFence = Math.max(this.#lastFence, record.fence);
+    this.#records.set(claim.key, record);
+    if (this.#records.size >= this.#sweepAt) this.#sweep();
+    return verdict;
+  }
+
+  #live(key: string): LockRecord | undefined {
+    const record = this.#records.get(key);
+    return record && record.expiresAt > performance.now() ? record : undefined;
+  }
+
+  #sweep(): void {
+    const now = performance.now();
+    for (const [key, record] of this.#records) {
+      if (record.expiresAt <= now) this.#records.delete(key);
+    }
+    this.#sweepAt = Math.max(FIRST_SWEEP, this.#records.size * 2);
+  }
+}

@@ -1,0 +1,62 @@
+/**
+ * What is stored under a key, and the rules by which a claim, a renewal and a release change it: those of every
+ * cache that decides in JavaScript. The Lua of `redis.ts` says the same.
+ */
+
+import type { Claim, Holder, Lease, Verdict } from './cache.ts';
+
+/** The record of a holder. Times are in ms of whichever clock its cache uses. */
+export interface LockRecord {
+  readonly state: 'running' | 'done';
+  readonly token: string;
+  readonly fence: number;
+  readonly attempt: number;
+  readonly since: number;
+  readonly owner: string;
+  readonly expiresAt: number;
+}
+
+/** The verdict on a claim, and the record to store where it was granted. */
+export interface Decision {
+  readonly verdict: Verdict;
+  readonly record?: LockRecord;
+}
+
+/**
+ * Decides a claim against the live record of its key, if there is one.
+ * @param fence - one that is higher than every fence given out before.
+ */
+export function decide(claim: Claim, stored: LockRecord | undefined, now: number, fence: number): Decision {
+  if (stored && stored.token === claim.token && stored.state === 'running') {
+    return grant(claim, stored.since, now, stored.fence, false);
+  }
+  if (stored && !mayTakeOver(claim, stored)) {
+    return { verdict: { taken: false, holder: holderOf(claim.key, stored, now) } };
+  }
+  return grant(claim, Date.now(), now, fence, stored !== undefined);
+}
+
+/** Whether a record is the lease's own, and still to be renewed or let go. */
+export function isHeldBy(lease: Lease, stored: LockRecord | undefined): stored is LockRecord {
+  return stored?.token === lease.token && stored.state === 'running';
+}
+
+export function holderOf(key: string, record: LockRecord, now: number): Holder {
+  const { state, owner, fence, attempt, since, expiresAt } = record;
+  return { key, state, owner, fence, attempt, since, expiresIn: Math.max(expiresAt - now, 0) };
+}
+
+/** The holder of a value that no lock wrote. */
+export function foreignHolder(key: string, expiresIn: number = Number.POSITIVE_INFINITY): Holder {
+  return { key, state: 'foreign', owner: '', fence: 0, attempt: 0, since: 0, expiresIn };
+}
+
+function mayTakeOver(claim: Claim, stored: LockRecord): boolean {
+  return stored.state === 'running' && stored.owner === claim.owner && stored.attempt <= claim.attempt;
+}
+
+function grant(claim: Claim, since: number, now: number, fence: number, tookOver: boolean): Decision {
+  const { token, owner, attempt, ttl } = claim;
+  const record: LockRecord = { state: 'running', token, fence, attempt, since, owner, expiresAt: now + ttl };
+  return { verdict: { taken: true, fence, tookOver }, record };
+}

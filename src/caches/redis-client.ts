@@ -1,0 +1,100 @@
+/** Runs a script on whichever Redis client there is. The only room that knows how clients differ. */
+
+import { createHash } from 'node:crypto';
+
+/** The client has commands of the user's own: ioredis, and what BullMQ wraps other clients in. */
+export interface DefiningClient {
+  defineCommand(name: string, definition: { numberOfKeys?: number; lua: string }): unknown;
+}
+
+/** The client runs scripts as node-redis does. */
+export interface EvaluatingClient {
+  eval(script: string, options: { keys: string[]; arguments: string[] }): Promise<unknown>;
+  evalSha(sha1: string, options: { keys: string[]; arguments: string[] }): Promise<unknown>;
+}
+
+/** What a {@link RedisCache} asks of a client: a way to run a script. */
+export type RedisClient = DefiningClient | EvaluatingClient;
+
+/** Runs one script on one client. What it sends it sends before it returns its promise. */
+export interface ScriptRunner {
+  /** How many keys one call may have. */
+  readonly mostKeys: number;
+  run(keys: readonly string[], args: readonly (string | number)[]): Promise<unknown>;
+}
+
+/** A script call holds the server up; so many steps take it less than a millisecond. */
+const MOST_KEYS = 128;
+
+/** @throws TypeError nothing here can run a script. */
+export function scriptRunner(client: RedisClient, lua: string): ScriptRunner {
+  const sha = createHash('sha1').update(lua).digest('hex');
+  // A script's keys must share a slot of a cluster; single keys always do.
+  const mostKeys = isCluster(client) ? 1 : MOST_KEYS;
+  if (isDefining(client)) {
+    return { mostKeys, run: (keys, args) => runDefined(client, sha, lua, keys, args) };
+  }
+  if (isEvaluating(client)) {
+    return { mostKeys, run: (keys, args) => runEvaluated(client, sha, lua, keys, args) };
+  }
+  throw new TypeError(
+    `RedisCache needs a client that can run scripts: an ioredis client (defineCommand) or a node-redis client (eval, evalSha); it got ${describe(client)}`,
+  );
+}
+
+/** Whether the client spreads keys over several servers. */
+export function isCluster(client: object): boolean {
+  return ('isCluster' in client && client.isCluster === true) || 'slots' in client;
+}
+
+/**
+ * BullMQ's wrapped clients take a fixed number of keys a command. So there is a command for each power of two, and
+ * the keys are padded with the first of them.
+ */
+function runDefined(
+  client: DefiningClient,
+  sha: string,
+  lua: string,
+  keys: readonly string[],
+  args: readonly (string | number)[],
+): Promise<unknown> {
+  const numberOfKeys = 2 ** Math.ceil(Math.log2(keys.length));
+  // Named after its text, so that two versions of this package can share a connection.
+  const name = `bullmqOnce-${sha.slice(0, 12)}-${numberOfKeys}`;
+  const commands = client as unknown as Record<string, (args: unknown[]) => Promise<unknown>>;
+  if (!commands[name]) client.defineCommand(name, { numberOfKeys, lua });
+  const all: (string | number | undefined)[] = [...keys];
+  while (all.length < numberOfKeys) all.push(keys[0]);
+  for (const arg of args) all.push(arg);
+  return (commands[name] as (args: unknown[]) => Promise<unknown>)(all);
+}
+
+async function runEvaluated(
+  client: EvaluatingClient,
+  sha: string,
+  lua: string,
+  keys: readonly string[],
+  args: readonly (string | number)[],
+): Promise<unknown> {
+  const options = { keys: [...keys], arguments: args.map(String) };
+  try {
+    return await client.evalSha(sha, options);
+  } catch (error) {
+    if (!(error instanceof Error && error.message.startsWith('NOSCRIPT'))) throw error;
+    return client.eval(lua, options);
+  }
+}
+
+function isDefining(client: RedisClient): client is DefiningClient {
+  return typeof (client as Partial<DefiningClient> | null)?.defineCommand === 'function';
+}
+
+function isEvaluating(client: RedisClient): client is EvaluatingClient {
+  const { eval: run, evalSha } = (client ?? {}) as Partial<EvaluatingClient>;
+  return typeof run === 'function' && typeof evalSha === 'function';
+}
+
+function describe(client: unknown): string {
+  if (typeof client !== 'object' || client === null) return String(client);
+  return `an object of class ${client.constructor?.name ?? '(none)'}`;
+}

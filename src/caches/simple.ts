@@ -1,0 +1,130 @@
+/**
+ * Makes a lock cache of any store that has `get`, `set` and `delete` (or `del`): a `Map`, a Keyv, a cache-manager
+ * cache, an lru-cache, a class of the user's own.
+ *
+ * Such a store can't decide atomically. Within one process the steps on a key are run one after the other, so
+ * there all promises hold; between processes that share the store, exclusion does not.
+ */
+
+import { asError } from '../errors.ts';
+import type { Claim, Holder, Lease, LockCache, Verdict } from './cache.ts';
+import { decide, foreignHolder, holderOf, isHeldBy, type LockRecord } from './record.ts';
+
+/** A store with the verbs that nearly every cache has. Each may answer at once or with a promise. */
+export interface SimpleStore {
+  get(key: string): unknown;
+  set(key: string, value: any, expiry?: any): unknown;
+  delete?(key: string): unknown;
+  del?(key: string): unknown;
+}
+
+/** Says that a value was written by a lock: the first field of every stored record. */
+const MARK = '{"once":1,';
+
+export class SimpleCache implements LockCache {
+  readonly #store: SimpleStore;
+  /** The last step on each key that has one under way. */
+  readonly #steps = new Map<string, Promise<unknown>>();
+  #lastFence = 0;
+
+  constructor(store: SimpleStore) {
+    this.#store = store;
+  }
+
+  acquire(claims: readonly Claim[]): Promise<(Verdict | Error)[]> {
+    return this.#each(claims, claim => this.#claim(claim));
+  }
+
+  renew(leases: readonly Lease[]): Promise<(boolean | Error)[]> {
+    return this.#each(leases, async lease => {
+      const stored = await this.#read(lease.key);
+      if (stored === 'foreign' || !isHeldBy(lease, stored)) return false;
+      await this.#write(lease.key, { ...stored, expiresAt: Date.now() + lease.ttl }, lease.ttl);
+      return true;
+    });
+  }
+
+  release(leases: readonly Lease[]): Promise<(boolean | Error)[]> {
+    return this.#each(leases, async lease => {
+      const stored = await this.#read(lease.key);
+      if (stored === 'foreign' || !isHeldBy(lease, stored)) return false;
+      if (lease.keepFor === 0) await this.#delete(lease.key);
+      else {
+        const done: LockRecord = { ...stored, state: 'done', expiresAt: Date.now() + lease.keepFor };
+        await this.#write(lease.key, done, lease.keepFor);
+      }
+      return true;
+    });
+  }
+
+  async inspect(keys: readonly string[]): Promise<(Holder | undefined)[]> {
+    return Promise.all(
+      keys.map(async key => {
+        const stored = await this.#read(key);
+        return stored === 'foreign' ? foreignHolder(key) : stored && holderOf(key, stored, Date.now());
+      }),
+    );
+  }
+
+  async #claim(claim: Claim): Promise<Verdict> {
+    const stored = await this.#read(claim.key);
+    if (stored === 'foreign') return { taken: false, holder: foreignHolder(claim.key) };
+    const now = Date.now();
+    const fence = Math.max(now * 1000, this.#lastFence + 1, (stored?.fence ?? 0) + 1);
+    const { verdict, record } = decide(claim, stored, now, fence);
+    if (!record) return verdict;
+    this.#lastFence = Math.max(this.#lastFence, record.fence);
+    await this.#write(claim.key, record, claim.ttl);
+    return verdict;
+  }
+
+  /** The record under a key; `'foreign'` for a value that no lock wrote; `undefined` where there is none that lives. */
+  async #read(key: string): Promise<LockRecord | 'foreign' | undefined> {
+    const value = await this.#store.get(key);
+    if (value === undefined || value === null) return undefined;
+    if (typeof value !== 'string' || !value.startsWith(MARK)) return 'foreign';
+    const record = JSON.parse(value) as LockRecord;
+    return record.expiresAt > Date.now() ? record : undefined;
+  }
+
+  /** Writes and reads back: some stores report a failed write to nobody, and an outage must not pass for a lock. */
+  async #write(key: string, record: LockRecord, lifetime: number): Promise<void> {
+    const value = JSON.stringify({ once: 1, ...record });
+    await this.#store.set(key, value, expiryFor(this.#store, lifetime));
+    if ((await this.#store.get(key)) !== value)
+      throw new Error('the store did not keep what was written to it');
+  }
+
+  async #delete(key: string): Promise<void> {
+    await (this.#store.delete ? this.#store.delete(key) : this.#store.del?.(key));
+  }
+
+  /** Takes one step for each, those on one key after one another. One's failure is not the others'. */
+  #each<Of extends { readonly key: string }, Answer>(
+    all: readonly Of[],
+    step: (one: Of) => Promise<Answer>,
+  ): Promise<(Answer | Error)[]> {
+    return Promise.all(all.map(one => this.#after(one.key, () => step(one)).catch(asError)));
+  }
+
+  #after<Answer>(key: string, step: () => Promise<Answer>): Promise<Answer> {
+    const before = this.#steps.get(key);
+    const answer = before ? before.then(step, step) : step();
+    this.#steps.set(key, answer);
+    const forget = () => {
+      if (this.#steps.get(key) === answer) this.#steps.delete(key);
+    };
+    answer.then(forget, forget);
+    return answer;
+  }
+}
+
+/**
+ * The third argument of `set` means milliseconds to Keyv and cache-manager and an options object to lru-cache,
+ * which throws on a number. The records carry their own expiry, so that a store without one is as good.
+ */
+function expiryFor(store: SimpleStore, lifetime: number): unknown {
+  if (store instanceof Map) return undefined;
+  const isLruCache = 'getRemainingTTL' in store && typeof store.getRemainingTTL === 'function';
+  return isLruCache ? { ttl: lifetime } : lifetime;
+}

@@ -1,0 +1,87 @@
+/** A lock that is held: what the work under it is given. */
+
+import type { Keeper } from './keeper.ts';
+import type { KeptLease } from './lease.ts';
+
+/** One taking of a key, as the work that runs under it sees it. */
+export class HeldLock {
+  readonly #keeper: Keeper;
+  readonly #lease: KeptLease;
+  readonly #inOrder: boolean;
+
+  /**
+   * @param inOrder - whoever learns that the work has ended learns it by the cache's own connection, after the release.
+   * @internal
+   */
+  constructor(keeper: Keeper, lease: KeptLease, inOrder: boolean) {
+    this.#keeper = keeper;
+    this.#lease = lease;
+    this.#inOrder = inOrder;
+  }
+
+  /** The key, without the prefix that it has in the cache. */
+  get key(): string {
+    return this.#lease.name;
+  }
+
+  /**
+   * Rises with every taking of this key. Pass it to what you write to: one that refuses a fence lower than the
+   * highest it has seen can't be harmed by a holder that has not noticed its end.
+   *
+   * @see https://martin.kleppmann.com/2016/02/08/how-to-do-distributed-locking.html
+   */
+  get fence(): number {
+    return this.#lease.fence;
+  }
+
+  /** Whether the lease is known to last at this moment. */
+  get held(): boolean {
+    return this.#lease.held;
+  }
+
+  /** Aborts when the lock is lost, with a {@link LockLostError}, before anyone else can have taken it. */
+  get signal(): AbortSignal {
+    return this.#lease.signal;
+  }
+
+  /**
+   * Lets go, before the work ends. Harmless when it is repeated. Never rejects: a lock that can't be let go of ends
+   * with its ttl.
+   * @returns whether it was held until now.
+   */
+  release(): Promise<boolean> {
+    return this.#isOver() ? Promise.resolve(false) : this.#keeper.release(this.#lease, 0);
+  }
+
+  /** @internal Lets the signal abort when another does. */
+  follow(signal: AbortSignal): void {
+    this.#lease.follow(signal);
+  }
+
+  /**
+   * Runs work, and lets go whatever becomes of it. What it returns or throws comes out unchanged.
+   * @param keepFor - how long the key stays held when the work succeeds, in ms.
+   * @internal
+   */
+  async whileHeld<Result>(keepFor: number, work: () => Result | PromiseLike<Result>): Promise<Result> {
+    let result: Result;
+    try {
+      result = await work();
+    } catch (error) {
+      await this.#end(0);
+      throw error;
+    }
+    await this.#end(keepFor);
+    return result;
+  }
+
+  async #end(keepFor: number): Promise<void> {
+    if (this.#isOver()) return;
+    if (this.#inOrder) await this.#keeper.releaseUnanswered(this.#lease, keepFor);
+    else await this.#keeper.release(this.#lease, keepFor);
+  }
+
+  #isOver(): boolean {
+    return this.#lease.phase === 'over' || this.#lease.phase === 'releasing';
+  }
+}

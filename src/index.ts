@@ -1,0 +1,21 @@
+/** bullmq-once: makes sure that a piece of work runs once at a time. */
+
+export type { JobLike } from './bullmq/job-owner.ts';
+export type { Answers, Batch, Claim, Holder, Lease, LockCache, Verdict } from './caches/cache.ts';
+export { MemoryCache } from './caches/memory.ts';
+export { RedisCache } from './caches/redis.ts';
+export type { DefiningClient, EvaluatingClient, RedisClient } from './caches/redis-client.ts';
+export { type Cache, type CacheRegistry, caches } from './caches/registry.ts';
+export type { SimpleStore } from './caches/simple.ts';
+export { CacheError, KeyError, LockError, LockLostError, type LossReason } from './errors.ts';
+export type { HeldLock } from './held-lock.ts';
+export type { CheckedTemplate } from './key/placeholders.ts';
+export { Lock, type LockOptions, type WaitOptions } from './lock.ts';
+export { type Once, type OnceDecorator, type OnceOptions, once } from './once.ts';
+export {
+  type GuardedFunction,
+  type OnceProcessor,
+  type OnceProcessorOptions,
+  onceProcessor,
+} from './once-processor.ts';
+export type { LeaseOptions } from './options.ts';

@@ -1,0 +1,184 @@
+/**
+ * Builds keys from templates: `'welcome-{userId}'` over `{ userId: 42 }` is `welcome-42`.
+ *
+ * Building is injective: data that differ in a placeholder's value never share a key. Each value is written in an
+ * alphabet that lacks the character which follows the placeholder in the template, so that it is plain where the
+ * value ends; and each type of value is written so that no other type's looks the same.
+ */
+
+import { KeyError } from '../errors.ts';
+import { canonical, fieldsOf, hash, NotCanonical } from './payload.ts';
+
+/** Keys longer than this end in a hash: long enough to read, short enough for every store. */
+const LONGEST_KEY = 256;
+
+/** A template, ready to be filled. Placeholders and the texts around them take turns: text, slot, text, slot, text. */
+export interface Template {
+  readonly source: string;
+  readonly head: string;
+  readonly slots: readonly Slot[];
+}
+
+interface Slot {
+  /** The placeholder as it is written. */
+  readonly name: string;
+  readonly path: readonly string[];
+  /** Matches a value that can be written as it is. */
+  readonly plain: RegExp;
+  /** Matches each character that can't. */
+  readonly unsafe: RegExp;
+  /** The text up to the next placeholder, after a terminator where nothing else would tell where the value ends. */
+  readonly tail: string;
+}
+
+/**
+ * Reads a template.
+ * @throws TypeError it is malformed. The message says where.
+ */
+export function parseTemplate(source: string): Template {
+  const texts = [''];
+  const names: string[] = [];
+  for (let i = 0; i < source.length; i++) {
+    const char = source[i] as string;
+    if (char !== '{' && char !== '}') texts[texts.length - 1] += char;
+    else if (source[i + 1] === char) {
+      texts[texts.length - 1] += char;
+      i++;
+    } else if (char === '}') {
+      throw malformed(source, `the '}' at ${i} closes nothing; write '}}' for a brace`);
+    } else {
+      const end = source.indexOf('}', i);
+      if (end < 0) throw malformed(source, `the '{' at ${i} is never closed; write '{{' for a brace`);
+      names.push(source.slice(i + 1, end));
+      texts.push('');
+      i = end;
+    }
+  }
+  if (source === '') throw malformed(source, 'it is empty');
+  if (!source.isWellFormed()) throw malformed(source, 'it contains half a character (a lone surrogate)');
+  const slots = names.map((name, i) => slot(source, name, texts[i + 1] as string, i === names.length - 1));
+  return { source, head: texts[0] as string, slots };
+}
+
+/**
+ * Fills a template.
+ * @param whose - what the placeholders look into, for errors: `"the job's data"`.
+ * @throws KeyError a placeholder has no value here that a key can be made of.
+ */
+export function fillTemplate(template: Template, data: unknown, whose: string): string {
+  let key = template.head;
+  for (const slot of template.slots) {
+    const text = textOf(template, slot, data, whose);
+    key += slot.plain.test(text) ? text : text.replace(slot.unsafe, escapeChar);
+    key += slot.tail;
+  }
+  if (key === '')
+    throw new KeyError(`lock key '${template.source}': the key would be empty; put some text around it`);
+  return shorten(key);
+}
+
+/**
+ * Builds a key with a function of the user's.
+ * @throws KeyError the function threw, or what it returned is no key.
+ */
+export function keyFromFunction(build: () => unknown, whose: string): string {
+  let key: unknown;
+  try {
+    key = build();
+  } catch (error) {
+    throw new KeyError(`${whose} could not be built: the key function threw ${error}`, { cause: error });
+  }
+  return checkKey(key, whose);
+}
+
+/**
+ * Checks a key that was not built from a template.
+ * @throws KeyError it is no text, empty, or has no form in UTF-8.
+ */
+export function checkKey(key: unknown, whose: string): string {
+  if (typeof key !== 'string') {
+    const what =
+      key instanceof Promise ? 'a promise; build it without awaiting' : key === null ? 'null' : typeof key;
+    throw new KeyError(`${whose} must be a string, not ${what}`);
+  }
+  if (key === '') throw new KeyError(`${whose} is empty; an empty key would lock everything`);
+  if (!key.isWellFormed()) throw new KeyError(`${whose} contains half a character (a lone surrogate)`);
+  return shorten(key);
+}
+
+/** A long key keeps its beginning and ends in a hash of the whole. It stays longer than any that is not cut. */
+function shorten(key: string): string {
+  if (key.length <= LONGEST_KEY) return key;
+  const cut = key.slice(0, LONGEST_KEY);
+  return `${cut.isWellFormed() ? cut : key.slice(0, LONGEST_KEY - 1)}~${hash(key)}`;
+}
+
+function slot(source: string, name: string, text: string, isLast: boolean): Slot {
+  const path = name.split('.');
+  if (path.includes('')) {
+    throw malformed(source, `the placeholder '{${name}}' has an empty name; write '{{' and '}}' for braces`);
+  }
+  if (/[\s{]/.test(name)) {
+    throw malformed(
+      source,
+      `the placeholder '{${name}}' has a space or a brace in it; use a function for such names`,
+    );
+  }
+  // The last value ends where the rest of the template, which is known, begins.
+  if (isLast) return { name, path, ...alphabet(undefined), tail: text };
+  const [follows] = text;
+  // Nothing follows, or what could be taken for an escaped character of the value: a terminator tells where it ends.
+  if (follows === undefined || follows === '%')
+    return { name, path, ...alphabet(undefined), tail: `~${text}` };
+  return { name, path, ...alphabet(follows), tail: text };
+}
+
+/** What a value is written in: letters, digits, marks and some signs of any language, but not `without`. */
+function alphabet(without: string | undefined): Pick<Slot, 'plain' | 'unsafe'> {
+  const bar = without === undefined ? '' : `(?!\\u{${without.codePointAt(0)?.toString(16)}})`;
+  const safe = `${bar}[\\p{L}\\p{M}\\p{N}_.@+/:=,$!*'\\-]`;
+  return { plain: new RegExp(`^(?:${safe})*$`, 'u'), unsafe: new RegExp(`(?!${safe})[^]`, 'gu') };
+}
+
+/** Strings that look like another type's value, or like a string that was marked for doing so. */
+const LOOKS_TYPED = /^(?:'|[[{]|true$|false$|-?\d+(?:\.\d+)?(?:e[+-]?\d+)?n?$)/;
+
+function textOf({ source }: Template, { name, path }: Slot, data: unknown, whose: string): string {
+  const refuse = (problem: string, details: { fields?: string[]; cause?: unknown } = {}): never => {
+    throw new KeyError(`lock key '${source}': ${problem}`, { placeholder: name, ...details });
+  };
+
+  let value = data;
+  for (const [i, field] of path.entries()) {
+    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, field)) {
+      const fields = fieldsOf(value);
+      const where = i === 0 ? whose : `'${path.slice(0, i).join('.')}' in ${whose}`;
+      refuse(`${where} has no '${field}' (it has: ${fields.join(', ') || 'no fields'})`, { fields });
+    }
+    value = (value as Record<string, unknown>)[field];
+  }
+
+  if (typeof value === 'string') return LOOKS_TYPED.test(value) ? `'${value}` : value;
+  if (value === undefined || value === null) refuse(`'${name}' in ${whose} is ${value}`);
+  try {
+    return canonical(value);
+  } catch (error) {
+    if (!(error instanceof NotCanonical)) throw error;
+    return refuse(`'${name}' in ${whose} has no canonical form: ${error.message}`, { cause: error });
+  }
+}
+
+function escapeChar(char: string): string {
+  const code = char.charCodeAt(0);
+  if (code < 0x80) return `%${hex(code, 2)}`;
+  // By UTF-16 units: a lone surrogate has no other form.
+  return Array.from({ length: char.length }, (_, i) => `%u${hex(char.charCodeAt(i), 4)}`).join('');
+}
+
+function hex(code: number, digits: number): string {
+  return code.toString(16).toUpperCase().padStart(digits, '0');
+}
+
+function malformed(source: string, problem: string): TypeError {
+  return new TypeError(`lock key '${source}': ${problem}`);
+}

@@ -1,0 +1,104 @@
+/** One taking of a key, from the claim to the release, as the process that asked for it sees it. */
+
+import { randomBytes } from 'node:crypto';
+import type { Claim, Lease, Verdict } from './caches/cache.ts';
+import { LockLostError, type LossReason } from './errors.ts';
+
+/** A lease is renewed when this part of its ttl has passed. */
+const RENEW_AFTER = 1 / 3;
+/**
+ * A lease is given up when this part of its ttl has passed without a renewal. The rest is for the work to stop
+ * in, and for clocks that do not run alike.
+ */
+const SAFE_PART = 0.9;
+
+/** Tokens are secrets of the process, counted: as unique as a UUID each, at a fraction of the cost. */
+const PROCESS_SECRET = randomBytes(15).toString('base64url');
+let leases = 0;
+
+/**
+ * - `'claiming'`: asked for, not yet answered;
+ * - `'held'`: granted, and renewed until it is let go;
+ * - `'lost'`: no longer ours, though the work goes on;
+ * - `'releasing'`: let go of, not yet answered;
+ * - `'over'`: no more is done about it.
+ */
+export type Phase = 'claiming' | 'held' | 'lost' | 'releasing' | 'over';
+
+/** What is asked for. */
+export interface LeaseRequest {
+  /** The key's full name in the cache. */
+  readonly key: string;
+  /** The key as its user knows it, for errors. */
+  readonly name: string;
+  readonly owner: string;
+  readonly attempt: number;
+  readonly ttl: number;
+}
+
+/** Times are on the monotonic clock, in ms. */
+export class KeptLease implements Claim, Lease {
+  readonly key: string;
+  readonly name: string;
+  readonly owner: string;
+  readonly attempt: number;
+  readonly ttl: number;
+  readonly token: string = `${PROCESS_SECRET}.${(leases++).toString(36)}`;
+  keepFor = 0;
+  fence = 0;
+
+  phase: Phase = 'claiming';
+  /** When the cache is next asked to renew it. */
+  renewAt = 0;
+  /** Until when it is safe to believe that it is held, and to wait for an answer about it. */
+  safeUntil = 0;
+  /** When the renewal under way was sent; 0 while there is none. */
+  renewalSentAt = 0;
+  /** The last renewal was not answered, or has failed. */
+  unanswered = false;
+  /** Settles the promise of whoever waits for the claim or the release to be answered. */
+  resolve: ((answer: Verdict | PromiseLike<Verdict>) => void) | ((answer: boolean) => void) | undefined;
+  lost: LockLostError | undefined;
+  #controller: AbortController | undefined;
+
+  constructor({ key, name, owner, attempt, ttl }: LeaseRequest) {
+    this.key = key;
+    this.name = name;
+    this.owner = owner;
+    this.attempt = attempt;
+    this.ttl = ttl;
+  }
+
+  /** Counts from before the request was sent: the cache starts counting later, so it never ends earlier there. */
+  extendFrom(sentAt: number): void {
+    this.renewAt = sentAt + this.ttl * RENEW_AFTER;
+    this.safeUntil = sentAt + this.ttl * SAFE_PART;
+  }
+
+  get held(): boolean {
+    return this.phase === 'held' && performance.now() < this.safeUntil;
+  }
+
+  /** Aborts when the lease is lost. Made when it is first asked for, since most work never looks at it. */
+  get signal(): AbortSignal {
+    if (!this.#controller) {
+      this.#controller = new AbortController();
+      if (this.lost) this.#controller.abort(this.lost);
+    }
+    return this.#controller.signal;
+  }
+
+  lose(why: LossReason): void {
+    if (this.phase === 'held') this.phase = 'lost';
+    this.lost ??= new LockLostError(this.name, why);
+    this.#controller?.abort(this.lost);
+  }
+
+  /** Lets another signal abort this one's too; the lease stays held. */
+  follow(other: AbortSignal): void {
+    void this.signal;
+    const abort = () => this.#controller?.abort(other.reason);
+    if (other.aborted) abort();
+    else other.addEventListener('abort', abort, { once: true });
+  }
+}

@@ -1,0 +1,198 @@
+/** One key: taken, held and let go. */
+
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Holder } from './caches/cache.ts';
+import { cacheFrom, defaultCache } from './caches/registry.ts';
+import { LockError } from './errors.ts';
+import { HeldLock } from './held-lock.ts';
+import { keeperOf } from './keeper.ts';
+import { scopedName } from './key/name.ts';
+import { checkKey } from './key/template.ts';
+import { KeptLease } from './lease.ts';
+import {
+  type CheckedLeaseOptions,
+  checkLeaseOptions,
+  checkMs,
+  checkText,
+  DEFAULTS,
+  type LeaseOptions,
+} from './options.ts';
+import { newOwner } from './owner.ts';
+
+/** Options of a {@link Lock}. Without `cache` it is kept in `caches.default`, else in the memory of this process. */
+export interface LockOptions extends LeaseOptions {
+  /**
+   * Who the lease is for. A claim by the owner of a lease takes the lease over at once, whose old holder's signal
+   * aborts: give a name where a work that crashed is to go on without waiting for the ttl. Two that live at once
+   * must not share it.
+   * @defaultValue a new one for each taking
+   */
+  readonly owner?: string;
+}
+
+/** How {@link Lock.acquire} waits. */
+export interface WaitOptions {
+  /**
+   * How long to wait for a holder to let go, in whole ms. `0` does not wait.
+   * @defaultValue 0
+   */
+  readonly waitFor?: number;
+  /** Ends the wait: {@link Lock.acquire} rejects with its reason. */
+  readonly signal?: AbortSignal;
+}
+
+/** How long a wait sleeps before it asks again, in ms: at first, and at most. */
+const FIRST_PAUSE = 10;
+const LONGEST_PAUSE = 500;
+
+/**
+ * A lock on one key. It is not re-entrant: while it is held, it can't be taken, through the same `Lock` either.
+ *
+ * @example
+ * ```ts
+ * const lock = new Lock('nightly-report', { cache: new RedisCache(redis) });
+ * await lock.run(async ({ signal }) => {
+ *   await writeReport({ signal });
+ * });
+ * ```
+ */
+export class Lock implements AsyncDisposable {
+  readonly key: string;
+  readonly #options: CheckedLeaseOptions;
+  readonly #owner: string | undefined;
+  #current: HeldLock | undefined;
+  #lastClaim: Promise<unknown> = Promise.resolve();
+
+  /**
+   * @throws TypeError an option is unknown or has a wrong value.
+   * @throws KeyError the key is empty or no text.
+   */
+  constructor(key: string, options: LockOptions = {}) {
+    const of = 'Lock';
+    this.key = checkKey(key, `${of}: the key`);
+    this.#options = checkLeaseOptions(options, of, ['owner']);
+    if (options.owner !== undefined) checkText(options.owner, of, 'owner');
+    this.#owner = options.owner;
+  }
+
+  /** Whether the lock is held through this object, and known to last at this moment. */
+  get held(): boolean {
+    return this.#current?.held ?? false;
+  }
+
+  /**
+   * Aborts when the lock is lost, with a {@link LockLostError}, before anyone else can have taken it. Each taking
+   * has a signal of its own. Before the first it is aborted, as nothing is held.
+   */
+  get signal(): AbortSignal {
+    return this.#current?.signal ?? AbortSignal.abort(new Error(`lock '${this.key}' was not taken yet`));
+  }
+
+  /** Rises with every taking of the key; 0 before the first. See {@link HeldLock.fence}. */
+  get fence(): number {
+    return this.#current?.fence ?? 0;
+  }
+
+  /**
+   * Takes the lock if it is free.
+   * @returns whether it was taken.
+   * @throws CacheError the cache could not decide.
+   * @throws TypeError the option `cache` is a name that {@link caches} does not have.
+   */
+  async tryAcquire(): Promise<boolean> {
+    return (await this.#claim()) instanceof HeldLock;
+  }
+
+  /**
+   * Takes the lock, waiting for its holder where asked to.
+   * @returns this lock, for `await using`.
+   * @throws LockError it is still held after `waitFor` ms.
+   * @throws CacheError the cache could not decide.
+   * @example
+   * ```ts
+   * await using lock = await new Lock('nightly-report').acquire({ waitFor: 5_000 });
+   * ```
+   */
+  async acquire(wait: WaitOptions = {}): Promise<this> {
+    await this.#hold(wait);
+    return this;
+  }
+
+  /**
+   * Lets go. Harmless when it is not held. Never rejects: a lock that can't be let go of ends with its ttl.
+   * @returns whether it was held until now; `false` says that another may have come in before the work ended.
+   */
+  async release(): Promise<boolean> {
+    return (await this.#current?.release()) ?? false;
+  }
+
+  /**
+   * Runs work under the lock, and lets go whatever becomes of it.
+   * @returns what the work returns; what it throws comes out unchanged.
+   * @throws LockError the key is held. The work did not run.
+   */
+  async run<Result>(
+    work: (lock: HeldLock) => Result | PromiseLike<Result>,
+    wait: WaitOptions = {},
+  ): Promise<Result> {
+    const held = await this.#hold(wait);
+    return held.whileHeld(this.#options.keepFor, () => work(held));
+  }
+
+  /** Lets go at the end of the block of an `await using`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.release();
+  }
+
+  async #hold({ waitFor = 0, signal }: WaitOptions): Promise<HeldLock> {
+    checkMs(waitFor, 'Lock', 'waitFor', 0);
+    const until = performance.now() + waitFor;
+    for (let pause = FIRST_PAUSE; ; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
+      signal?.throwIfAborted();
+      const claim = await this.#claim();
+      if (claim instanceof HeldLock) return claim;
+      const left = until - performance.now();
+      if (left <= 0) throw new LockError(this.key, claim);
+      await sleep(Math.min(jitter(pause), Math.max(claim.expiresIn, 1), left), signal);
+    }
+  }
+
+  /** One after the other where they have one owner: they would take the lock over from each other. */
+  #claim(): Promise<HeldLock | Holder> {
+    if (this.#owner === undefined) return this.#ask(newOwner());
+    const owner = this.#owner;
+    const claim = this.#lastClaim.then(() => this.#ask(owner));
+    this.#lastClaim = claim.catch(() => {});
+    return claim;
+  }
+
+  async #ask(owner: string): Promise<HeldLock | Holder> {
+    const { cache: option, scope = DEFAULTS.scope, ttl = DEFAULTS.ttl } = this.#options;
+    const cache = option === undefined ? defaultCache() : cacheFrom(option);
+    const key = scopedName(scope, this.key);
+    const keeper = keeperOf(cache);
+    if (this.held && this.#owner !== undefined) {
+      const [holder] = await cache.inspect([key]);
+      if (holder) return holder;
+    }
+    const lease = new KeptLease({ key, name: this.key, owner, attempt: 0, ttl });
+    const verdict = await keeper.claim(lease);
+    if (!verdict.taken) return verdict.holder;
+    this.#current = new HeldLock(keeper, lease, false);
+    return this.#current;
+  }
+}
+
+/** Half of a pause is random, so that those who wait do not ask at once. */
+function jitter(pause: number): number {
+  return pause * (0.5 + Math.random() / 2);
+}
+
+async function sleep(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  try {
+    await delay(ms, undefined, signal && { signal });
+  } catch {
+    // The only way for it to fail: whoever waits is told the signal's own reason, not an AbortError around it.
+    signal?.throwIfAborted();
+  }
+}

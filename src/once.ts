@@ -1,0 +1,127 @@
+/** Guards a function or a method: it runs once at a time for each key. */
+
+import { cacheFrom, defaultCache } from './caches/registry.ts';
+import { skipOrRaise } from './duplicate.ts';
+import { HeldLock } from './held-lock.ts';
+import { keeperOf } from './keeper.ts';
+import { scopedName } from './key/name.ts';
+import { fillTemplate, keyFromFunction, parseTemplate } from './key/template.ts';
+import { KeptLease } from './lease.ts';
+import {
+  type CheckedLeaseOptions,
+  checkFlag,
+  checkLeaseOptions,
+  DEFAULTS,
+  type LeaseOptions,
+} from './options.ts';
+import { newOwner } from './owner.ts';
+
+type AnyFunction = (this: any, ...args: any[]) => any;
+
+/** A guarded function: it always returns a promise, of `undefined` where a call was skipped. */
+export type Once<Fn extends AnyFunction> = (
+  this: ThisParameterType<Fn>,
+  ...args: Parameters<Fn>
+) => Promise<Awaited<ReturnType<Fn>> | undefined>;
+
+/** Options of {@link once}. Without `cache` its locks are kept in `caches.default`, else in the memory of this process. */
+export interface OnceOptions<Args extends readonly unknown[] = any[]> extends LeaseOptions {
+  /**
+   * What may run once at a time: a template, or a function of the call's arguments. A placeholder is a path into the
+   * first argument, an object of named values (`'invoice-{customer.id}'`). Where all of them begin with a number they
+   * are paths into the arguments (`'invoice-{0}-{1.id}'`).
+   */
+  readonly key: string | ((...args: Args) => string);
+  /**
+   * `true`: a call that finds its key held rejects with a {@link LockError} instead of being skipped.
+   * @defaultValue false
+   */
+  readonly raiseIfLock?: boolean;
+}
+
+/** Decorates a method, by the standard and by TypeScript's legacy rules. */
+export interface OnceDecorator {
+  <Fn extends AnyFunction>(method: Fn, context: ClassMethodDecoratorContext): Once<Fn>;
+  <Fn extends AnyFunction>(
+    target: object,
+    name: string | symbol,
+    descriptor: TypedPropertyDescriptor<Fn>,
+  ): void;
+}
+
+/**
+ * Wraps a function so that it runs once at a time for each key; a call that finds its key held is skipped, and
+ * resolves to `undefined`. With options alone it makes a decorator for a method, which keeps its `this`.
+ *
+ * @throws TypeError an option is unknown or has a wrong value, or the key's template is malformed.
+ * @example
+ * ```ts
+ * const refresh = once(async (feed: { url: string }) => download(feed.url), { key: 'feed-{url}' });
+ *
+ * class Invoices {
+ *   @once({ key: 'invoice-{0}', raiseIfLock: true })
+ *   async send(id: number) {}
+ * }
+ * ```
+ */
+export function once<Fn extends AnyFunction>(fn: Fn, options: OnceOptions<Parameters<Fn>>): Once<Fn>;
+export function once(options: OnceOptions): OnceDecorator;
+export function once(...given: [AnyFunction, OnceOptions] | [OnceOptions]): AnyFunction {
+  if (given.length === 2) {
+    const [fn, options] = given;
+    if (typeof fn !== 'function')
+      throw new TypeError(`once: the first argument must be a function, not ${typeof fn}`);
+    return guard(fn, check(options));
+  }
+  // Checked here, where they are written, though the method comes later.
+  const settings = check(given[0]);
+  return function decorate(method: unknown, _name: unknown, descriptor?: PropertyDescriptor): unknown {
+    const legacy = descriptor !== undefined;
+    const decorated = legacy ? descriptor.value : method;
+    if (typeof decorated !== 'function') throw new TypeError('@once decorates methods, and this is none');
+    const guarded = guard(decorated as AnyFunction, settings);
+    return legacy ? { ...descriptor, value: guarded } : guarded;
+  };
+}
+
+interface Settings extends CheckedLeaseOptions {
+  readonly raiseIfLock: boolean;
+  readonly keyOf: (args: readonly unknown[]) => string;
+}
+
+function check(options: OnceOptions): Settings {
+  const shared = checkLeaseOptions(options, 'once', ['key', 'raiseIfLock']);
+  const { key, raiseIfLock = DEFAULTS.raiseIfLock } = options;
+  checkFlag(raiseIfLock, 'once', 'raiseIfLock');
+  return { ...shared, raiseIfLock, keyOf: keyBuilder(key) };
+}
+
+function keyBuilder(key: OnceOptions['key']): Settings['keyOf'] {
+  if (typeof key === 'function') return args => keyFromFunction(() => key(...args), 'once: the key');
+  if (typeof key !== 'string') {
+    throw new TypeError(
+      "once: option 'key' must be a template such as 'invoice-{id}', or a function that builds the key",
+    );
+  }
+  const template = parseTemplate(key);
+  const positional = template.slots.every(({ path }) => /^\d+$/.test(path[0] as string));
+  return positional
+    ? args => fillTemplate(template, args, 'the list of arguments')
+    : args => fillTemplate(template, args[0], 'the first argument');
+}
+
+function guard(fn: AnyFunction, settings: Settings): AnyFunction {
+  const { keyOf, raiseIfLock, cache: option, scope = DEFAULTS.scope, ttl = DEFAULTS.ttl, keepFor } = settings;
+  async function guarded(this: unknown, ...args: unknown[]): Promise<unknown> {
+    const name = keyOf(args);
+    const keeper = keeperOf(option === undefined ? defaultCache() : cacheFrom(option));
+    const lease = new KeptLease({ key: scopedName(scope, name), name, owner: newOwner(), attempt: 0, ttl });
+    const verdict = await keeper.claim(lease);
+    if (!verdict.taken) return skipOrRaise(raiseIfLock, name, verdict.holder);
+    return new HeldLock(keeper, lease, false).whileHeld(keepFor, () => fn.apply(this, args));
+  }
+  // Frameworks look at how many parameters a method declares; BullMQ does, to know who wants a signal.
+  Object.defineProperty(guarded, 'length', { value: fn.length });
+  Object.defineProperty(guarded, 'name', { value: fn.name });
+  return guarded;
+}

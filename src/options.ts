@@ -1,0 +1,103 @@
+/** The options that all guards share: their defaults, and how they are checked. */
+
+import type { LockCache } from './caches/cache.ts';
+import { asLockCache, type Cache } from './caches/registry.ts';
+
+/** The options of everything that takes a lock. */
+export interface LeaseOptions {
+  /** Where the lock is kept: a lock cache, a store with `get`, `set` and `delete`, or a name in {@link caches}. */
+  readonly cache?: Cache | string;
+  /** Locks of one scope and one cache exclude each other. */
+  readonly scope?: string;
+  /**
+   * The lease: how long a holder that died blocks others, in whole ms, 10 or more. It is renewed while the work
+   * runs, so it need not be as long as the work.
+   * @defaultValue 30 000; of a job its worker's `lockDuration`
+   */
+  readonly ttl?: number;
+  /**
+   * How long the key stays held after the work succeeded, in whole ms: a deduplication window. `0` lets go at once.
+   * @defaultValue 0
+   */
+  readonly keepFor?: number;
+}
+
+export const DEFAULTS = {
+  scope: 'default',
+  ttl: 30_000,
+  keepFor: 0,
+  raiseIfLock: false,
+} as const;
+
+/** A lease shorter than this is over before an answer about it could be trusted. */
+const SHORTEST_TTL = 10;
+
+/** {@link LeaseOptions}, checked. What is absent depends on where the lock is taken. */
+export interface CheckedLeaseOptions {
+  readonly cache: LockCache | string | undefined;
+  readonly scope: string | undefined;
+  readonly ttl: number | undefined;
+  readonly keepFor: number;
+}
+
+/**
+ * Checks what is known of options where they are written.
+ * @param of - whose options they are, for errors.
+ * @param others - the names of the options beyond {@link LeaseOptions}.
+ * @throws TypeError an option is unknown, or its value is not one of those that it takes.
+ */
+export function checkLeaseOptions(
+  options: LeaseOptions,
+  of: string,
+  others: readonly string[],
+): CheckedLeaseOptions {
+  if (typeof options !== 'object' || options === null) {
+    throw new TypeError(`${of}: the options must be an object, not ${show(options)}`);
+  }
+  const known = ['cache', 'scope', 'ttl', 'keepFor', ...others];
+  for (const name of Object.keys(options)) {
+    if (!known.includes(name)) {
+      throw new TypeError(`${of}: there is no option '${name}'; there are: ${known.join(', ')}`);
+    }
+  }
+  const { cache, scope, ttl, keepFor } = options;
+  if (scope !== undefined) checkText(scope, of, 'scope');
+  if (ttl !== undefined) checkMs(ttl, of, 'ttl', SHORTEST_TTL);
+  if (keepFor !== undefined) checkMs(keepFor, of, 'keepFor', 0);
+  return { cache: checkCache(cache, of), scope, ttl, keepFor: keepFor ?? DEFAULTS.keepFor };
+}
+
+/** @throws TypeError the value is neither absent nor a boolean. */
+export function checkFlag(value: unknown, of: string, option: string): void {
+  if (value === undefined || typeof value === 'boolean') return;
+  throw new TypeError(`${of}: option '${option}' must be true or false, not ${show(value)}`);
+}
+
+/** @throws TypeError the value is no text, or empty. */
+export function checkText(value: unknown, of: string, option: string): void {
+  if (typeof value === 'string' && value !== '' && value.isWellFormed()) return;
+  throw new TypeError(`${of}: option '${option}' must be a text that is not empty, not ${show(value)}`);
+}
+
+/** @throws TypeError the value is no whole number of ms, or out of bounds. */
+export function checkMs(value: unknown, of: string, option: string, least: number): void {
+  if (Number.isSafeInteger(value) && (value as number) >= least) return;
+  throw new TypeError(
+    `${of}: option '${option}' must be a whole number of milliseconds, ${least} or more, not ${show(value)}`,
+  );
+}
+
+function checkCache(cache: Cache | string | undefined, of: string): LockCache | string | undefined {
+  if (cache === undefined) return undefined;
+  if (typeof cache !== 'string') return asLockCache(cache, `${of}: option 'cache'`);
+  checkText(cache, of, 'cache');
+  return cache;
+}
+
+function show(value: unknown): string {
+  return typeof value === 'string'
+    ? `'${value}'`
+    : typeof value === 'object' && value !== null
+      ? 'an object'
+      : String(value);
+}
