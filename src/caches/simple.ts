@@ -39,7 +39,7 @@ export class SimpleCache implements LockCache {
     return this.#each(leases, async lease => {
       const stored = await this.#read(lease.key);
       if (stored === 'foreign' || !isHeldBy(lease, stored)) return false;
-      await this.#write(lease.key, { ...stored, expiresAt: Date.now() + lease.ttl }, lease.ttl);
+      await this.#lease(lease.key, { ...stored, expiresAt: Date.now() + lease.ttl }, lease.ttl);
       return true;
     });
   }
@@ -74,7 +74,7 @@ export class SimpleCache implements LockCache {
     const { verdict, record } = decide(claim, stored, now, fence);
     if (!record) return verdict;
     this.#lastFence = Math.max(this.#lastFence, record.fence);
-    await this.#write(claim.key, record, claim.ttl);
+    await this.#lease(claim.key, record, claim.ttl);
     return verdict;
   }
 
@@ -87,12 +87,16 @@ export class SimpleCache implements LockCache {
     return record.expiresAt > Date.now() ? record : undefined;
   }
 
-  /** Writes and reads back: some stores report a failed write to nobody, and an outage must not pass for a lock. */
-  async #write(key: string, record: LockRecord, lifetime: number): Promise<void> {
+  async #write(key: string, record: LockRecord, lifetime: number): Promise<string> {
     const value = JSON.stringify({ once: 1, ...record });
     await this.#store.set(key, value, expiryFor(this.#store, lifetime));
-    if ((await this.#store.get(key)) !== value)
-      throw new Error('the store did not keep what was written to it');
+    return value;
+  }
+
+  /** Reads back what it wrote: some stores report a failed write to nobody, and an outage must not pass for a lease. */
+  async #lease(key: string, record: LockRecord, ttl: number): Promise<void> {
+    const value = await this.#write(key, record, ttl);
+    if ((await this.#store.get(key)) !== value) throw new Error('the store did not keep what was written to it');
   }
 
   async #delete(key: string): Promise<void> {

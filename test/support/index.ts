@@ -1,0 +1,68 @@
+/** What tests share: names that are used once, connections, and conditions that are awaited. */
+
+import { randomUUID } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Redis, type RedisOptions } from 'ioredis';
+
+/** The Redis of this run. */
+export function redisUrl(): string {
+  const url = process.env.TEST_REDIS_URL;
+  if (!url) throw new Error('run the tests with mocha, which starts a Redis');
+  return url;
+}
+
+/** The Redis of this run, as options for BullMQ. */
+export function redisOptions(): { host: string; port: number } {
+  const { hostname, port } = new URL(redisUrl());
+  return { host: hostname, port: Number(port || 6379) };
+}
+
+export function connectRedis(options: RedisOptions = {}): Redis {
+  const all: RedisOptions = { ...redisOptions(), maxRetriesPerRequest: null, ...options };
+  return new Redis(all as { host: string });
+}
+
+/** A name that no other test has. */
+export function uniqueName(base: string = 'test'): string {
+  return `${base}-${randomUUID()}`;
+}
+
+/** Waits until a condition holds. Generous: it fails only where the condition would never come. */
+export async function until(
+  condition: () => unknown,
+  what: string = String(condition),
+  within: number = 30_000,
+): Promise<void> {
+  const end = Date.now() + within;
+  while (!(await condition())) {
+    if (Date.now() > end) throw new Error(`this did not come true within ${within} ms: ${what}`);
+    await delay(5);
+  }
+}
+
+/** A promise and its ends. */
+export interface Deferred<T = void> {
+  readonly promise: Promise<T>;
+  resolve(value: T): void;
+  reject(error: unknown): void;
+}
+
+export function deferred<T = void>(): Deferred<T> {
+  let resolve!: (value: T) => void;
+  let reject!: (error: unknown) => void;
+  const promise = new Promise<T>((yes, no) => {
+    resolve = yes;
+    reject = no;
+  });
+  return { promise, resolve, reject };
+}
+
+/** What a promise was rejected with. */
+export async function rejection(promise: Promise<unknown>): Promise<Error & Record<string, unknown>> {
+  try {
+    await promise;
+  } catch (error) {
+    return error as Error & Record<string, unknown>;
+  }
+  throw new Error('the promise was not rejected');
+}

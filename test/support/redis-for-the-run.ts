@@ -1,0 +1,15 @@
+/** Finds one Redis for all tests of a run; those that break servers start their own. */
+
+import { type FoundRedis, findRedis } from './redis-server.ts';
+
+let found: FoundRedis | undefined;
+
+export async function mochaGlobalSetup(): Promise<void> {
+  found = await findRedis();
+  process.env.TEST_REDIS_URL = found.url;
+  console.error(`Redis: ${found.source}`);
+}
+
+export async function mochaGlobalTeardown(): Promise<void> {
+  await found?.stop();
+}

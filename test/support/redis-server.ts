@@ -1,0 +1,169 @@
+/** Real Redis servers, on free ports of this machine, each stopped again. */
+
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Redis } from 'ioredis';
+
+const CHOICES = `No Redis was found. Choose one:
+  - set REDIS_URL to a server whose data may be written to, such as redis://127.0.0.1:6379
+  - put redis-server or valkey-server on the PATH (Debian, Ubuntu: apt-get install redis-server; macOS: brew install redis)
+  - run this as root on Debian or Ubuntu: the package is installed for you`;
+
+export class RedisServer {
+  readonly port: number;
+  readonly #binary: string;
+  readonly #args: readonly string[];
+  readonly #folder: string;
+  #process: ChildProcess | undefined;
+
+  private constructor(binary: string, port: number, args: readonly string[]) {
+    this.#binary = binary;
+    this.port = port;
+    this.#args = args;
+    this.#folder = mkdtempSync(join(tmpdir(), 'bullmq-once-redis-'));
+  }
+
+  /** Starts a server that keeps nothing on disk, unless `args` say so. */
+  static async start(...args: string[]): Promise<RedisServer> {
+    const server = new RedisServer(findRedisBinary(), await freePort(), args);
+    await server.restart();
+    return server;
+  }
+
+  get url(): string {
+    return `redis://127.0.0.1:${this.port}`;
+  }
+
+  /** Starts it on its port again, after it was killed. */
+  async restart(): Promise<void> {
+    const args = [
+      '--port',
+      `${this.port}`,
+      '--bind',
+      '127.0.0.1',
+      '--dir',
+      this.#folder,
+      '--save',
+      '',
+      ...this.#args,
+    ];
+    this.#process = spawn(this.#binary, args, { stdio: 'ignore' });
+    stopOnExit.add(this.#process);
+    await answers(this.port, this.#process);
+  }
+
+  /** It takes connections and answers nothing. */
+  freeze(): void {
+    this.#process?.kill('SIGSTOP');
+  }
+
+  thaw(): void {
+    this.#process?.kill('SIGCONT');
+  }
+
+  /** It is gone, and its connections with it. */
+  async kill(): Promise<void> {
+    const running = this.#process;
+    if (!running || running.exitCode !== null || running.signalCode !== null) return;
+    running.kill('SIGKILL');
+    await once(running, 'exit');
+    stopOnExit.delete(running);
+  }
+
+  async stop(): Promise<void> {
+    await this.kill();
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
+
+/** A server that is there already, or one that was started for the caller. */
+export interface FoundRedis {
+  readonly url: string;
+  /** Says where it came from. */
+  readonly source: string;
+  stop(): Promise<void>;
+}
+
+/** `REDIS_URL`, else a server started on a free port. */
+export async function findRedis(): Promise<FoundRedis> {
+  const url = process.env.REDIS_URL;
+  if (url) return { url, source: 'the Redis of REDIS_URL', stop: async () => {} };
+  const server = await RedisServer.start();
+  return {
+    url: server.url,
+    source: `a Redis started for this run on port ${server.port}`,
+    stop: () => server.stop(),
+  };
+}
+
+let binary: string | undefined;
+
+function findRedisBinary(): string {
+  binary ??= onPath('redis-server') ?? onPath('valkey-server') ?? installRedis();
+  return binary;
+}
+
+function installRedis(): string {
+  if (process.getuid?.() !== 0 || !onPath('apt-get')) throw new Error(CHOICES);
+  console.error(
+    'No Redis was found: installing the package redis-server with apt-get (this is root on Debian or Ubuntu).',
+  );
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  try {
+    execFileSync('apt-get', ['update', '-qq'], { stdio: ['ignore', 'ignore', 'inherit'], env });
+    execFileSync('apt-get', ['install', '-y', '-qq', '--no-install-recommends', 'redis-server'], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+      env,
+    });
+  } catch (error) {
+    throw new Error(`redis-server could not be installed.\n${CHOICES}`, { cause: error });
+  }
+  const installed = onPath('redis-server');
+  if (!installed) throw new Error(CHOICES);
+  return installed;
+}
+
+function onPath(program: string): string | undefined {
+  const folders = (process.env.PATH ?? '').split(delimiter).concat('/usr/bin', '/usr/local/bin');
+  return folders.map(folder => join(folder, program)).find(file => existsSync(file));
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as { port: number };
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+/** Waits until a server answers a PING, which it does once it has loaded its data. */
+async function answers(port: number, running: ChildProcess): Promise<void> {
+  const client = new Redis({ port, lazyConnect: true, retryStrategy: () => null, maxRetriesPerRequest: 0 });
+  client.on('error', () => {});
+  const until = Date.now() + 30_000;
+  for (;;) {
+    if (running.exitCode !== null)
+      throw new Error(`redis-server on port ${port} ended with status ${running.exitCode}`);
+    const pong = await client.connect().then(
+      () => client.ping().catch(() => undefined),
+      () => undefined,
+    );
+    if (pong === 'PONG') break;
+    if (Date.now() > until) throw new Error(`redis-server on port ${port} did not answer within 30 s`);
+    client.disconnect();
+    await delay(20);
+  }
+  client.disconnect();
+}
+
+/** Servers do not outlive the process that started them, even when it ends in the middle of a test. */
+const stopOnExit = new Set<ChildProcess>();
+process.on('exit', () => {
+  for (const running of stopOnExit) running.kill('SIGKILL');
+});
