@@ -96,7 +96,8 @@ export class SimpleCache implements LockCache {
   /** Reads back what it wrote: some stores report a failed write to nobody, and an outage must not pass for a lease. */
   async #lease(key: string, record: LockRecord, ttl: number): Promise<void> {
     const value = await this.#write(key, record, ttl);
-    if ((await this.#store.get(key)) !== value) throw new Error('the store did not keep what was written to it');
+    if ((await this.#store.get(key)) !== value)
+      throw new Error('the store did not keep what was written to it');
   }
 
   async #delete(key: string): Promise<void> {

@@ -1,0 +1,296 @@
+import { expect } from 'chai';
+import fc from 'fast-check';
+import { KeyError } from '../../src/index.ts';
+import { checkKey, fillTemplate, keyFromFunction, parseTemplate } from '../../src/key/template.ts';
+
+const build = (template: string, data: unknown) =>
+  fillTemplate(parseTemplate(template), data, "the job's data");
+
+describe('a key template', () => {
+  it('is filled with plain values that stay readable', () => {
+    expect(build('foo-key-{arg_a}-{arg_b}', { arg_a: 'teste', arg_b: 'foo' })).to.equal('foo-key-teste-foo');
+    expect(build('welcome-{userId}', { userId: 42 })).to.equal('welcome-42');
+    expect(build('{id}', { id: '0b5e1e0a-93a2-4d7e-a1f7-8d9b5f1c2d3e' })).to.equal(
+      '0b5e1e0a-93a2-4d7e-a1f7-8d9b5f1c2d3e',
+    );
+    expect(build('mail:{to}', { to: 'josé@exämple.org' })).to.equal('mail:josé@exämple.org');
+    expect(build('{flag}/{n}', { flag: true, n: -1.5 })).to.equal('true/-1.5');
+  });
+
+  it('reaches into nested objects and arrays', () => {
+    expect(build('{a.b.0}', { a: { b: ['x'] } })).to.equal('x');
+    expect(build('{a.b.1.c}', { a: { b: [0, { c: 'y' }] } })).to.equal('y');
+  });
+
+  it('takes doubled braces for braces', () => {
+    expect(build('{{{a}}}', { a: 'x' })).to.equal('{x}');
+    expect(build('{{a}}', {})).to.equal('{a}');
+  });
+
+  it('may have no placeholder at all', () => {
+    expect(build('nightly', {})).to.equal('nightly');
+  });
+
+  it('keeps values apart that meet in their separators', () => {
+    expect(build('{a}-{b}', { a: '1-2', b: '3' })).to.not.equal(build('{a}-{b}', { a: '1', b: '2-3' }));
+    expect(build('{a}{b}', { a: 'ab', b: 'c' })).to.not.equal(build('{a}{b}', { a: 'a', b: 'bc' }));
+    expect(build('{a}%{b}', { a: 'a%', b: 'c' })).to.not.equal(build('{a}%{b}', { a: 'a', b: '%c' }));
+  });
+
+  it('keeps values of different types apart', () => {
+    const values = [
+      1,
+      '1',
+      "'1",
+      true,
+      'true',
+      1n,
+      '1n',
+      [1],
+      '[1]',
+      ['1'],
+      { a: 1 },
+      '{"a":1}',
+      '',
+      "'",
+      ' ',
+      'null',
+    ];
+
+    const keys = values.map(a => build('{a}', { a: a === '' ? 'empty' : a }));
+
+    expect(new Set(keys).size).to.equal(values.length);
+  });
+
+  it('writes what has no business in a key as escapes', () => {
+    expect(build('k-{a}', { a: 'a b\n\u0000%~"' })).to.equal('k-a%20b%0A%00%25%7E%22');
+    expect(build('k-{a}', { a: '\ud800' })).to.equal('k-%uD800');
+  });
+
+  it('cuts a long key, which ends in a hash and differs from every other', () => {
+    const x = build('k-{a}', { a: 'x'.repeat(1 << 20) });
+    const y = build('k-{a}', { a: `${'x'.repeat((1 << 20) - 1)}y` });
+
+    expect(x).to.have.length(300);
+    expect(x).to.match(/^k-x+~[\w-]{43}$/);
+    expect(x).to.not.equal(y);
+    expect(build('k-{a}', { a: x.slice(2) })).to.not.equal(x);
+  });
+
+  it('never gives two data that differ one key, and two that are equal the same', () => {
+    const value = fc.oneof(
+      fc.string({ unit: 'binary' }),
+      fc.string({
+        unit: fc.constantFrom(
+          '-',
+          '1',
+          "'",
+          '%',
+          '~',
+          ':',
+          'a',
+          'e',
+          'n',
+          '{',
+          '[',
+          '.',
+          ' ',
+          '\ud83d',
+          '\ude00',
+        ),
+      }),
+      fc.integer().map(n => (Object.is(n, -0) ? 0 : n)),
+      fc.double({ noNaN: true, noDefaultInfinity: true }).map(n => (n === 0 ? 0 : n)),
+      fc.bigInt(),
+      fc.boolean(),
+      fc.array(fc.oneof(fc.string(), fc.integer(), fc.constant(null)), { maxLength: 3 }),
+      fc.dictionary(fc.string(), fc.oneof(fc.string(), fc.integer()), { maxKeys: 3, noNullPrototype: true }),
+    );
+    const literal = fc.string({
+      unit: fc.oneof(
+        fc.constantFrom('-', ':', '1', '%', '~', 'a', "'", 'é', '😀', ' ', '{{', '}}'),
+        fc.string({ minLength: 1, maxLength: 1 }).map(c => c.replace(/[{}]/, '_')),
+      ),
+      maxLength: 3,
+    });
+    const template = fc
+      .tuple(literal, literal, literal, literal)
+      .map(([a, b, c, d]) => `=${a}{x}${b}{y.0}${c}{z}${d}`);
+    const data = fc.record({ x: value, y: fc.tuple(value), z: value }, { noNullPrototype: true });
+    // Data that differ in a little are the ones that could be confused.
+    const pair = fc.oneof(
+      fc.tuple(data, data),
+      fc.tuple(data, value).map(([one, x]) => [one, { ...one, x }] as const),
+      fc.tuple(fc.string(), fc.string(), fc.string()).map(([p, q, r]) => [
+        { x: p + q, y: [r] as [string], z: q },
+        { x: p, y: [q + r] as [string], z: q },
+      ]),
+    );
+
+    fc.assert(
+      fc.property(template, pair, (source, [one, two]) => {
+        const same = show(one) === show(two);
+        expect(build(source, one) === build(source, two)).to.equal(same);
+        expect(build(source, one)).to.satisfy((key: string) => key.isWellFormed() && !key.includes('\u0000'));
+      }),
+      { numRuns: 20_000 },
+    );
+  });
+
+  it('with values that moved over a separator is still injective', () => {
+    const part = fc.string({ unit: fc.constantFrom('-', 'a', '1', '%', '2', 'D', '~', "'", '😀', '\ud83d') });
+    const separator = fc.constantFrom('', '-', 'a', '1', '%', '~', '-a', '%2D', "'", '😀', '2D');
+    fc.assert(
+      fc.property(part, part, part, part, separator, (a, b, c, d, by) => {
+        const source = `{x}${by}{y}`;
+        const one = build(source, { x: a + by + b, y: c });
+        const two = build(source, { x: a, y: b + by + c });
+        const three = build(source, { x: a, y: d });
+        const moved = by !== '' || b !== '';
+        if (moved) expect(one).to.not.equal(two);
+        if (d !== c || by + b !== '') expect(one).to.not.equal(three);
+      }),
+      { numRuns: 20_000 },
+    );
+  });
+
+  for (const [template, problem] of [
+    ['', /is empty/],
+    ['a-{', /'\{' at 2 is never closed/],
+    ['a-}', /'\}' at 2 closes nothing/],
+    ['{}', /empty name/],
+    ['{a..b}', /empty name/],
+    ['{.a}', /empty name/],
+    ['{ a }', /a space or a brace/],
+    ['{a{b}', /a space or a brace/],
+    ['{a}}', /'\}' at 3 closes nothing/],
+    ['\ud800', /half a character/],
+  ] as const) {
+    it(`that is malformed is refused where it is written: ${JSON.stringify(template)}`, () => {
+      expect(() => parseTemplate(template)).to.throw(TypeError, problem);
+    });
+  }
+});
+
+describe('data that no key can be built from', () => {
+  const refused = (template: string, data: unknown): KeyError => {
+    try {
+      build(template, data);
+    } catch (error) {
+      return error as KeyError;
+    }
+    throw new Error('a key was built');
+  };
+
+  it('is told with the placeholder and the fields there are', () => {
+    const error = refused('welcome-{userId}', { email: 'a@b.c', locale: 'en' });
+
+    expect(error).to.be.instanceOf(KeyError);
+    expect(error.message).to.equal(
+      "lock key 'welcome-{userId}': the job's data has no 'userId' (it has: email, locale)",
+    );
+    expect(error).to.deep.include({
+      code: 'ERR_LOCK_KEY',
+      placeholder: 'userId',
+      fields: ['email', 'locale'],
+    });
+  });
+
+  it('is told with the place where a path ends', () => {
+    expect(refused('{user.id}', { user: { name: 'x' } }).message).to.contain(
+      "'user' in the job's data has no 'id' (it has: name)",
+    );
+    expect(refused('{user.id}', { user: 'x' }).message).to.contain("'user' in the job's data has no 'id'");
+    expect(refused('{id}', undefined).message).to.contain('(it has: no fields)');
+  });
+
+  for (const [what, id] of [
+    ['undefined', undefined],
+    ['null', null],
+    ['NaN', Number.NaN],
+    ['Infinity', Number.POSITIVE_INFINITY],
+    ['a function', () => 1],
+    ['a symbol', Symbol('x')],
+    ['a Date', new Date()],
+    ['a Map', new Map()],
+    ['an instance', new (class Foo {})()],
+    ['an array with a hole', new Array(1)],
+    ['an object with NaN in it', { a: { b: Number.NaN } }],
+    ['an object that contains itself', circle()],
+    ['too deep an object', nested(100_000)],
+  ] as const) {
+    it(`is ${what}`, () => {
+      expect(refused('k-{id}', { id })).to.include({ code: 'ERR_LOCK_KEY', placeholder: 'id' });
+    });
+  }
+
+  it('is inherited: only own properties count', () => {
+    for (const name of ['constructor', 'toString', '__proto__', 'hasOwnProperty']) {
+      expect(refused(`{${name}}`, { id: 1 })).to.include({ placeholder: name });
+    }
+    expect(refused('{id}', Object.create({ id: 1 })).placeholder).to.equal('id');
+    expect(build('{__proto__}', JSON.parse('{"__proto__":7}'))).to.equal('7');
+  });
+
+  it('makes an empty key', () => {
+    expect(refused('{id}', { id: '' }).message).to.contain('would be empty');
+  });
+});
+
+describe('a key from a function', () => {
+  it('is taken as it is', () => {
+    expect(keyFromFunction(() => 'a b:{c}', 'the key')).to.equal('a b:{c}');
+  });
+
+  for (const [what, value, problem] of [
+    ['an empty text', '', /empty/],
+    ['undefined', undefined, /not undefined/],
+    ['null', null, /not null/],
+    ['a number', 42, /not number/],
+    ['a promise', Promise.resolve('x'), /a promise; build it without awaiting/],
+    ['half a character', 'a\ud800', /half a character/],
+  ] as const) {
+    it(`is refused when it is ${what}`, () => {
+      expect(() => keyFromFunction(() => value, 'the key')).to.throw(KeyError, problem);
+    });
+  }
+
+  it('that throws is told with its cause', () => {
+    const cause = new Error('no such user');
+
+    expect(() =>
+      keyFromFunction(() => {
+        throw cause;
+      }, 'the key'),
+    )
+      .to.throw(KeyError, /no such user/)
+      .with.property('cause', cause);
+  });
+
+  it('is cut when it is long', () => {
+    expect(checkKey('x'.repeat(256), 'the key')).to.have.length(256);
+    expect(checkKey('x'.repeat(257), 'the key')).to.have.length(300);
+    expect(checkKey(`${'x'.repeat(255)}😀`, 'the key')).to.satisfy((key: string) => key.isWellFormed());
+  });
+});
+
+/** Tells equal data from different, types included, field order not. */
+function show(value: unknown): string {
+  if (typeof value !== 'object' || value === null) return `${typeof value} ${JSON.stringify(String(value))}`;
+  if (Array.isArray(value)) return `[${value.map(show)}]`;
+  return `{${Object.entries(value)
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([name, field]) => `${JSON.stringify(name)}:${show(field)}`)}}`;
+}
+
+function circle(): object {
+  const object: { self?: object } = {};
+  object.self = object;
+  return object;
+}
+
+function nested(depth: number): object {
+  let object: object = {};
+  for (let i = 0; i < depth; i++) object = { object };
+  return object;
+}
