@@ -51,7 +51,8 @@ export interface OnceDecorator {
 
 /**
  * Wraps a function so that it runs once at a time for each key; a call that finds its key held is skipped, and
- * resolves to `undefined`. With options alone it makes a decorator for a method, which keeps its `this`.
+ * resolves to `undefined`. With options alone it makes a decorator for a method, which keeps its `this`, and whose
+ * type must allow for `undefined`.
  *
  * @throws TypeError an option is unknown or has a wrong value, or the key's template is malformed.
  * @example
