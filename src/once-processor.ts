@@ -1,5 +1,6 @@
 /** Wraps a BullMQ processor: a job runs unless the work that its key names is being done already. */
 
+import type { Job } from 'bullmq';
 import { attemptOf, type JobLike, ownerOf } from './bullmq/job-owner.ts';
 import { findQueueCache, knownQueueCache, lockDurationOf, type QueueCache } from './bullmq/queue-cache.ts';
 import type { Holder } from './caches/cache.ts';
@@ -25,29 +26,32 @@ import {
  * A BullMQ processor, plus the lock that its job runs under. BullMQ makes a signal only for a processor that
  * declares three parameters or more.
  */
-export type GuardedFunction<Job extends JobLike, Result> = (
-  job: Job,
+export type GuardedFunction<Data, Result, Name extends string> = (
+  job: Job<Data, any, Name>,
   token: string | undefined,
   signal: AbortSignal | undefined,
   lock: HeldLock,
 ) => Result | PromiseLike<Result>;
 
 /** What {@link onceProcessor} makes: a processor for BullMQ's `Worker`. A skipped job has no result. */
-export type OnceProcessor<Job extends JobLike, Result> = (
-  job: Job,
+export type OnceProcessor<Data, Result, Name extends string> = (
+  job: Job<Data, any, Name>,
   token?: string,
   signal?: AbortSignal,
 ) => Promise<Result | undefined>;
 
 /** Options of {@link onceProcessor}. All can be left out. */
-export interface OnceProcessorOptions<Job extends JobLike = JobLike, Template extends string = string>
-  extends LeaseOptions {
+export interface OnceProcessorOptions<
+  Data = any,
+  Name extends string = string,
+  Template extends string = string,
+> extends LeaseOptions {
   /**
    * What may run once at a time: a template with paths into the job's data (`'welcome-{user.id}'`), or a function
    * of the job.
    * @defaultValue the job's name and a hash of all of its data
    */
-  readonly key?: (Template & CheckedTemplate<Template, Job['data']>) | ((job: Job) => string);
+  readonly key?: (Template & CheckedTemplate<Template, Data>) | ((job: Job<Data, any, Name>) => string);
   /**
    * `true`: a job that finds its key held fails with a {@link LockError} instead of being skipped. Its attempts and
    * backoff apply: without a backoff it burns all attempts within milliseconds.
@@ -78,17 +82,24 @@ export interface OnceProcessorOptions<Job extends JobLike = JobLike, Template ex
  * new Worker('emails', onceProcessor(sendWelcome, { key: 'welcome-{userId}' }), { connection });
  * ```
  */
-export function onceProcessor<Job extends JobLike, Result, const Template extends string = string>(
-  fn: GuardedFunction<Job, Result>,
-  options: OnceProcessorOptions<Job, Template> = {},
-): OnceProcessor<Job, Result> {
-  if (typeof fn !== 'function')
+export function onceProcessor<
+  Data = any,
+  Result = any,
+  Name extends string = string,
+  const Template extends string = string,
+>(
+  fn: GuardedFunction<Data, Result, Name>,
+  options: OnceProcessorOptions<Data, Name, Template> = {},
+): OnceProcessor<Data, Result, Name> {
+  if (typeof fn !== 'function') {
     throw new TypeError(`onceProcessor: the processor must be a function, not ${typeof fn}`);
-  const settings = check(options as unknown as OnceProcessorOptions<Job>);
+  }
+  const settings = check<Data, Name, Template>(options);
+  type GuardedJob = Job<Data, any, Name>;
 
   async function run(
     worker: unknown,
-    job: Job,
+    job: GuardedJob,
     token?: string,
     signal?: AbortSignal,
   ): Promise<Result | undefined> {
@@ -105,29 +116,31 @@ export function onceProcessor<Job extends JobLike, Result, const Template extend
 
   // BullMQ makes a signal for each job of a processor with three parameters, and none for one with fewer.
   return fn.length >= 3
-    ? function guarded(this: unknown, job: Job, token?: string, signal?: AbortSignal) {
+    ? function guarded(this: unknown, job: GuardedJob, token?: string, signal?: AbortSignal) {
         return run(this, job, token, signal);
       }
-    : function guarded(this: unknown, job: Job, token?: string) {
+    : function guarded(this: unknown, job: GuardedJob, token?: string) {
         return run(this, job, token);
       };
 }
 
-interface Settings<Job> extends CheckedLeaseOptions {
+interface Settings<Keyed> extends CheckedLeaseOptions {
   readonly raiseIfLock: boolean;
-  readonly keyOf: (job: Job) => string;
+  readonly keyOf: (job: Keyed) => string;
 }
 
-function check<Job extends JobLike>(options: OnceProcessorOptions<Job>): Settings<Job> {
+function check<Data, Name extends string, Template extends string>(
+  options: OnceProcessorOptions<Data, Name, Template>,
+): Settings<Job<Data, any, Name>> {
   const shared = checkLeaseOptions(options, 'onceProcessor', ['key', 'raiseIfLock']);
   const { key, raiseIfLock = DEFAULTS.raiseIfLock } = options;
   checkFlag(raiseIfLock, 'onceProcessor', 'raiseIfLock');
-  return { ...shared, raiseIfLock, keyOf: keyBuilder<Job>(key) };
+  return { ...shared, raiseIfLock, keyOf: keyBuilder(key) };
 }
 
-function keyBuilder<Job extends JobLike>(
-  key: string | ((job: Job) => string) | undefined,
-): (job: Job) => string {
+function keyBuilder<Keyed extends JobLike>(
+  key: string | ((job: Keyed) => string) | undefined,
+): (job: Keyed) => string {
   if (key === undefined) return job => defaultKey(job.name, job.data);
   if (typeof key === 'function') return job => keyFromFunction(() => key(job), 'onceProcessor: the key');
   if (typeof key !== 'string') {

@@ -623,8 +623,8 @@ describe('onceProcessor', () => {
       queueQualifiedName: 'bull:emails',
     };
 
-    const error = await onceProcessor(async () => 'ran')(job).catch(reason => reason as Error);
-    const withCache = await onceProcessor(async () => 'ran', { cache: new MemoryCache() })(job);
+    const error = await onceProcessor(async () => 'ran')(job as Job).catch(reason => reason as Error);
+    const withCache = await onceProcessor(async () => 'ran', { cache: new MemoryCache() })(job as Job);
 
     expect(String(error)).to.match(/job 1 of emails came without a Redis connection.*cache: new RedisCache/);
     expect(withCache).to.equal('ran');

@@ -1,0 +1,125 @@
+/** What the compiler must know. Compiled by the type-check, which fails where an expectation does not hold. */
+
+import { type Job, type Processor, Worker } from 'bullmq';
+import { expect } from 'chai';
+import { expectTypeOf } from 'expect-type';
+import { Cluster, Redis } from 'ioredis';
+import Keyv from 'keyv';
+import { LRUCache } from 'lru-cache';
+import { createClient, createCluster } from 'redis';
+import { type Cache, type HeldLock, Lock, once, onceProcessor, type RedisClient } from '../src/index.ts';
+
+interface Data {
+  readonly userId: number;
+  readonly user?: { readonly name: string; readonly tags: readonly string[] };
+}
+type Name = 'welcome' | 'goodbye';
+
+const send = async (_job: Job<Data, string, Name>): Promise<string> => 'sent';
+
+// Never called: here the compiler is the test.
+function typesOfProcessors(): void {
+  // Data, result and name of the processor are those of the wrapped one, with `undefined` for the skipped.
+  const guarded = onceProcessor(send, { key: 'welcome-{userId}' });
+  expectTypeOf<Parameters<typeof guarded>[0]['data']>().toEqualTypeOf<Data>();
+  expectTypeOf<Parameters<typeof guarded>[0]['name']>().toEqualTypeOf<Name>();
+  expectTypeOf(guarded).returns.toEqualTypeOf<Promise<string | undefined>>();
+  expectTypeOf(guarded).toExtend<Processor<Data, string | undefined, Name>>();
+  new Worker<Data, string | undefined, Name>('emails', guarded, { connection: {} });
+  // @ts-expect-error a worker of other data
+  new Worker<{ id: string }, string | undefined, Name>('emails', guarded, { connection: {} });
+
+  // Written in place, the job has the worker's type.
+  new Worker<Data, string | undefined, Name>(
+    'emails',
+    onceProcessor(
+      async (job, token, signal, lock) => {
+        expectTypeOf(job.data.userId).toEqualTypeOf<number>();
+        expectTypeOf(token).toEqualTypeOf<string | undefined>();
+        expectTypeOf(signal).toEqualTypeOf<AbortSignal | undefined>();
+        expectTypeOf(lock).toEqualTypeOf<HeldLock>();
+        return 'sent';
+      },
+      { key: 'welcome-{userId}' },
+    ),
+    { connection: {} },
+  );
+  new Worker(
+    'emails',
+    onceProcessor(async job => job.id, { key: 'welcome-{userId}' }),
+    { connection: {} },
+  );
+}
+
+function typesOfKeys(): void {
+  onceProcessor(send, { key: '{user.name}-{user.tags.0}-{{literal}}-{userId}' });
+  onceProcessor(send, { key: job => `${job.data.userId}` });
+  onceProcessor(send, { key: 'no placeholder' });
+  // @ts-expect-error the data have no such field
+  onceProcessor(send, { key: 'welcome-{userID}' });
+  // @ts-expect-error nor the object in them
+  onceProcessor(send, { key: 'welcome-{user.nam}' });
+  // @ts-expect-error one of two
+  onceProcessor(send, { key: '{userId}-{id}' });
+  // @ts-expect-error a number has no fields
+  onceProcessor(send, { key: '{userId.x}' });
+  // @ts-expect-error a key is a text
+  onceProcessor(send, { key: (job: Job<Data>) => job.data.userId });
+  // What is not known at compile time is checked when it runs.
+  onceProcessor(send, { key: String(process.env.KEY) });
+  onceProcessor(async (_job: Job) => {}, { key: '{whatever}' });
+  // @ts-expect-error there is no such option
+  onceProcessor(send, { raiseIfLocked: true });
+}
+
+function typesOfCaches(): void {
+  // The real clients and stores fit what is asked of them.
+  expectTypeOf<Redis>().toExtend<RedisClient>();
+  expectTypeOf<Cluster>().toExtend<RedisClient>();
+  expectTypeOf<ReturnType<typeof createClient>>().toExtend<RedisClient>();
+  expectTypeOf<ReturnType<typeof createCluster>>().toExtend<RedisClient>();
+  expectTypeOf(new Map<string, unknown>()).toExtend<Cache>();
+  expectTypeOf<Keyv>().toExtend<Cache>();
+  expectTypeOf<LRUCache<string, string>>().toExtend<Cache>();
+}
+
+async function typesOfOnce(): Promise<void> {
+  const guarded = once(async (id: number, name?: string) => `${id}${name}`, { key: 'k-{0}' });
+  expectTypeOf(guarded).parameters.toEqualTypeOf<[id: number, name?: string | undefined]>();
+  expectTypeOf(guarded).returns.toEqualTypeOf<Promise<string | undefined>>();
+  // @ts-expect-error the arguments are those of the function
+  await guarded('1');
+  // @ts-expect-error a key is not left out
+  once(async () => 1, {});
+  expectTypeOf(await new Lock('k').run(() => 7)).toEqualTypeOf<number>();
+
+  class Service {
+    @once({ key: 'k' })
+    async none(): Promise<void> {}
+
+    // @ts-expect-error a skipped call has no result, which the type of the method must say
+    @once({ key: 'k' })
+    async some(): Promise<string> {
+      return 'x';
+    }
+  }
+  void Service;
+}
+
+describe('types', () => {
+  it('are checked by the compiler, before the tests run', () => {
+    for (const compiled of [
+      typesOfProcessors,
+      typesOfKeys,
+      typesOfCaches,
+      typesOfOnce,
+      Cluster,
+      Redis,
+      Keyv,
+      LRUCache,
+    ]) {
+      expect(compiled).to.be.a('function');
+    }
+    expect([createClient, createCluster]).to.have.length(2);
+  });
+});
