@@ -68,9 +68,7 @@ export class Keeper implements Listener<KeptLease> {
     const tooLate = lease.phase !== 'claiming' || performance.now() >= lease.safeUntil;
     if (answer instanceof Error || (tooLate && answer.taken)) {
       const problem = answer instanceof Error ? answer.message : 'the cache answered too late';
-      this.#failClaim(lease, problem, answer instanceof Error ? answer : undefined);
-      // Where no answer came the claim may have been granted all the same.
-      void this.#batcher.release(lease);
+      this.#abandon(lease, problem, answer instanceof Error ? answer : undefined);
       return;
     }
     const resolve = lease.resolve as ((verdict: Verdict) => void) | undefined;
@@ -122,7 +120,9 @@ export class Keeper implements Listener<KeptLease> {
     return this.#batcher.release(lease);
   }
 
-  #failClaim(lease: KeptLease, problem: string, cause?: Error): void {
+  /** Fails a claim, and lets go of what it may have got all the same, or may get when it lands late. */
+  #abandon(lease: KeptLease, problem: string, cause?: Error): void {
+    void this.#batcher.release(lease);
     const resolve = lease.resolve as ((verdict: PromiseLike<Verdict>) => void) | undefined;
     this.#forget(lease);
     resolve?.(Promise.reject(new CacheError(lease.name, problem, cause && { cause })));
@@ -179,7 +179,7 @@ export class Keeper implements Listener<KeptLease> {
   #giveUp(lease: KeptLease): void {
     this.#watched.delete(lease);
     if (lease.phase === 'held') lease.lose(lease.unanswered ? 'unreachable' : 'expired');
-    else if (lease.phase === 'claiming') this.#failClaim(lease, 'the cache did not answer in time');
+    else if (lease.phase === 'claiming') this.#abandon(lease, 'the cache did not answer in time');
     else this.released(lease, new Error('the cache did not answer in time'));
   }
 
