@@ -16,6 +16,25 @@ export interface LockRecord {
   readonly expiresAt: number;
 }
 
+/** Reads a stored record: JSON whose first field says that a lock wrote it. Nothing, for a value that no lock wrote. */
+export function parseRecord(value: unknown): LockRecord | undefined {
+  if (typeof value !== 'string' || !value.startsWith('{"once":1,')) return undefined;
+  let record: LockRecord;
+  try {
+    record = JSON.parse(value);
+  } catch {
+    // No answer is lost here: what can't be read was not written by a lock.
+    return undefined;
+  }
+  const { state, token, fence, owner } = record;
+  const isRecord =
+    (state === 'running' || state === 'done') &&
+    isText(token) &&
+    isText(owner) &&
+    Number.isSafeInteger(fence);
+  return isRecord ? record : undefined;
+}
+
 /** The verdict on a claim, and the record to store where it was granted. */
 export interface Decision {
   readonly verdict: Verdict;
@@ -59,4 +78,8 @@ function grant(claim: Claim, since: number, now: number, fence: number, tookOver
   const { token, owner, attempt, ttl } = claim;
   const record: LockRecord = { state: 'running', token, fence, attempt, since, owner, expiresAt: now + ttl };
   return { verdict: { taken: true, fence, tookOver }, record };
+}
+
+function isText(value: unknown): boolean {
+  return typeof value === 'string';
 }

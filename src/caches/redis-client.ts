@@ -28,6 +28,7 @@ const MOST_KEYS = 128;
 
 /** @throws TypeError nothing here can run a script. */
 export function scriptRunner(client: RedisClient, lua: string): ScriptRunner {
+  if (typeof client !== 'object' || client === null) throw noClient(client);
   const sha = createHash('sha1').update(lua).digest('hex');
   // A script's keys must share a slot of a cluster; single keys always do.
   const mostKeys = isCluster(client) ? 1 : MOST_KEYS;
@@ -37,9 +38,7 @@ export function scriptRunner(client: RedisClient, lua: string): ScriptRunner {
   if (isEvaluating(client)) {
     return { mostKeys, run: (keys, args) => runEvaluated(client, sha, lua, keys, args) };
   }
-  throw new TypeError(
-    `RedisCache needs a client that can run scripts: an ioredis client (defineCommand) or a node-redis client (eval, evalSha); it got ${describe(client)}`,
-  );
+  throw noClient(client);
 }
 
 /** Whether the client spreads keys over several servers. */
@@ -86,15 +85,21 @@ async function runEvaluated(
 }
 
 function isDefining(client: RedisClient): client is DefiningClient {
-  return typeof (client as Partial<DefiningClient> | null)?.defineCommand === 'function';
+  return typeof (client as Partial<DefiningClient>).defineCommand === 'function';
 }
 
 function isEvaluating(client: RedisClient): client is EvaluatingClient {
-  const { eval: run, evalSha } = (client ?? {}) as Partial<EvaluatingClient>;
+  const { eval: run, evalSha } = client as Partial<EvaluatingClient>;
   return typeof run === 'function' && typeof evalSha === 'function';
 }
 
-function describe(client: unknown): string {
-  if (typeof client !== 'object' || client === null) return String(client);
-  return `an object of class ${client.constructor?.name ?? '(none)'}`;
+function noClient(given: unknown): TypeError {
+  const what =
+    typeof given === 'object' && given !== null
+      ? `an object of class ${given.constructor?.name ?? '(none)'}`
+      : String(given);
+  return new TypeError(
+    'RedisCache needs a client that can run scripts: an ioredis client (defineCommand) or a node-redis client ' +
+      `(eval, evalSha); it got ${what}`,
+  );
 }

@@ -8,9 +8,10 @@
 export const EXCHANGE_LUA = `
 -- KEYS      one a step: of the releases, then of the renewals, then of the claims; more are padding
 -- ARGV[1-3] how many releases, renewals and claims
--- then      of each release: token, ms to keep the key as done (0: let go)
+-- then      (token and owner are strings of JSON)
+--           of each release: token, ms to keep the key as done (0: let go)
 --           of each renewal: token, ttl in ms
---           of each claim:   token, ttl in ms, attempt, owner as a string of JSON
+--           of each claim:   token, ttl in ms, attempt, owner
 -- returns   one answer a step. Release, renewal: 1 done, 0 not held under this token.
 --           Claim: its fence if taken, the negative fence if taken over from its own owner,
 --           { 'held' | 'foreign', value, ms left } if not.
@@ -27,7 +28,7 @@ local nowText = string.format('%.0f', now)
 local fenceAfter = {}
 
 local function prefix(state, token)
-  return '{"once":1,"state":"' .. state .. '","token":"' .. token .. '",'
+  return '{"once":1,"state":"' .. state .. '","token":' .. token .. ','
 end
 
 -- What is stored if it is the lease's own, else false.
@@ -99,7 +100,7 @@ for _ = 1, claims do
     if not known then
       local text = type(stored) == 'string' and stored or ''
       answers[k] = { 'foreign', string.sub(text, 1, 100), redis.call('PTTL', key) }
-    elseif holder.state == 'running' and holder.token == token then
+    elseif own(key, token) then
       -- The same claim, sent again because its answer got lost.
       answers[k] = failed(redis.pcall('PEXPIRE', key, ttl)) or holder.fence
     elseif holder.state == 'running' and endsWithOwner(stored, owner)

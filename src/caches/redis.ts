@@ -5,7 +5,7 @@
 
 import { asError } from '../errors.ts';
 import type { Answers, Batch, Claim, Holder, Lease, LockCache, Verdict } from './cache.ts';
-import { foreignHolder } from './record.ts';
+import { foreignHolder, holderOf, parseRecord } from './record.ts';
 import { type RedisClient, type ScriptRunner, scriptRunner } from './redis-client.ts';
 import { EXCHANGE_LUA, INSPECT_LUA } from './redis-script.ts';
 
@@ -78,15 +78,15 @@ export class RedisCache implements LockCache {
     const args: (string | number)[] = [releases.length, renewals.length, claims.length];
     for (const { key, token, keepFor } of releases) {
       keys.push(key);
-      args.push(token, Math.ceil(keepFor));
+      args.push(JSON.stringify(token), Math.ceil(keepFor));
     }
     for (const { key, token, ttl } of renewals) {
       keys.push(key);
-      args.push(token, Math.ceil(ttl));
+      args.push(JSON.stringify(token), Math.ceil(ttl));
     }
     for (const { key, token, ttl, attempt, owner } of claims) {
       keys.push(key);
-      args.push(token, Math.ceil(ttl), attempt, JSON.stringify(owner));
+      args.push(JSON.stringify(token), Math.ceil(ttl), attempt, JSON.stringify(owner));
     }
     try {
       const replies = await this.#exchange.run(keys, args);
@@ -129,7 +129,6 @@ function failureOf(reply: Exclude<Reply, number> | Error): Error {
 
 function holderFrom(key: string, value: string, left: number): Holder {
   const expiresIn = left < 0 ? Number.POSITIVE_INFINITY : left;
-  if (!value.startsWith('{"once":1,')) return foreignHolder(key, expiresIn);
-  const { state, owner, fence, attempt, since } = JSON.parse(value);
-  return { key, state, owner, fence, attempt, since, expiresIn };
+  const record = parseRecord(value);
+  return record ? { ...holderOf(key, record, 0), expiresIn } : foreignHolder(key, expiresIn);
 }

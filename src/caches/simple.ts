@@ -8,7 +8,7 @@
 
 import { asError } from '../errors.ts';
 import type { Claim, Holder, Lease, LockCache, Verdict } from './cache.ts';
-import { decide, foreignHolder, holderOf, isHeldBy, type LockRecord } from './record.ts';
+import { decide, foreignHolder, holderOf, isHeldBy, type LockRecord, parseRecord } from './record.ts';
 
 /** A store with the verbs that nearly every cache has. Each may answer at once or with a promise. */
 export interface SimpleStore {
@@ -17,9 +17,6 @@ export interface SimpleStore {
   delete?(key: string): unknown;
   del?(key: string): unknown;
 }
-
-/** Says that a value was written by a lock: the first field of every stored record. */
-const MARK = '{"once":1,';
 
 export class SimpleCache implements LockCache {
   readonly #store: SimpleStore;
@@ -82,8 +79,8 @@ export class SimpleCache implements LockCache {
   async #read(key: string): Promise<LockRecord | 'foreign' | undefined> {
     const value = await this.#store.get(key);
     if (value === undefined || value === null) return undefined;
-    if (typeof value !== 'string' || !value.startsWith(MARK)) return 'foreign';
-    const record = JSON.parse(value) as LockRecord;
+    const record = parseRecord(value);
+    if (!record) return 'foreign';
     return record.expiresAt > Date.now() ? record : undefined;
   }
 

@@ -1,9 +1,12 @@
 /** Promise 6: whoever learns that a job has finished can't find its lock still held. */
 
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { createInterface } from 'node:readline';
 import { expect } from 'chai';
 import { onceProcessor, RedisCache } from '../../src/index.ts';
 import { Bench, type Setup, setups } from '../support/bullmq.ts';
-import { connectRedis } from '../support/index.ts';
+import { connectRedis, redisOptions, until } from '../support/index.ts';
 
 const MOST_ROUNDS = 3000;
 const ROUNDS = 500;
@@ -33,5 +36,48 @@ describe('a producer that waits for a job to finish, and at once adds its duplic
       await bench.close();
       own.disconnect();
     }).timeout(180_000);
+  }
+});
+
+describe('what the server executes', () => {
+  for (const setup of setups) {
+    it(`is each release before the completion or failure of its job: ${setup.name}`, async () => {
+      const bench = new Bench(setup);
+      const order: string[] = [];
+      // Read from the socket: ioredis 6 does not understand the replies to a MONITOR.
+      const monitor = connect(redisOptions());
+      const lines = createInterface(monitor).on('line', line => {
+        const released = /"DEL" "[^"]*::once:1:k-(\d+)"/i.exec(line);
+        if (released && line.includes(bench.queueName)) order.push(`released ${released[1]}`);
+        if (!line.includes(`"bull:${bench.queueName}:events"`)) return;
+        const ended = /"event" "(completed|failed)" "jobId" "(\w+)"/.exec(line);
+        if (ended) order.push(`${ended[1]} ${ended[2]}`);
+      });
+      monitor.write('MONITOR\r\n');
+      await once(lines, 'line');
+      await bench.worker(
+        onceProcessor(
+          async job => {
+            if (job.data.i % 2) throw new Error('odd');
+          },
+          { key: 'k-{i}' },
+        ),
+        { concurrency: 10 },
+      );
+
+      const numbers = Array.from({ length: 100 }, (_, i) => i);
+      const jobs = await bench.queue.addBulk(
+        numbers.map(i => ({ name: 'job', data: { i }, opts: { jobId: `j${i}` } })),
+      );
+      await until(() => order.length === 200);
+
+      for (const { data, id } of jobs) {
+        const ended = `${data.i % 2 ? 'failed' : 'completed'} ${id}`;
+        expect(order).to.include(ended);
+        expect(order.indexOf(`released ${data.i}`)).to.be.within(0, order.indexOf(ended) - 1);
+      }
+      monitor.destroy();
+      await bench.close();
+    });
   }
 });

@@ -1,0 +1,178 @@
+import { expect } from 'chai';
+import { createClient } from 'redis';
+import type { Verdict } from '../../src/caches/cache.ts';
+import type { RedisClient } from '../../src/caches/redis-client.ts';
+import { Lock, RedisCache } from '../../src/index.ts';
+import { connectRedis, redisUrl, uniqueName } from '../support/index.ts';
+import { acquire, claim, lease } from './contract.ts';
+
+describe('RedisCache', () => {
+  let redis: ReturnType<typeof connectRedis>;
+  let cache: RedisCache;
+  before(() => {
+    redis = connectRedis();
+    cache = new RedisCache(redis);
+  });
+  after(() => redis.disconnect());
+
+  it('stores what can be read in redis-cli, and lets Redis expire it', async () => {
+    const a = claim({ owner: 'bull:emails:17@1732480000000', attempt: 2, ttl: 60_000 });
+    const verdict = await acquire(cache, a);
+
+    const stored = JSON.parse((await redis.get(a.key)) as string);
+
+    expect(Object.keys(stored)).to.deep.equal([
+      'once',
+      'state',
+      'token',
+      'fence',
+      'attempt',
+      'since',
+      'owner',
+    ]);
+    expect(stored).to.deep.include({ once: 1, state: 'running', token: a.token, attempt: 2, owner: a.owner });
+    expect(stored.fence).to.equal(verdict.taken && verdict.fence);
+    expect(await redis.pttl(a.key)).to.be.within(50_000, 60_000);
+  });
+
+  it("gives fences by the server's clock, in microseconds", async () => {
+    const [seconds] = (await redis.time()) as unknown as [string, string];
+    const verdict = await acquire(cache, claim());
+
+    expect(verdict.taken && verdict.fence / 1e6).to.be.within(Number(seconds), Number(seconds) + 60);
+  });
+
+  it('gives a fence above the one it replaces when the clock was set back', async () => {
+    const a = claim({ owner: 'me', attempt: 1 });
+    await acquire(cache, a);
+    const stored = JSON.parse((await redis.get(a.key)) as string);
+    const future = stored.fence + 3.6e9;
+    await redis.set(a.key, JSON.stringify({ ...stored, fence: future }));
+
+    const verdict = await acquire(cache, claim({ key: a.key, owner: 'me', attempt: 2 }));
+
+    expect(verdict).to.deep.equal({ taken: true, fence: future + 1, tookOver: true });
+  });
+
+  for (const type of [
+    'hash',
+    'list',
+    'set',
+    'zset',
+    'stream',
+    'text',
+    'half a record',
+    'a record of no sense',
+  ]) {
+    it(`takes a foreign value for held and leaves it: ${type}`, async () => {
+      const a = claim();
+      if (type === 'hash') await redis.hset(a.key, 'a', 1);
+      else if (type === 'list') await redis.rpush(a.key, 1);
+      else if (type === 'set') await redis.sadd(a.key, 1);
+      else if (type === 'zset') await redis.zadd(a.key, 1, 'a');
+      else if (type === 'stream') await redis.xadd(a.key, '*', 'a', 1);
+      else if (type === 'text') await redis.set(a.key, 'x', 'PX', 60_000);
+      else if (type === 'half a record') await redis.set(a.key, '{"once":1,"state":"run');
+      else await redis.set(a.key, '{"once":1,"state":7}');
+      const dump = await redis.dumpBuffer(a.key);
+      const free = claim();
+
+      const verdicts = (await cache.acquire([a, free])) as Verdict[];
+      const released = await cache.release([lease(a), lease(free)]);
+
+      expect(verdicts.map(({ taken }) => taken)).to.deep.equal([false, true]);
+      expect(released).to.deep.equal([false, true]);
+      expect(await redis.dumpBuffer(a.key)).to.deep.equal(dump);
+      if (type === 'text') {
+        const verdict = verdicts[0] as Verdict;
+        expect(!verdict.taken && verdict.holder.expiresIn).to.be.within(1, 60_000);
+      }
+    });
+  }
+
+  it('lets nothing of a key, an owner or a token into the script', async () => {
+    const nasty = `"]} redis.call('FLUSHALL') --[[ ' .. os.exit() .. "\\\n\r\0`;
+    const canary = uniqueName();
+    await redis.set(canary, 'alive');
+    const a = claim({ key: canary + nasty, owner: nasty, token: nasty.replaceAll('"', '') });
+
+    const verdict = await acquire(cache, a);
+    const [holder] = await cache.inspect([a.key]);
+
+    expect(verdict.taken).to.equal(true);
+    expect(await redis.get(canary)).to.equal('alive');
+    expect(holder?.owner ?? 'unreadable').to.equal(nasty);
+  });
+
+  it('goes on after the server forgot its scripts, in the order of sending', async () => {
+    const node = await createClient({ url: redisUrl() }).connect();
+    for (const [client, flush] of [
+      [redis, () => redis.script('FLUSH')],
+      [node, () => node.scriptFlush()],
+    ] as [RedisClient, () => Promise<unknown>][]) {
+      const own = new RedisCache(client);
+      const a = claim();
+      await acquire(own, a);
+      await flush();
+
+      const [released, again] = await Promise.all([
+        own.release([lease(a)]),
+        own.acquire([claim({ key: a.key })]),
+      ]);
+
+      expect(released).to.deep.equal([true]);
+      expect(again[0]).to.include({ taken: true });
+    }
+    node.destroy();
+  });
+
+  it('sends a batch in one call, and a large one in as few as it takes', async () => {
+    const calls = async () => {
+      const stats = (await redis.info('commandstats')).matchAll(/cmdstat_eval(?:sha)?:calls=(\d+)/g);
+      return [...stats].reduce((sum, [, count]) => sum + Number(count), 0);
+    };
+    const before = await calls();
+    await cache.acquire(Array.from({ length: 100 }, () => claim()));
+    const one = await calls();
+    await cache.acquire(Array.from({ length: 300 }, () => claim()));
+    const three = await calls();
+
+    expect([one - before, three - one]).to.deep.equal([1, 3]);
+  });
+
+  it('works behind a keyPrefix, within which its keys are its own', async () => {
+    const prefixed = connectRedis({ keyPrefix: `${uniqueName()}:` });
+    const own = new RedisCache(prefixed);
+    const a = claim();
+    await acquire(cache, a);
+
+    expect((await acquire(own, a)).taken).to.equal(true);
+    expect(await prefixed.exists(a.key)).to.equal(1);
+    prefixed.disconnect();
+  });
+
+  it('fails with the error of a client that was closed', async () => {
+    const closed = connectRedis();
+    await closed.quit();
+
+    const error = await new Lock('k', { cache: new RedisCache(closed) }).acquire().catch(reason => reason);
+
+    expect(error).to.include({ code: 'ERR_LOCK_CACHE' });
+    expect(error.message).to.match(/Connection is closed/);
+  });
+
+  for (const [what, client] of [
+    ['nothing', undefined],
+    ['null', null],
+    ['an address', 'redis://127.0.0.1'],
+    ['an empty object', {}],
+    ['options', { host: '127.0.0.1' }],
+  ] as const) {
+    it(`refuses ${what} in the place of a client`, () => {
+      expect(() => new RedisCache(client as never)).to.throw(
+        TypeError,
+        /needs a client that can run scripts: an ioredis/,
+      );
+    });
+  }
+});

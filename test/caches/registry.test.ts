@@ -1,0 +1,68 @@
+import { expect } from 'chai';
+import { asLockCache } from '../../src/caches/registry.ts';
+import { caches, MemoryCache, onceProcessor } from '../../src/index.ts';
+import { Bench } from '../support/bullmq.ts';
+import { deferred, until } from '../support/index.ts';
+
+describe('the registry of caches', () => {
+  afterEach(() => {
+    caches.default = undefined;
+  });
+
+  it('serves a queue from its own entry, another from the default, and the option before both', async () => {
+    const stores = {
+      own: new Map<string, unknown>(),
+      byDefault: new Map<string, unknown>(),
+      given: new Map<string, unknown>(),
+    };
+    const [one, two, three] = [new Bench(), new Bench(), new Bench()];
+    caches.set(one.queueName, stores.own);
+    caches.set(three.queueName, stores.own);
+    caches.default = stores.byDefault;
+    const gate = deferred();
+    const work = () => gate.promise;
+    await one.worker(onceProcessor(work, { key: 'k' }));
+    await two.worker(onceProcessor(work, { key: 'k' }));
+    await three.worker(onceProcessor(work, { key: 'k', cache: stores.given }));
+
+    const jobs = await Promise.all([one.add({}), two.add({}), three.add({})]);
+    await until(() => Object.values(stores).every(store => store.size === 1));
+    gate.resolve();
+    await Promise.all([one, two, three].map((bench, i) => bench.result(jobs[i] as never)));
+
+    expect(Object.values(stores).map(store => store.size)).to.deep.equal([0, 0, 0]);
+    caches.delete(one.queueName);
+    caches.delete(three.queueName);
+    await Promise.all([one.close(), two.close(), three.close()]);
+  });
+
+  it('refuses what is no cache where it is written', () => {
+    expect(() => caches.set('emails', {} as never)).to.throw(
+      TypeError,
+      /caches\.set\('emails', …\): a store needs get, set/,
+    );
+    expect(() => {
+      caches.default = { get() {}, set() {} } as never;
+    }).to.throw(TypeError, /caches\.default: .* has no delete \(or del\)/);
+  });
+
+  it('keeps one cache a store: locks that share a store share its serialisation', () => {
+    const store = new Map();
+    const memory = new MemoryCache();
+
+    expect(asLockCache(store, 'cache')).to.equal(asLockCache(store, 'cache'));
+    expect(asLockCache(memory, 'cache')).to.equal(memory);
+  });
+
+  it('is one for all copies of the package in a process', async () => {
+    const path = new URL('../../src/caches/registry.ts?second', import.meta.url).href;
+    const second = (await import(path)) as typeof import('../../src/caches/registry.ts');
+    caches.set('shared', new MemoryCache());
+
+    expect(second.caches).to.not.equal(caches);
+    expect(second.caches.get('shared')).to.equal(caches.get('shared'));
+    expect(second.defaultCache()).to.equal(second.defaultCache());
+    caches.delete('shared');
+    expect(second.caches.get('shared')).to.equal(undefined);
+  });
+});
