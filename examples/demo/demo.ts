@@ -1,0 +1,174 @@
+/**
+ * The main job on real input: every file of a folder, each several times from several producers, digested by several
+ * worker processes of which one is killed half-way.
+ *
+ *     npm run demo -- [folder]
+ *
+ * Ends with a table, and with status 0 if nothing overlapped and nothing was lost.
+ */
+
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, relative, resolve } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { Queue } from 'bullmq';
+import { findRedis } from '../../test/support/redis-server.ts';
+
+const PRODUCERS = 4;
+const WORKERS = 3;
+const PACE = 25;
+
+interface Note {
+  readonly what: 'begin' | 'end';
+  readonly path: string;
+  readonly job: string;
+  readonly at: number;
+  readonly digest?: string;
+}
+
+/** A time during which a worker was at a file. */
+interface Run {
+  readonly path: string;
+  readonly job: string;
+  readonly from: number;
+  readonly to: number;
+  readonly digest: string | undefined;
+}
+
+const folder = resolve(process.argv[2] ?? fileURLToPath(new URL('../..', import.meta.url)));
+const files = filesOf(folder);
+if (files.length === 0) throw new Error(`there is no file in ${folder}`);
+const redis = await findRedis();
+const logs = mkdtempSync(join(tmpdir(), 'bullmq-once-demo-'));
+const queueName = `demo-${process.pid}`;
+const queue = new Queue(queueName, { connection: { url: redis.url } });
+console.log(
+  `${files.length} files of ${folder}, ${PRODUCERS} producers, ${WORKERS} workers, on ${redis.source}`,
+);
+
+const jobs = (await Promise.all(Array.from({ length: PRODUCERS }, produce))).flat().length;
+const workers = Array.from({ length: WORKERS }, (_, i) => startWorker(i));
+const victim = workers[0] as ChildProcess;
+let killedAt = Number.POSITIVE_INFINITY;
+
+for (;;) {
+  const { completed = 0, failed = 0 } = await queue.getJobCounts('completed', 'failed');
+  showProgress(completed + failed);
+  if (killedAt === Number.POSITIVE_INFINITY && completed >= jobs / 2) await killVictim();
+  if (completed + failed === jobs) break;
+  await delay(50);
+}
+process.stdout.write('\n');
+
+for (const worker of workers) if (worker !== victim) worker.send('close');
+await Promise.all(workers.map(worker => worker.exitCode ?? worker.signalCode ?? once(worker, 'exit')));
+const { failed = 0 } = await queue.getJobCounts('failed');
+await queue.obliterate({ force: true });
+await queue.close();
+await redis.stop();
+
+const ok = report(
+  workers.flatMap((worker, i) => runsOf(i, worker === victim ? killedAt : Number.POSITIVE_INFINITY)),
+);
+rmSync(logs, { recursive: true });
+process.exitCode = ok ? 0 : 1;
+
+/** Adds a job for every file. The producers know nothing of each other. */
+async function produce(): Promise<unknown[]> {
+  const own = new Queue(queueName, { connection: { url: redis.url } });
+  const added: unknown[] = [];
+  for (const path of files) added.push(await own.add('digest', { path }));
+  await own.close();
+  return added;
+}
+
+function startWorker(number: number): ChildProcess {
+  const argument = { url: redis.url, queueName, folder, log: logOf(number), pace: PACE };
+  return fork(fileURLToPath(new URL('worker.ts', import.meta.url)), [JSON.stringify(argument)], {
+    execArgv: ['--import', 'tsx'],
+  });
+}
+
+/** In the middle of a job: right after it began one, if there is one left for it. */
+async function killVictim(): Promise<void> {
+  await Promise.race([once(victim, 'message'), delay(2000)]);
+  victim.kill('SIGKILL');
+  await once(victim, 'exit');
+  killedAt = Number(process.hrtime.bigint()) / 1e6;
+  process.stdout.write(`\nkilled worker ${victim.pid} in the middle of its jobs\n`);
+}
+
+function showProgress(ended: number): void {
+  const done = Math.round((ended / jobs) * 40);
+  const line = `[${'#'.repeat(done)}${'.'.repeat(40 - done)}] ${ended} of ${jobs} jobs`;
+  if (process.stdout.isTTY) process.stdout.write(`\r${line}`);
+  else if (ended === jobs) process.stdout.write(line);
+}
+
+/** What a worker was at, by its own notes. What a killed one began and did not end, it did until it was dead. */
+function runsOf(number: number, deadAt: number): Run[] {
+  const begun = new Map<string, Note>();
+  const runs: Run[] = [];
+  for (const line of readFileSync(logOf(number), { encoding: 'utf8', flag: 'a+' })
+    .split('\n')
+    .filter(Boolean)) {
+    const note = JSON.parse(line) as Note;
+    const { path, job, at, digest } = note;
+    if (note.what === 'begin') begun.set(job, note);
+    else {
+      runs.push({ path, job, from: begun.get(job)?.at ?? at, to: at, digest });
+      begun.delete(job);
+    }
+  }
+  for (const { path, job, at } of begun.values())
+    runs.push({ path, job, from: at, to: deadAt, digest: undefined });
+  return runs;
+}
+
+function report(runs: readonly Run[]): boolean {
+  const ended = runs.filter(({ digest }) => digest !== undefined);
+  const crashed = runs.filter(({ digest }) => digest === undefined);
+  const byPath = new Map(files.map(path => [path, runs.filter(run => run.path === path)]));
+  const overlaps = [...byPath.values()].reduce((sum, same) => sum + countOverlaps(same), 0);
+  const rows = {
+    files: files.length,
+    jobs,
+    run: ended.length,
+    skipped: jobs - ended.length - failed,
+    failed,
+    'taken over after the crash': crashed.filter(({ job, to }) =>
+      ended.some(run => run.job === job && run.from >= to),
+    ).length,
+    overlaps,
+    lost: files.filter(path => !ended.some(run => run.path === path)).length,
+  };
+  for (const [name, count] of Object.entries(rows))
+    console.log(`  ${name.padEnd(28)}${String(count).padStart(8)}`);
+  return rows.overlaps === 0 && rows.lost === 0 && failed === 0;
+}
+
+function countOverlaps(runs: readonly Run[]): number {
+  const inOrder = [...runs].sort((a, b) => a.from - b.from);
+  let latest = Number.NEGATIVE_INFINITY;
+  let overlaps = 0;
+  for (const { from, to } of inOrder) {
+    if (from < latest) overlaps++;
+    latest = Math.max(latest, to);
+  }
+  return overlaps;
+}
+
+function logOf(number: number): string {
+  return join(logs, `worker-${number}.jsonl`);
+}
+
+function filesOf(root: string): string[] {
+  const entries = readdirSync(root, { withFileTypes: true, recursive: true });
+  return entries
+    .filter(entry => entry.isFile())
+    .map(entry => relative(root, join(entry.parentPath, entry.name)))
+    .filter(path => !/(^|[\\/])(node_modules|\.git|dist)[\\/]/.test(path));
+}

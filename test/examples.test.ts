@@ -1,0 +1,86 @@
+/** Each example runs as it stands. */
+
+import { execFile } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { expect } from 'chai';
+import { redisUrl } from './support/index.ts';
+
+const folder = fileURLToPath(new URL('../examples/', import.meta.url));
+const run = promisify(execFile);
+
+describe('examples', () => {
+  const expected: Record<string, (output: string) => void> = {
+    'quick-start.ts': output => {
+      expect(output)
+        .to.match(/^\d+ welcome, user 42$/m)
+        .and.match(/^\d+ welcome, user 7$/m);
+      expect(output.match(/skipped: someone is on it/g)).to.have.length(1);
+    },
+    'overlapping-schedules.ts': output => {
+      const [, ran, skipped, most] = /ran (\d+), skipped (\d+), at most (\d+) at once/.exec(output) ?? [];
+      expect(Number(ran)).to.be.above(1);
+      expect(Number(skipped)).to.be.above(1);
+      expect(most).to.equal('1');
+    },
+    'webhook-delivered-twice.ts': output => {
+      expect(output).to.match(/delivery (first|second) is put off: lock 'payment-pay_1' is held by/);
+      expect(output).to.match(/booked 1 time/);
+    },
+    'per-queue-caches.ts': output => {
+      expect(output.trim().split('\n')).to.deep.equal(
+        ['thumbnails', 'invoices', 'emails'].map(name => `${name}: skipped, worked, worked`),
+      );
+    },
+    'lock-alone.ts': output => {
+      expect(output).to.match(/^(one|two) imports under fence n$/m);
+      expect(output).to.match(/^(one|two) leaves it: running elsewhere$/m);
+      expect(output).to.contain('took nightly-import in turn');
+      expect(output).to.contain('refreshed https://example.org/rss, skipped');
+    },
+  };
+
+  it('are all run here', () => {
+    expect(
+      readdirSync(folder)
+        .filter(name => name.endsWith('.ts'))
+        .sort(),
+    ).to.deep.equal(Object.keys(expected).sort());
+  });
+
+  for (const [name, check] of Object.entries(expected)) {
+    it(`${name} does what it says`, async () => {
+      const env = { ...process.env, REDIS_URL: redisUrl() };
+
+      const { stdout, stderr } = await run(process.execPath, ['--import', 'tsx', folder + name], {
+        env,
+        timeout: 60_000,
+      });
+
+      check(stdout);
+      expect(stderr).to.equal('');
+    });
+  }
+});
+
+describe('the demo', () => {
+  it('digests a folder with workers of which one is killed: nothing overlaps, nothing is lost', async () => {
+    const env = { ...process.env, REDIS_URL: redisUrl() };
+    const source = fileURLToPath(new URL('../src', import.meta.url));
+
+    const { stdout } = await run(process.execPath, ['--import', 'tsx', `${folder}demo/demo.ts`, source], {
+      env,
+      timeout: 120_000,
+    });
+
+    const row = (name: string) => Number(new RegExp(`^\\W*${name}\\W+(\\d+)`, 'm').exec(stdout)?.[1]);
+    expect(row('files')).to.be.above(10);
+    expect(row('jobs')).to.equal(row('files') * 4);
+    expect(row('run') + row('skipped')).to.equal(row('jobs'));
+    expect(row('skipped')).to.be.above(0);
+    expect(row('taken over after the crash')).to.be.above(0);
+    expect(row('overlaps')).to.equal(0);
+    expect(row('lost')).to.equal(0);
+  }).timeout(150_000);
+});
