@@ -1,0 +1,96 @@
+/** Code blocks of the README and of docs/ are compiled; the README's first program is the example that is run. */
+
+import { execFileSync } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect } from 'chai';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const pages = [
+  'README.md',
+  ...readdirSync(join(root, 'docs'))
+    .filter(name => name.endsWith('.md'))
+    .map(name => `docs/${name}`),
+];
+const read = (page: string) => readFileSync(join(root, page), 'utf8');
+const blocks = (page: string, language: string) =>
+  [...read(page).matchAll(/^```(\w+)\n([\s\S]*?)^```/gm)]
+    .filter(([, of]) => of === language)
+    .map(([, , code]) => code as string);
+
+describe('the docs', () => {
+  it('have code blocks of known languages only', () => {
+    const languages = pages.flatMap(page =>
+      [...read(page).matchAll(/^```(\w*)\n[\s\S]*?^```/gm)].map(([, of]) => of),
+    );
+
+    for (const language of languages) expect(language).to.be.oneOf(['ts', 'sh', 'json']);
+  });
+
+  it('compile', () => {
+    const folder = join(root, 'test', 'docs-blocks');
+    rmSync(folder, { recursive: true, force: true });
+    mkdirSync(folder);
+    for (const page of pages) {
+      for (const [i, code] of blocks(page, 'ts').entries()) {
+        writeFileSync(join(folder, `${page.replace(/\W/g, '-')}-${i}.ts`), `${code}\nexport {};\n`);
+      }
+    }
+    cpSync(join(root, 'test/fixtures/docs-names.d.ts'), join(folder, 'names.d.ts'));
+    const config = {
+      extends: '../../tsconfig.json',
+      compilerOptions: {
+        isolatedDeclarations: false,
+        declaration: false,
+        noUnusedLocals: false,
+        noUnusedParameters: false,
+      },
+      include: ['.'],
+      exclude: [],
+    };
+    writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify(config));
+    const tsc = join(
+      dirname(createRequire(import.meta.url).resolve('typescript/package.json')),
+      'bin',
+      'tsc',
+    );
+
+    let output = '';
+    try {
+      execFileSync(process.execPath, [tsc, '-p', folder], { encoding: 'utf8' });
+    } catch (error) {
+      output = (error as { stdout: string }).stdout;
+    }
+
+    expect(output).to.equal('');
+    rmSync(folder, { recursive: true });
+  });
+
+  it("begin with a program that is run: the README's first is the example", () => {
+    const example = read('examples/quick-start.ts').replace(/^\/\*\*.*?\*\/\n\n/s, '');
+
+    expect(example.startsWith((blocks('README.md', 'ts')[0] as string).trimEnd())).to.equal(true);
+  });
+
+  it('name commands that there are', () => {
+    const { scripts } = JSON.parse(read('package.json'));
+    for (const page of [...pages, 'CONTRIBUTING.md']) {
+      for (const [, script] of read(page).matchAll(/npm run ([\w:]+)/g))
+        expect(scripts).to.have.property(script as string);
+    }
+  });
+
+  it('link to what there is', () => {
+    for (const page of [...pages, 'CONTRIBUTING.md', 'CHANGELOG.md']) {
+      for (const [, target] of read(page).matchAll(/\]\((?!https?:)([^)#]+)\)/g)) {
+        expect(existsSync(join(root, dirname(page), target as string)), `${page} → ${target}`).to.equal(true);
+      }
+    }
+  });
+
+  it('hold stored records that can be read', () => {
+    for (const block of blocks('docs/caches.md', 'json')) expect(JSON.parse(block)).to.include({ once: 1 });
+  });
+});
