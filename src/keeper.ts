@@ -33,8 +33,8 @@ export class Keeper implements Listener<KeptLease> {
     lease.extendFrom(performance.now());
     this.#watch(lease, lease.safeUntil);
     this.#batcher.claim(lease);
-    return new Promise<Verdict>(resolve => {
-      lease.resolve = resolve;
+    return new Promise(resolve => {
+      lease.onClaimed = resolve;
     });
   }
 
@@ -49,8 +49,8 @@ export class Keeper implements Listener<KeptLease> {
     if (!wasHeld) return sent.then(() => false);
     lease.phase = 'releasing';
     this.#watch(lease, lease.safeUntil);
-    return new Promise<boolean>(resolve => {
-      lease.resolve = resolve;
+    return new Promise(resolve => {
+      lease.onReleased = resolve;
     });
   }
 
@@ -65,22 +65,9 @@ export class Keeper implements Listener<KeptLease> {
   }
 
   claimed(lease: KeptLease, answer: Verdict | Error): void {
-    const tooLate = lease.phase !== 'claiming' || performance.now() >= lease.safeUntil;
-    if (answer instanceof Error || (tooLate && answer.taken)) {
-      const problem = answer instanceof Error ? answer.message : 'the cache answered too late';
-      this.#abandon(lease, problem, answer instanceof Error ? answer : undefined);
-      return;
-    }
-    const resolve = lease.resolve as ((verdict: Verdict) => void) | undefined;
-    if (answer.taken) {
-      lease.phase = 'held';
-      lease.fence = answer.fence;
-      this.#wakeAt(lease.renewAt);
-      if (answer.tookOver) this.#loseOthers(lease);
-    } else {
-      this.#forget(lease);
-    }
-    resolve?.(answer);
+    if (answer instanceof Error) this.#abandon(lease, answer.message, answer);
+    else if (answer.taken) this.#take(lease, answer);
+    else this.#refuse(lease, answer);
   }
 
   renewed(lease: KeptLease, answer: boolean | Error): void {
@@ -104,9 +91,26 @@ export class Keeper implements Listener<KeptLease> {
   released(lease: KeptLease, answer: boolean | Error): void {
     if (answer === false && lease.fence > 0) lease.lose('taken-over');
     if (lease.phase !== 'releasing') return;
-    const resolve = lease.resolve as (wasHeld: boolean) => void;
     this.#forget(lease);
-    resolve(answer === true);
+    lease.onReleased?.(answer === true);
+  }
+
+  #take(lease: KeptLease, verdict: Verdict & { taken: true }): void {
+    const inTime = lease.phase === 'claiming' && performance.now() < lease.safeUntil;
+    if (!inTime) {
+      this.#abandon(lease, 'the cache answered too late');
+      return;
+    }
+    lease.phase = 'held';
+    lease.fence = verdict.fence;
+    this.#wakeAt(lease.renewAt);
+    if (verdict.tookOver) this.#loseOthers(lease);
+    lease.onClaimed?.(verdict);
+  }
+
+  #refuse(lease: KeptLease, verdict: Verdict): void {
+    this.#forget(lease);
+    lease.onClaimed?.(verdict);
   }
 
   /** Notices here, at the latest, that the lease has ended: timers may not have run since. */
@@ -123,9 +127,9 @@ export class Keeper implements Listener<KeptLease> {
   /** Fails a claim, and lets go of what it may have got all the same, or may get when it lands late. */
   #abandon(lease: KeptLease, problem: string, cause?: Error): void {
     void this.#batcher.release(lease);
-    const resolve = lease.resolve as ((verdict: PromiseLike<Verdict>) => void) | undefined;
+    const awaited = lease.phase === 'claiming';
     this.#forget(lease);
-    resolve?.(Promise.reject(new CacheError(lease.name, problem, cause && { cause })));
+    if (awaited) lease.onClaimed?.(Promise.reject(new CacheError(lease.name, problem, cause && { cause })));
   }
 
   /** An earlier run of the same owner may still be going in this process: it need not wait for its renewal to fail. */
@@ -144,7 +148,6 @@ export class Keeper implements Listener<KeptLease> {
 
   #forget(lease: KeptLease): void {
     lease.phase = 'over';
-    lease.resolve = undefined;
     this.#watched.delete(lease);
   }
 

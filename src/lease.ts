@@ -56,8 +56,9 @@ export class KeptLease implements Claim, Lease {
   renewalSentAt = 0;
   /** The last renewal was not answered, or has failed. */
   unanswered = false;
-  /** Settles the promise of whoever waits for the claim or the release to be answered. */
-  resolve: ((answer: Verdict | PromiseLike<Verdict>) => void) | ((answer: boolean) => void) | undefined;
+  /** Tells whoever waits for the claim to be answered, and for the release. */
+  onClaimed: ((verdict: Verdict | PromiseLike<Verdict>) => void) | undefined;
+  onReleased: ((wasHeld: boolean) => void) | undefined;
   lost: LockLostError | undefined;
   #controller: AbortController | undefined;
 

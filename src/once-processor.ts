@@ -95,6 +95,7 @@ export function onceProcessor<
     throw new TypeError(`onceProcessor: the processor must be a function, not ${typeof fn}`);
   }
   const settings = check<Data, Name, Template>(options);
+  const wantsSignal = fn.length >= 3;
   type GuardedJob = Job<Data, any, Name>;
 
   async function run(
@@ -111,11 +112,13 @@ export function onceProcessor<
     if (!verdict.taken) return duplicate(lease, verdict.holder, settings.raiseIfLock);
     const held = new HeldLock(keeper, lease, home.inOrder);
     if (signal) held.follow(signal);
-    return held.whileHeld(settings.keepFor, () => fn.call(worker, job, token, signal && held.signal, held));
+    return held.whileHeld(settings.keepFor, () =>
+      fn.call(worker, job, token, wantsSignal ? held.signal : undefined, held),
+    );
   }
 
   // BullMQ makes a signal for each job of a processor with three parameters, and none for one with fewer.
-  return fn.length >= 3
+  return wantsSignal
     ? function guarded(this: unknown, job: GuardedJob, token?: string, signal?: AbortSignal) {
         return run(this, job, token, signal);
       }

@@ -613,6 +613,123 @@ describe('onceProcessor', () => {
     expect(await bench.failure(await bench.add({}))).to.match(/no cache is named 'nowhere' \(named are: /);
   });
 
+  describe('where the key is held by the job itself', () => {
+    const job = (attemptsStarted: number) =>
+      ({
+        id: '17',
+        name: 'job',
+        data: {},
+        timestamp: 1,
+        attemptsStarted,
+        queueName: 'emails',
+        queueQualifiedName: 'bull:emails',
+      }) as Job;
+
+    it('completes without a second run when its work was done, also under raiseIfLock', async () => {
+      let runs = 0;
+      const cache = new MemoryCache();
+      const guarded = onceProcessor(async () => ++runs, {
+        key: 'k',
+        keepFor: 60_000,
+        raiseIfLock: true,
+        cache,
+      });
+
+      expect(await guarded(job(1))).to.equal(1);
+      expect(await guarded(job(2))).to.equal(undefined);
+      expect(await guarded({ ...job(1), id: '18' } as Job).catch(error => error.code)).to.equal(
+        'ERR_LOCK_HELD',
+      );
+      expect(runs).to.equal(1);
+    });
+
+    it('is never skipped for a newer run of itself: an older one fails instead', async () => {
+      const gate = deferred();
+      const cache = new MemoryCache();
+      const guarded = onceProcessor(() => gate.promise.then(() => 'ran'), { key: 'k', cache });
+      const newer = guarded(job(2));
+
+      const older = await guarded(job(1)).catch(error => error);
+      gate.resolve();
+
+      expect(older).to.be.instanceOf(LockError);
+      expect(await newer).to.equal('ran');
+    });
+  });
+
+  it('gives a signal to a processor that wants one, where BullMQ gives none', async () => {
+    const cache = new MemoryCache();
+    const guarded = onceProcessor(async (_job, _token, signal) => signal?.aborted, { key: 'k', cache });
+    const job = {
+      id: '1',
+      name: 'job',
+      data: {},
+      timestamp: 1,
+      queueName: 'q',
+      queueQualifiedName: 'bull:q',
+    } as Job;
+
+    expect(await guarded(job)).to.equal(false);
+  });
+
+  it("does not let an older job's retry free the key of a newer one", async () => {
+    const gate = deferred();
+    const ran: unknown[] = [];
+    await bench.worker(
+      onceProcessor(
+        async (job: Job<{ n: number }>) => {
+          ran.push(job.data.n);
+          if (job.data.n === 1) throw new Error('failed');
+          await gate.promise;
+        },
+        { key: 'k' },
+      ),
+      { concurrency: 2 },
+    );
+    const older = await bench.add({ n: 1 }, { attempts: 2, backoff: { type: 'fixed', delay: 300 } });
+    await until(() => ran.length === 1);
+    const newer = await bench.add({ n: 2 });
+    await until(() => ran.length === 2);
+
+    const retried = await bench.result(older);
+    const holder = JSON.parse((await redis().get(bench.redisKey('k'))) as string);
+    gate.resolve();
+    await bench.result(newer);
+
+    expect(retried).to.equal(null);
+    expect(holder.owner).to.match(new RegExp(`:${newer.id}@`));
+    expect(ran).to.deep.equal([1, 2]);
+  });
+
+  it('runs twenty jobs of one key that retry later, each once, and never two at once', async () => {
+    const ran: unknown[] = [];
+    let running = 0;
+    let most = 0;
+    await bench.worker(
+      onceProcessor(
+        async (job: Job) => {
+          most = Math.max(most, ++running);
+          await new Promise(resolve => setTimeout(resolve, 10));
+          running--;
+          ran.push(job.id);
+        },
+        { key: 'k', raiseIfLock: true },
+      ),
+      { concurrency: 10 },
+    );
+
+    const jobs = await Promise.all(
+      Array.from({ length: 20 }, () =>
+        bench.add({}, { attempts: 10_000, backoff: { type: 'fixed', delay: 20, jitter: 0.5 } }),
+      ),
+    );
+    await Promise.all(jobs.map(job => bench.result(job)));
+
+    expect(most).to.equal(1);
+    expect([...ran].sort()).to.deep.equal(jobs.map(({ id }) => id).sort());
+    expect(await bench.queue.getJobCountByTypes('wait', 'active', 'delayed', 'failed')).to.equal(0);
+  });
+
   it('says what to pass where the job has no connection, as in a sandbox', async () => {
     const job = {
       id: '1',
