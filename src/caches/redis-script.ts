@@ -31,12 +31,24 @@ local function prefix(state, token)
   return '{"once":1,"state":"' .. state .. '","token":' .. token .. ','
 end
 
+local function failed(reply)
+  return type(reply) == 'table' and reply.err and { 'error', reply.err }
+end
+
+-- What is stored, or false; a value of another type reads as an empty text. Second, what kept Redis from reading.
+local function read(key)
+  local stored = redis.pcall('GET', key)
+  if type(stored) ~= 'table' then return stored end
+  if string.sub(stored.err, 1, 9) == 'WRONGTYPE' then return '' end
+  return false, failed(stored)
+end
+
 -- What is stored if it is the lease's own, else false.
 local function own(key, token)
-  local stored = redis.pcall('GET', key)
-  if type(stored) ~= 'string' then return false end
+  local stored, failure = read(key)
+  if failure then return false, failure end
   local mine = prefix('running', token)
-  return string.sub(stored, 1, #mine) == mine and stored
+  return stored and string.sub(stored, 1, #mine) == mine and stored
 end
 
 -- Owners are compared as they are written, in JSON, behind the field's name: a quote in them is escaped.
@@ -45,15 +57,18 @@ local function endsWithOwner(stored, owner)
   return string.sub(stored, -#ending) == ending
 end
 
-local function failed(reply)
-  return type(reply) == 'table' and reply.err and { 'error', reply.err }
+-- The record in a stored text, or nil where no lock wrote it.
+local function recordIn(stored)
+  if string.sub(stored, 1, 10) ~= '{"once":1,' then return nil end
+  local known, record = pcall(cjson.decode, stored)
+  if known and type(record.fence) == 'number' and type(record.attempt) == 'number' then return record end
 end
 
 for _ = 1, releases do
   local key, token, keepFor = KEYS[k + 1], ARGV[a + 1], ARGV[a + 2]
   k, a = k + 1, a + 2
-  local stored = own(key, token)
-  local answer = 0
+  local stored, failure = own(key, token)
+  local answer = failure or 0
   if stored then
     if keepFor == '0' then
       if claims > 0 then fenceAfter[key] = string.match(stored, '"fence":(%d+)') + 1 end
@@ -69,7 +84,8 @@ end
 for _ = 1, renewals do
   local key, token, ttl = KEYS[k + 1], ARGV[a + 1], ARGV[a + 2]
   k, a = k + 1, a + 2
-  answers[k] = own(key, token) and (failed(redis.pcall('PEXPIRE', key, ttl)) or 1) or 0
+  local stored, failure = own(key, token)
+  answers[k] = failure or stored and (failed(redis.pcall('PEXPIRE', key, ttl)) or 1) or 0
 end
 
 for _ = 1, claims do
@@ -92,14 +108,12 @@ for _ = 1, claims do
   elseif set then
     answers[k] = fence
   else
-    local stored = redis.pcall('GET', key)
-    local known, holder = false, nil
-    if type(stored) == 'string' and string.sub(stored, 1, 10) == '{"once":1,' then
-      known, holder = pcall(cjson.decode, stored)
-    end
-    if not known then
-      local text = type(stored) == 'string' and stored or ''
-      answers[k] = { 'foreign', string.sub(text, 1, 100), redis.call('PTTL', key) }
+    local stored, failure = read(key)
+    local holder = not failure and recordIn(stored)
+    if failure then
+      answers[k] = failure
+    elseif not holder then
+      answers[k] = { 'foreign', string.sub(stored, 1, 100), redis.call('PTTL', key) }
     elseif own(key, token) then
       -- The same claim, sent again because its answer got lost.
       answers[k] = failed(redis.pcall('PEXPIRE', key, ttl)) or holder.fence
@@ -124,7 +138,10 @@ export const INSPECT_LUA = `
 local answers = {}
 for i = 1, tonumber(ARGV[1]) do
   local stored = redis.pcall('GET', KEYS[i])
-  if type(stored) == 'table' then stored = '' end
+  if type(stored) == 'table' then
+    if string.sub(stored.err, 1, 9) ~= 'WRONGTYPE' then return stored end
+    stored = ''
+  end
   answers[i] = stored and { stored, redis.call('PTTL', KEYS[i]) } or 0
 end
 return answers

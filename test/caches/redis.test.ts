@@ -73,7 +73,8 @@ describe('RedisCache', () => {
       else if (type === 'stream') await redis.xadd(a.key, '*', 'a', 1);
       else if (type === 'text') await redis.set(a.key, 'x', 'PX', 60_000);
       else if (type === 'half a record') await redis.set(a.key, '{"once":1,"state":"run');
-      else await redis.set(a.key, '{"once":1,"state":7}');
+      else if (type === 'a record of no sense') await redis.set(a.key, '{"once":1,"state":7}');
+      else await redis.set(a.key, `{"once":1,"state":"running","owner":${JSON.stringify(a.owner)}}`);
       const dump = await redis.dumpBuffer(a.key);
       const free = claim();
 
@@ -149,6 +150,28 @@ describe('RedisCache', () => {
     expect((await acquire(own, a)).taken).to.equal(true);
     expect(await prefixed.exists(a.key)).to.equal(1);
     prefixed.disconnect();
+  });
+
+  it('fails where it may not read, instead of taking it for an answer', async () => {
+    const user = uniqueName('user');
+    await redis.call('ACL', 'SETUSER', user, 'on', '>secret', '~*', '+@all', '-get');
+    const limited = connectRedis({ username: user, password: 'secret' });
+    const own = new RedisCache(limited);
+    const a = claim();
+    const granted = await acquire(own, a);
+
+    const [renewed] = await own.renew([lease(a)]);
+    const [released] = await own.release([lease(a)]);
+    const [verdict] = await own.acquire([claim({ key: a.key })]);
+    const inspected = await own.inspect([a.key]).catch(error => error);
+
+    expect(granted.taken).to.equal(true);
+    for (const answer of [renewed, released, verdict, inspected]) {
+      expect(answer).to.be.instanceOf(Error);
+      expect(String(answer)).to.match(/permission|can't run this command|NOPERM/);
+    }
+    limited.disconnect();
+    await redis.call('ACL', 'DELUSER', user);
   });
 
   it('fails with the error of a client that was closed', async () => {

@@ -19,7 +19,17 @@ export function redisOptions(): { host: string; port: number } {
 
 export function connectRedis(options: RedisOptions = {}): Redis {
   const all: RedisOptions = { ...redisOptions(), maxRetriesPerRequest: null, ...options };
-  return new Redis(all as { host: string });
+  const client = new Redis(all as { host: string });
+  connected.add(client);
+  return client;
+}
+
+const connected = new Set<Redis>();
+
+/** Closes what a test that failed did not: an open connection would keep the run from ending. */
+export function disconnectAll(): void {
+  for (const client of connected) client.disconnect();
+  connected.clear();
 }
 
 /** A name that no other test has. */

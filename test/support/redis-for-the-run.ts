@@ -1,6 +1,9 @@
 /** Finds one Redis for all tests of a run; those that break servers start their own. */
 
+import { disconnectAll } from './index.ts';
 import { type FoundRedis, findRedis } from './redis-server.ts';
+
+export const mochaHooks: { afterAll(): void } = { afterAll: disconnectAll };
 
 let found: FoundRedis | undefined;
 
