@@ -49,9 +49,13 @@ describe('RedisCache', () => {
     const future = stored.fence + 3.6e9;
     await redis.set(a.key, JSON.stringify({ ...stored, fence: future }));
 
-    const verdict = await acquire(cache, claim({ key: a.key, owner: 'me', attempt: 2 }));
+    const b = claim({ key: a.key, owner: 'me', attempt: 2 });
+    const takenOver = await acquire(cache, b);
+    const next = claim({ key: a.key });
+    const { claimed } = await cache.exchange({ releases: [lease(b)], renewals: [], claims: [next] });
 
-    expect(verdict).to.deep.equal({ taken: true, fence: future + 1, tookOver: true });
+    expect(takenOver).to.deep.equal({ taken: true, fence: future + 1, tookOver: true });
+    expect(claimed).to.deep.equal([{ taken: true, fence: future + 2, tookOver: false }]);
   });
 
   for (const type of [
