@@ -558,6 +558,31 @@ describe('onceProcessor', () => {
       });
     }
 
+    it('has not finished before the cache has let go', async () => {
+      const gate = deferred();
+      const asked = deferred();
+      class Slow extends MemoryCache {
+        override async release(leases: Parameters<MemoryCache['release']>[0]): Promise<boolean[]> {
+          asked.resolve();
+          await gate.promise;
+          return super.release(leases);
+        }
+      }
+      const cache = new Slow();
+      await bench.worker(onceProcessor(async () => 'ran', { key: 'k', cache }));
+      const job = await bench.add({});
+
+      await asked.promise;
+      // Were it not waited for, the completion would be with the server before this.
+      await bench.queue.getJobCounts();
+      await redis().ping();
+      const state = await job.getState();
+      gate.resolve();
+
+      expect(state).to.equal('active');
+      expect(await bench.result(job)).to.equal('ran');
+    });
+
     it('renews and is released on time where another claim of the same turn fails', async () => {
       const cache = new Map<string, unknown>([[`bull:${bench.queueName}::once:1:k-1`, 'not a lock']]);
       await bench.worker(
