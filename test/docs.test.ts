@@ -6,6 +6,7 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
+import { fillTemplate, parseTemplate } from '../src/key/template.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const pages = [
@@ -88,6 +89,16 @@ describe('the docs', () => {
         expect(existsSync(join(root, dirname(page), target as string)), `${page} → ${target}`).to.equal(true);
       }
     }
+  });
+
+  it('show the keys that templates make', () => {
+    const rows = [...read('docs/keys.md').matchAll(/^\| `([^`]+)` +\| `(\{[^`]+\})` +\| `([^`]+)` +\|$/gm)];
+
+    for (const [, template, data, key] of rows) {
+      const parsed = new Function(`return (${data})`)();
+      expect(fillTemplate(parseTemplate(template as string), parsed, 'the data')).to.equal(key);
+    }
+    expect(rows).to.have.length(6);
   });
 
   it('hold stored records that can be read', () => {
