@@ -39,7 +39,10 @@ export class HeldLock {
     return this.#lease.held;
   }
 
-  /** Aborts when the lock is lost, with a {@link LockLostError}, before anyone else can have taken it. */
+  /**
+   * Aborts when the lock is lost, with a {@link LockLostError}, before anyone else can have taken it; of a job also
+   * when BullMQ cancels it, with BullMQ's reason.
+   */
   get signal(): AbortSignal {
     return this.#lease.signal;
   }

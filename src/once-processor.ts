@@ -4,7 +4,7 @@ import type { Job } from 'bullmq';
 import { attemptOf, type JobLike, ownerOf } from './bullmq/job-owner.ts';
 import { findQueueCache, knownQueueCache, lockDurationOf, type QueueCache } from './bullmq/queue-cache.ts';
 import type { Holder } from './caches/cache.ts';
-import { cacheFrom, caches } from './caches/registry.ts';
+import { cacheFrom, cacheOfQueue } from './caches/registry.ts';
 import { skipOrRaise } from './duplicate.ts';
 import { LockError } from './errors.ts';
 import { HeldLock } from './held-lock.ts';
@@ -109,7 +109,7 @@ export function onceProcessor<
     const keeper = keeperOf(home.cache);
     const lease = leaseFor(job, name, settings);
     const verdict = await keeper.claim(lease);
-    if (!verdict.taken) return duplicate(lease, verdict.holder, settings.raiseIfLock);
+    if (!verdict.taken) return onHeld(lease, verdict.holder, settings.raiseIfLock);
     const held = new HeldLock(keeper, lease, home.inOrder);
     if (signal) held.follow(signal);
     return held.whileHeld(settings.keepFor, () =>
@@ -157,8 +157,8 @@ function keyBuilder<Keyed extends JobLike>(
 
 /** Where the job's lock is kept; nothing where that is its queue's connection, and no job has come by it yet. */
 function homeOf(job: JobLike, { cache: option }: CheckedLeaseOptions): QueueCache | undefined {
-  const cache = option === undefined ? (caches.get(job.queueName) ?? caches.default) : cacheFrom(option);
-  return cache ? { cache: cache as QueueCache['cache'], inOrder: false } : knownQueueCache(job);
+  const cache = option === undefined ? cacheOfQueue(job.queueName) : cacheFrom(option);
+  return cache ? { cache, inOrder: false } : knownQueueCache(job);
 }
 
 function leaseFor(job: JobLike, name: string, { scope, ttl }: CheckedLeaseOptions): KeptLease {
@@ -171,8 +171,8 @@ function leaseFor(job: JobLike, name: string, { scope, ttl }: CheckedLeaseOption
   });
 }
 
-/** A job that finds its key held by itself is no duplicate: its work is done, or a newer run of it is at work. */
-function duplicate({ name, owner }: KeptLease, holder: Holder, raiseIfLock: boolean): undefined {
+/** A job whose key is held by itself is no duplicate: its work is done, or a newer run of it is under way. */
+function onHeld({ name, owner }: KeptLease, holder: Holder, raiseIfLock: boolean): undefined {
   if (holder.owner !== owner) return skipOrRaise(raiseIfLock, name, holder);
   if (holder.state === 'running') throw new LockError(name, holder);
 }

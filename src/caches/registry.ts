@@ -84,6 +84,12 @@ export function cacheFrom(option: LockCache | string): LockCache {
   );
 }
 
+/** The cache that the registry has for a queue. */
+export function cacheOfQueue(queueName: string): LockCache | undefined {
+  const { named, default: byDefault } = processWide();
+  return named.get(queueName) ?? byDefault;
+}
+
 /** The cache of a `Lock` of no queue. */
 export function defaultCache(): LockCache {
   const shared = processWide();
