@@ -74,6 +74,9 @@ export class Bench {
     this.queue = new classes.Queue(queueName, { connection: redisOptions() });
     this.#events = new classes.QueueEvents(queueName, { connection: redisOptions() });
     this.queue.on('error', () => {});
+    // Each job that is waited for listens to both.
+    this.queue.setMaxListeners(0);
+    this.#events.setMaxListeners(0);
     this.#events.on('error', () => {});
   }
 
