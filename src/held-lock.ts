@@ -78,10 +78,11 @@ export class HeldLock {
     return result;
   }
 
-  async #end(keepFor: number): Promise<void> {
-    if (this.#isOver()) return;
-    if (this.#inOrder) await this.#keeper.releaseUnanswered(this.#lease, keepFor);
-    else await this.#keeper.release(this.#lease, keepFor);
+  #end(keepFor: number): Promise<unknown> | undefined {
+    if (this.#isOver()) return undefined;
+    return this.#inOrder
+      ? this.#keeper.releaseUnanswered(this.#lease, keepFor)
+      : this.#keeper.release(this.#lease, keepFor);
   }
 
   #isOver(): boolean {

@@ -60,12 +60,15 @@ export class Batcher<Step extends Claim & Lease> {
     const { releases, renewals, claims } = turn;
     const failure = answers instanceof Error ? answers : undefined;
     const { released, renewed, claimed } = answers instanceof Error ? NO_ANSWERS : answers;
-    for (const [i, step] of releases.entries())
+    releases.forEach((step, i) => {
       this.#listener.released(step, released[i] ?? failure ?? missing());
-    for (const [i, step] of renewals.entries())
+    });
+    renewals.forEach((step, i) => {
       this.#listener.renewed(step, renewed[i] ?? failure ?? missing());
-    for (const [i, step] of claims.entries())
+    });
+    claims.forEach((step, i) => {
       this.#listener.claimed(step, claimed[i] ?? failure ?? missing());
+    });
   }
 }
 

@@ -23,6 +23,8 @@ export interface ScriptRunner {
   run(keys: readonly string[], args: readonly (string | number)[]): Promise<unknown>;
 }
 
+/** How many keys the commands have, see {@link runDefined}. */
+const KEY_COUNTS = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128];
 /** A script call holds the server up; so many steps take it less than a millisecond. */
 const MOST_KEYS = 128;
 
@@ -47,8 +49,8 @@ export function isCluster(client: object): boolean {
 }
 
 /**
- * BullMQ's wrapped clients take a fixed number of keys a command. So there is a command for each power of two, and
- * the keys are padded with the first of them.
+ * BullMQ's wrapped clients take a fixed number of keys a command. So there are commands for some numbers, and the
+ * keys are padded with the first of them.
  */
 function runDefined(
   client: DefiningClient,
@@ -57,7 +59,7 @@ function runDefined(
   keys: readonly string[],
   args: readonly (string | number)[],
 ): Promise<unknown> {
-  const numberOfKeys = 2 ** Math.ceil(Math.log2(keys.length));
+  const numberOfKeys = KEY_COUNTS.find(count => count >= keys.length) as number;
   // Named after its text, so that two versions of this package can share a connection.
   const name = `bullmqOnce-${sha.slice(0, 12)}-${numberOfKeys}`;
   const commands = client as unknown as Record<string, (args: unknown[]) => Promise<unknown>>;

@@ -8,16 +8,17 @@
 export const EXCHANGE_LUA = `
 -- KEYS      one a step: of the releases, then of the renewals, then of the claims; more are padding
 -- ARGV[1-3] how many releases, renewals and claims
--- then      (token and owner are strings of JSON)
---           of each release: token, ms to keep the key as done (0: let go)
---           of each renewal: token, ttl in ms
---           of each claim:   token, ttl in ms, attempt, owner
+-- then      one a step, in lines: an argument costs the client more than a line costs the server.
+--           (Token and owner are strings of JSON, and so have no line breaks.)
+--           of each release: ms to keep the key as done (0: let go), token
+--           of each renewal: ttl in ms, token
+--           of each claim:   ttl in ms, attempt, token, owner
 -- returns   one answer a step. Release, renewal: 1 done, 0 not held under this token.
 --           Claim: its fence if taken, the negative fence if taken over from its own owner,
 --           { 'held' | 'foreign', value, ms left } if not.
 --           Any step: { 'error', message } if Redis could not take it.
 local releases, renewals, claims = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local k, a = 0, 3
+local k = 0
 local answers = {}
 
 local time = redis.call('TIME')
@@ -33,6 +34,12 @@ end
 
 local function failed(reply)
   return type(reply) == 'table' and reply.err and { 'error', reply.err }
+end
+
+-- The key and the argument of the next step.
+local function nextStep()
+  k = k + 1
+  return KEYS[k], ARGV[k + 3]
 end
 
 -- What is stored, or false; a value of another type reads as an empty text. Second, what kept Redis from reading.
@@ -65,8 +72,8 @@ local function recordIn(stored)
 end
 
 for _ = 1, releases do
-  local key, token, keepFor = KEYS[k + 1], ARGV[a + 1], ARGV[a + 2]
-  k, a = k + 1, a + 2
+  local key, step = nextStep()
+  local keepFor, token = string.match(step, '^(%d+)\\n(.*)$')
   local stored, failure = own(key, token)
   local answer = failure or 0
   if stored then
@@ -82,15 +89,15 @@ for _ = 1, releases do
 end
 
 for _ = 1, renewals do
-  local key, token, ttl = KEYS[k + 1], ARGV[a + 1], ARGV[a + 2]
-  k, a = k + 1, a + 2
+  local key, step = nextStep()
+  local ttl, token = string.match(step, '^(%d+)\\n(.*)$')
   local stored, failure = own(key, token)
   answers[k] = failure or stored and (failed(redis.pcall('PEXPIRE', key, ttl)) or 1) or 0
 end
 
 for _ = 1, claims do
-  local key, token, ttl, attempt, owner = KEYS[k + 1], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], ARGV[a + 4]
-  k, a = k + 1, a + 4
+  local key, step = nextStep()
+  local ttl, attempt, token, owner = string.match(step, '^(%d+)\\n(%d+)\\n([^\\n]*)\\n(.*)$')
 
   local function record(fenceText)
     return prefix('running', token) .. '"fence":' .. fenceText .. ',"attempt":' .. attempt

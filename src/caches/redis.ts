@@ -59,9 +59,8 @@ export class RedisCache implements LockCache {
 
   /** Sends the whole batch before it returns its promise, in as many calls as it takes. */
   async exchange(batch: Batch): Promise<Answers> {
-    const replies = (
-      await Promise.all(parts(batch, this.#exchange.mostKeys).map(part => this.#send(part)))
-    ).flat();
+    const calls = await Promise.all(parts(batch, this.#exchange.mostKeys).map(part => this.#send(part)));
+    const replies = calls.length === 1 ? (calls[0] as (typeof calls)[number]) : calls.flat();
     const renewalsAt = batch.releases.length;
     const claimsAt = renewalsAt + batch.renewals.length;
     return {
@@ -78,15 +77,15 @@ export class RedisCache implements LockCache {
     const args: (string | number)[] = [releases.length, renewals.length, claims.length];
     for (const { key, token, keepFor } of releases) {
       keys.push(key);
-      args.push(JSON.stringify(token), Math.ceil(keepFor));
+      args.push(`${Math.ceil(keepFor)}\n${JSON.stringify(token)}`);
     }
     for (const { key, token, ttl } of renewals) {
       keys.push(key);
-      args.push(JSON.stringify(token), Math.ceil(ttl));
+      args.push(`${Math.ceil(ttl)}\n${JSON.stringify(token)}`);
     }
     for (const { key, token, ttl, attempt, owner } of claims) {
       keys.push(key);
-      args.push(JSON.stringify(token), Math.ceil(ttl), attempt, JSON.stringify(owner));
+      args.push(`${Math.ceil(ttl)}\n${attempt}\n${JSON.stringify(token)}\n${JSON.stringify(owner)}`);
     }
     try {
       const replies = await this.#exchange.run(keys, args);
