@@ -92,11 +92,19 @@ function startWorker(number: number): ChildProcess {
   });
 }
 
-/** In the middle of a job: right after it began one, if there is one left for it. */
+/** In the middle of a job, if there is one left for it: it is stopped, looked at, and killed or let run on. */
 async function killVictim(): Promise<void> {
-  await Promise.race([once(victim, 'message'), delay(2000)]);
-  victim.kill('SIGKILL');
-  await once(victim, 'exit');
+  while (victim.exitCode === null && victim.signalCode === null) {
+    const began = await Promise.race([once(victim, 'message'), delay(2000)]);
+    victim.kill('SIGSTOP');
+    const isAtWork = runsOf(0, Number.POSITIVE_INFINITY).some(({ digest }) => digest === undefined);
+    if (began && !isAtWork) {
+      victim.kill('SIGCONT');
+      continue;
+    }
+    victim.kill('SIGKILL');
+    await once(victim, 'exit');
+  }
   killedAt = Number(process.hrtime.bigint()) / 1e6;
   process.stdout.write(`\nkilled worker ${victim.pid} in the middle of its jobs\n`);
 }

@@ -32,7 +32,8 @@ async function digest(job: Job<{ path: string }>): Promise<string> {
   return result;
 }
 
-const worker = new Worker(queueName, onceProcessor(digest, { key: 'digest-{path}' }), {
+// BullMQ hands a dead worker's jobs out again after about two seconds, long before their leases end: they are taken over.
+const worker = new Worker(queueName, onceProcessor(digest, { key: 'digest-{path}', ttl: 30_000 }), {
   connection: { url },
   concurrency: 8,
   lockDuration: 2000,
