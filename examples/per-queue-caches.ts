@@ -26,10 +26,12 @@ for (const name of ['thumbnails', 'invoices', 'emails']) {
   worker.on('completed', (_job, result) => results.push(result ?? 'skipped'));
 
   await queue.addBulk([1, 1, 2].map(id => ({ name: 'job', data: { id } })));
-  await new Promise(resolve => setTimeout(resolve, 900));
+  while ((await queue.getJobCountByTypes('wait', 'active', 'delayed')) > 0) {
+    await new Promise(resolve => setTimeout(resolve, 100));
+  }
 
-  console.log(`${name}: ${results.sort().join(', ')}`);
   await worker.close();
   await queue.close();
+  console.log(`${name}: ${results.sort().join(', ')}`);
 }
 locks.disconnect();

@@ -17,6 +17,8 @@ worker.on('completed', (job, result) => console.log(job.id, result ?? 'skipped: 
 const queue = new Queue('emails', { connection });
 await queue.addBulk([42, 42, 7].map(userId => ({ name: 'welcome', data: { userId } })));
 
-await new Promise(resolve => setTimeout(resolve, 1500));
+while ((await queue.getJobCountByTypes('wait', 'active', 'delayed')) > 0) {
+  await new Promise(resolve => setTimeout(resolve, 100));
+}
 await worker.close();
 await queue.close();

@@ -32,7 +32,9 @@ const data = { paymentId: 'pay_1', cents: 4200 };
 const opts = { attempts: 3, backoff: { type: 'fixed', delay: 200 }, removeOnFail: true };
 await queue.addBulk(['first', 'second'].map(jobId => ({ name: 'paid', data, opts: { ...opts, jobId } })));
 
-await new Promise(resolve => setTimeout(resolve, 1500));
+while ((await queue.getJobCountByTypes('wait', 'active', 'delayed')) > 0) {
+  await new Promise(resolve => setTimeout(resolve, 100));
+}
 await worker.close();
 await queue.close();
 console.log(`booked ${booked.length} time: ${booked}`);
