@@ -58,6 +58,8 @@ function check(tarball: string, peers: readonly string[], nodes: readonly string
   console.log(`with ${peers.join(' and ')}`);
   const folder = project(peers.join('-'));
   cpSync(consumer, folder, { recursive: true });
+  // The same program, compiled as an ES module and as CommonJS.
+  copyFileSync(join(folder, 'types.mts'), join(folder, 'types.cts'));
   const tools = ['typescript@7', '@types/node@20', ...(withJest ? ['jest@30', '@types/jest@30'] : [])];
   run(folder, 'npm', 'install', '--silent', '--no-audit', '--no-fund', tarball, ...peers, ...tools);
   run(folder, 'npx', 'tsc', '-p', '.');
