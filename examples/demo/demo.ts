@@ -49,7 +49,8 @@ console.log(
   `${files.length} files of ${folder}, ${PRODUCERS} producers, ${WORKERS} workers, on ${redis.source}`,
 );
 
-const jobs = (await Promise.all(Array.from({ length: PRODUCERS }, produce))).flat().length;
+const jobs = files.length * PRODUCERS;
+await Promise.all(Array.from({ length: PRODUCERS }, produce));
 const workers = Array.from({ length: WORKERS }, (_, i) => startWorker(i));
 const victim = workers[0] as ChildProcess;
 let killedAt = Number.POSITIVE_INFINITY;
@@ -77,12 +78,10 @@ rmSync(logs, { recursive: true });
 process.exitCode = ok ? 0 : 1;
 
 /** Adds a job for every file. The producers know nothing of each other. */
-async function produce(): Promise<unknown[]> {
+async function produce(): Promise<void> {
   const own = new Queue(queueName, { connection: { url: redis.url } });
-  const added: unknown[] = [];
-  for (const path of files) added.push(await own.add('digest', { path }));
+  for (const path of files) await own.add('digest', { path });
   await own.close();
-  return added;
 }
 
 function startWorker(number: number): ChildProcess {
@@ -139,8 +138,7 @@ function runsOf(number: number, deadAt: number): Run[] {
 function report(runs: readonly Run[]): boolean {
   const ended = runs.filter(({ digest }) => digest !== undefined);
   const crashed = runs.filter(({ digest }) => digest === undefined);
-  const byPath = new Map(files.map(path => [path, runs.filter(run => run.path === path)]));
-  const overlaps = [...byPath.values()].reduce((sum, same) => sum + countOverlaps(same), 0);
+  const digested = new Set(ended.map(({ path }) => path));
   const rows = {
     files: files.length,
     jobs,
@@ -150,21 +148,22 @@ function report(runs: readonly Run[]): boolean {
     'taken over after the crash': crashed.filter(({ job, to }) =>
       ended.some(run => run.job === job && run.from >= to),
     ).length,
-    overlaps,
-    lost: files.filter(path => !ended.some(run => run.path === path)).length,
+    overlaps: countOverlaps(runs),
+    lost: files.filter(path => !digested.has(path)).length,
   };
   for (const [name, count] of Object.entries(rows))
     console.log(`  ${name.padEnd(28)}${String(count).padStart(8)}`);
   return rows.overlaps === 0 && rows.lost === 0 && failed === 0;
 }
 
+/** How many runs began before an earlier one of the same file had ended. */
 function countOverlaps(runs: readonly Run[]): number {
-  const inOrder = [...runs].sort((a, b) => a.from - b.from);
-  let latest = Number.NEGATIVE_INFINITY;
+  const latestEnd = new Map<string, number>();
   let overlaps = 0;
-  for (const { from, to } of inOrder) {
+  for (const { path, from, to } of [...runs].sort((a, b) => a.from - b.from)) {
+    const latest = latestEnd.get(path) ?? Number.NEGATIVE_INFINITY;
     if (from < latest) overlaps++;
-    latest = Math.max(latest, to);
+    latestEnd.set(path, Math.max(latest, to));
   }
   return overlaps;
 }

@@ -80,10 +80,6 @@ export class Bench {
     this.#events.on('error', () => {});
   }
 
-  get events(): QueueEvents {
-    return this.#events;
-  }
-
   /** The name of a key of this queue in Redis. */
   redisKey(key: string): string {
     return `${this.prefix}:${this.queueName}::once:1:${key}`;

@@ -50,21 +50,18 @@ export async function until(
   }
 }
 
-/** A promise and its ends. */
+/** A promise, and what resolves it. */
 export interface Deferred<T = void> {
   readonly promise: Promise<T>;
   resolve(value: T): void;
-  reject(error: unknown): void;
 }
 
 export function deferred<T = void>(): Deferred<T> {
   let resolve!: (value: T) => void;
-  let reject!: (error: unknown) => void;
-  const promise = new Promise<T>((yes, no) => {
-    resolve = yes;
-    reject = no;
+  const promise = new Promise<T>(settle => {
+    resolve = settle;
   });
-  return { promise, resolve, reject };
+  return { promise, resolve };
 }
 
 /** What a promise was rejected with. */
