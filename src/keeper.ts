@@ -168,12 +168,8 @@ export class Keeper implements Listener<KeptLease> {
         this.#giveUp(lease);
         continue;
       }
-      const renewable = lease.phase === 'held' && lease.renewalSentAt === 0;
-      if (renewable && now >= lease.renewAt - lease.ttl * TOGETHER) this.#renew(lease, now);
-      next = Math.min(
-        next,
-        lease.phase === 'held' && lease.renewalSentAt === 0 ? lease.renewAt : lease.safeUntil,
-      );
+      if (lease.renewable && now >= lease.renewAt - lease.ttl * TOGETHER) this.#renew(lease, now);
+      next = Math.min(next, lease.renewable ? lease.renewAt : lease.safeUntil);
     }
     if (next !== Number.POSITIVE_INFINITY) this.#wakeAt(next);
   };

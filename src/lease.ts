@@ -80,6 +80,11 @@ export class KeptLease implements Claim, Lease {
     return this.phase === 'held' && performance.now() < this.safeUntil;
   }
 
+  /** Whether it is to be renewed, and no renewal of it is under way. */
+  get renewable(): boolean {
+    return this.phase === 'held' && this.renewalSentAt === 0;
+  }
+
   /** Aborts when the lease is lost. Made when it is first asked for, since most work never looks at it. */
   get signal(): AbortSignal {
     if (!this.#controller) {

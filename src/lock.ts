@@ -2,13 +2,12 @@
 
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Holder } from './caches/cache.ts';
-import { cacheFrom, defaultCache } from './caches/registry.ts';
+import { cacheFrom } from './caches/registry.ts';
+import { claimScoped } from './claim.ts';
 import { LockError } from './errors.ts';
 import { HeldLock } from './held-lock.ts';
-import { keeperOf } from './keeper.ts';
 import { scopedName } from './key/name.ts';
 import { checkKey } from './key/template.ts';
-import { KeptLease } from './lease.ts';
 import {
   type CheckedLeaseOptions,
   checkLeaseOptions,
@@ -167,19 +166,14 @@ export class Lock implements AsyncDisposable {
   }
 
   async #ask(owner: string): Promise<HeldLock | Holder> {
-    const { cache: option, scope = DEFAULTS.scope, ttl = DEFAULTS.ttl } = this.#options;
-    const cache = option === undefined ? defaultCache() : cacheFrom(option);
-    const key = scopedName(scope, this.key);
-    const keeper = keeperOf(cache);
     if (this.held && this.#owner !== undefined) {
-      const [holder] = await cache.inspect([key]);
+      const { cache, scope = DEFAULTS.scope } = this.#options;
+      const [holder] = await cacheFrom(cache).inspect([scopedName(scope, this.key)]);
       if (holder) return holder;
     }
-    const lease = new KeptLease({ key, name: this.key, owner, attempt: 0, ttl });
-    const verdict = await keeper.claim(lease);
-    if (!verdict.taken) return verdict.holder;
-    this.#current = new HeldLock(keeper, lease, false);
-    return this.#current;
+    const claim = await claimScoped(this.key, this.#options, owner);
+    if (claim instanceof HeldLock) this.#current = claim;
+    return claim;
   }
 }
 

@@ -15,9 +15,9 @@ import type { CheckedTemplate } from './key/placeholders.ts';
 import { fillTemplate, keyFromFunction, parseTemplate } from './key/template.ts';
 import { KeptLease } from './lease.ts';
 import {
+  type CheckedGuardOptions,
   type CheckedLeaseOptions,
-  checkFlag,
-  checkLeaseOptions,
+  checkGuardOptions,
   DEFAULTS,
   type LeaseOptions,
 } from './options.ts';
@@ -127,18 +127,14 @@ export function onceProcessor<
       };
 }
 
-interface Settings<Keyed> extends CheckedLeaseOptions {
-  readonly raiseIfLock: boolean;
+interface Settings<Keyed> extends CheckedGuardOptions {
   readonly keyOf: (job: Keyed) => string;
 }
 
 function check<Data, Name extends string, Template extends string>(
   options: OnceProcessorOptions<Data, Name, Template>,
 ): Settings<Job<Data, any, Name>> {
-  const shared = checkLeaseOptions(options, 'onceProcessor', ['key', 'raiseIfLock']);
-  const { key, raiseIfLock = DEFAULTS.raiseIfLock } = options;
-  checkFlag(raiseIfLock, 'onceProcessor', 'raiseIfLock');
-  return { ...shared, raiseIfLock, keyOf: keyBuilder(key) };
+  return { ...checkGuardOptions(options, 'onceProcessor'), keyOf: keyBuilder(options.key) };
 }
 
 function keyBuilder<Keyed extends JobLike>(

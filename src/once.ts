@@ -1,19 +1,10 @@
 /** Guards a function or a method: it runs once at a time for each key. */
 
-import { cacheFrom, defaultCache } from './caches/registry.ts';
+import { claimScoped } from './claim.ts';
 import { skipOrRaise } from './duplicate.ts';
 import { HeldLock } from './held-lock.ts';
-import { keeperOf } from './keeper.ts';
-import { scopedName } from './key/name.ts';
 import { fillTemplate, keyFromFunction, parseTemplate } from './key/template.ts';
-import { KeptLease } from './lease.ts';
-import {
-  type CheckedLeaseOptions,
-  checkFlag,
-  checkLeaseOptions,
-  DEFAULTS,
-  type LeaseOptions,
-} from './options.ts';
+import { type CheckedGuardOptions, checkGuardOptions, type LeaseOptions } from './options.ts';
 import { newOwner } from './owner.ts';
 
 type AnyFunction = (this: any, ...args: any[]) => any;
@@ -85,16 +76,12 @@ export function once(...given: [AnyFunction, OnceOptions] | [OnceOptions]): AnyF
   };
 }
 
-interface Settings extends CheckedLeaseOptions {
-  readonly raiseIfLock: boolean;
+interface Settings extends CheckedGuardOptions {
   readonly keyOf: (args: readonly unknown[]) => string;
 }
 
 function check(options: OnceOptions): Settings {
-  const shared = checkLeaseOptions(options, 'once', ['key', 'raiseIfLock']);
-  const { key, raiseIfLock = DEFAULTS.raiseIfLock } = options;
-  checkFlag(raiseIfLock, 'once', 'raiseIfLock');
-  return { ...shared, raiseIfLock, keyOf: keyBuilder(key) };
+  return { ...checkGuardOptions(options, 'once'), keyOf: keyBuilder(options.key) };
 }
 
 function keyBuilder(key: OnceOptions['key']): Settings['keyOf'] {
@@ -112,14 +99,12 @@ function keyBuilder(key: OnceOptions['key']): Settings['keyOf'] {
 }
 
 function guard(fn: AnyFunction, settings: Settings): AnyFunction {
-  const { keyOf, raiseIfLock, cache: option, scope = DEFAULTS.scope, ttl = DEFAULTS.ttl, keepFor } = settings;
+  const { keyOf, raiseIfLock, keepFor } = settings;
   async function guarded(this: unknown, ...args: unknown[]): Promise<unknown> {
     const name = keyOf(args);
-    const keeper = keeperOf(option === undefined ? defaultCache() : cacheFrom(option));
-    const lease = new KeptLease({ key: scopedName(scope, name), name, owner: newOwner(), attempt: 0, ttl });
-    const verdict = await keeper.claim(lease);
-    if (!verdict.taken) return skipOrRaise(raiseIfLock, name, verdict.holder);
-    return new HeldLock(keeper, lease, false).whileHeld(keepFor, () => fn.apply(this, args));
+    const claim = await claimScoped(name, settings, newOwner());
+    if (!(claim instanceof HeldLock)) return skipOrRaise(raiseIfLock, name, claim);
+    return claim.whileHeld(keepFor, () => fn.apply(this, args));
   }
   // Frameworks look at how many parameters a method declares; BullMQ does, to know who wants a signal.
   Object.defineProperty(guarded, 'length', { value: fn.length });

@@ -67,10 +67,22 @@ export function checkLeaseOptions(
   return { cache: checkCache(cache, of), scope, ttl, keepFor: keepFor ?? DEFAULTS.keepFor };
 }
 
-/** @throws TypeError the value is neither absent nor a boolean. */
-export function checkFlag(value: unknown, of: string, option: string): void {
-  if (value === undefined || typeof value === 'boolean') return;
-  throw new TypeError(`${of}: option '${option}' must be true or false, not ${show(value)}`);
+/** The options of a guard but for its key, checked. */
+export interface CheckedGuardOptions extends CheckedLeaseOptions {
+  readonly raiseIfLock: boolean;
+}
+
+/** Checks the options of a guard but for its key, see {@link checkLeaseOptions}. */
+export function checkGuardOptions(
+  options: LeaseOptions & { readonly raiseIfLock?: boolean },
+  of: string,
+): CheckedGuardOptions {
+  const shared = checkLeaseOptions(options, of, ['key', 'raiseIfLock']);
+  const { raiseIfLock = DEFAULTS.raiseIfLock } = options;
+  if (typeof raiseIfLock !== 'boolean') {
+    throw new TypeError(`${of}: option 'raiseIfLock' must be true or false, not ${show(raiseIfLock)}`);
+  }
+  return { ...shared, raiseIfLock };
 }
 
 /** @throws TypeError the value is no text, or empty. */

@@ -1,6 +1,6 @@
 /**
  * What is stored under a key, and the rules by which a claim, a renewal and a release change it: those of every
- * cache that decides in JavaScript. The Lua of `redis.ts` says the same.
+ * cache that decides in JavaScript. The Lua of `redis-script.ts` says the same.
  */
 
 import type { Claim, Holder, Lease, Verdict } from './cache.ts';
@@ -16,6 +16,11 @@ export interface LockRecord {
   readonly expiresAt: number;
 }
 
+/** Writes a record as {@link parseRecord} reads it: the mark of a lock comes first. */
+export function formatRecord(record: LockRecord): string {
+  return JSON.stringify({ once: 1, ...record });
+}
+
 /** Reads a stored record: JSON whose first field says that a lock wrote it. Nothing, for a value that no lock wrote. */
 export function parseRecord(value: unknown): LockRecord | undefined {
   if (typeof value !== 'string' || !value.startsWith('{"once":1,')) return undefined;
@@ -29,8 +34,8 @@ export function parseRecord(value: unknown): LockRecord | undefined {
   const { state, token, fence, owner } = record;
   const isRecord =
     (state === 'running' || state === 'done') &&
-    isText(token) &&
-    isText(owner) &&
+    typeof token === 'string' &&
+    typeof owner === 'string' &&
     Number.isSafeInteger(fence);
   return isRecord ? record : undefined;
 }
@@ -78,8 +83,4 @@ function grant(claim: Claim, since: number, now: number, fence: number, tookOver
   const { token, owner, attempt, ttl } = claim;
   const record: LockRecord = { state: 'running', token, fence, attempt, since, owner, expiresAt: now + ttl };
   return { verdict: { taken: true, fence, tookOver }, record };
-}
-
-function isText(value: unknown): boolean {
-  return typeof value === 'string';
 }

@@ -71,10 +71,11 @@ export const caches: CacheRegistry = {
 };
 
 /**
- * The cache that the option `cache` stands for.
+ * The cache that the option `cache` stands for; without it `caches.default`, else the memory of this process.
  * @throws TypeError the name is not in the registry.
  */
-export function cacheFrom(option: LockCache | string): LockCache {
+export function cacheFrom(option: LockCache | string | undefined): LockCache {
+  if (option === undefined) return defaultCache();
   if (typeof option !== 'string') return option;
   const cache = caches.get(option);
   if (cache) return cache;

@@ -8,7 +8,15 @@
 
 import { asError } from '../errors.ts';
 import type { Claim, Holder, Lease, LockCache, Verdict } from './cache.ts';
-import { decide, foreignHolder, holderOf, isHeldBy, type LockRecord, parseRecord } from './record.ts';
+import {
+  decide,
+  foreignHolder,
+  formatRecord,
+  holderOf,
+  isHeldBy,
+  type LockRecord,
+  parseRecord,
+} from './record.ts';
 
 /** A store with the verbs that nearly every cache has. Each may answer at once or with a promise. */
 export interface SimpleStore {
@@ -85,7 +93,7 @@ export class SimpleCache implements LockCache {
   }
 
   async #write(key: string, record: LockRecord, lifetime: number): Promise<string> {
-    const value = JSON.stringify({ once: 1, ...record });
+    const value = formatRecord(record);
     await this.#store.set(key, value, expiryFor(this.#store, lifetime));
     return value;
   }
