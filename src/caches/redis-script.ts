@@ -1,140 +1,167 @@
 /**
- * The one script that decides on Redis: all releases, renewals and claims of a batch, one atomic step each.
+ * The scripts that decide on Redis. How the client writes and reads what they speak stands in `redis-wire.ts`.
  *
- * What is stored under a key is a string of JSON that can be read in redis-cli; its first fields stand in a fixed
- * order, so that "is it this lease's?" is a comparison of prefixes. Any other value counts as held, by a foreigner.
- * Nothing newer than Redis 6.2 is used. Time is the server's, and stands still within a script.
+ * What is stored under a key is a string of JSON that can be read in redis-cli. Its fields stand in a fixed order, so
+ * that "is it this lease's?" is a comparison of texts. Any other value counts as held, by a foreigner. Nothing newer
+ * than Redis 6.2 is used. Time is the server's, and stands still within a script.
  */
+
+/** All releases, renewals and claims of a batch, one atomic step each. */
 export const EXCHANGE_LUA = `
--- KEYS      one a step: of the releases, then of the renewals, then of the claims; more are padding
--- ARGV[1-3] how many releases, renewals and claims
--- then      one a step, in lines: an argument costs the client more than a line costs the server.
---           (Token and owner are strings of JSON, and so have no line breaks.)
---           of each release: ms to keep the key as done (0: let go), token
---           of each renewal: ttl in ms, token
---           of each claim:   ttl in ms, attempt, token, owner
--- returns   one answer a step. Release, renewal: 1 done, 0 not held under this token.
---           Claim: its fence if taken, the negative fence if taken over from its own owner,
---           { 'held' | 'foreign', value, ms left } if not.
---           Any step: { 'error', message } if Redis could not take it.
-local releases, renewals, claims = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local k = 0
-local answers = {}
+-- KEYS      one a step; more are padding
+-- ARGV[1]   how many groups of steps there are
+-- then      of each group: 'release', 'renew' or 'claim'; how many steps; the ms that they share
+--           (for which a released key is kept as done, 0: not at all; for which a lease lasts)
+-- then      of each step a part of its record: the token, to know its own by; of a claim the token to the owner
+-- returns   the fence of all that was plainly taken, a mark for each step, then an answer for each mark that is '+'.
+--           (Clients are slow to read many numbers.)
+--           '1' done, taken; '0' not held under this token; '+' a claim's fence, where it is another; the negative
+--           fence if it took over from its own owner; { 'held', value, ms left } if it did not take; of any step
+--           { 'error', message } if Redis could not do it.
+local try, find, match, sub = redis.pcall, string.find, string.match, string.sub
+local RUNNING, DONE = '{"once":1,"state":"running","token":', '{"once":1,"state":"done","token":'
+-- A token stands here in a running record, and nowhere near in others: they have none, or stand at another place.
+local TOKEN_AT = #RUNNING + 1
+local groups = tonumber(ARGV[1])
+local parts = groups * 3 + 1
 
-local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
-local since = string.format('%.0f', math.floor(now / 1000))
-local nowText = string.format('%.0f', now)
--- Time stands still here: a key that is let go and taken in one batch needs a fence above the one it had.
-local fenceAfter = {}
+local marks, reply = {}, { 0, '' }
+-- What was let go of here. Time stands still in a script: a key that is taken again needs a fence above the one it had.
+local released = {}
 
-local function prefix(state, token)
-  return '{"once":1,"state":"' .. state .. '","token":' .. token .. ','
+local function answer(i, more)
+  marks[i] = '+'
+  reply[#reply + 1] = more
 end
 
-local function failed(reply)
-  return type(reply) == 'table' and reply.err and { 'error', reply.err }
+local function failed(result)
+  return type(result) == 'table' and result.err and { 'error', result.err }
 end
 
--- The key and the argument of the next step.
-local function nextStep()
-  k = k + 1
-  return KEYS[k], ARGV[k + 3]
+local function mark(i, failure)
+  if failure then answer(i, failure) else marks[i] = '1' end
 end
 
--- What is stored, or false; a value of another type reads as an empty text. Second, what kept Redis from reading.
-local function read(key)
-  local stored = redis.pcall('GET', key)
-  if type(stored) ~= 'table' then return stored end
-  if string.sub(stored.err, 1, 9) == 'WRONGTYPE' then return '' end
-  return false, failed(stored)
+-- What is stored under the keys of some steps; of another type as if nothing were. Second, why it can't be read.
+local function readAll(first, last)
+  local values = try('MGET', unpack(KEYS, first, last))
+  return values, failed(values)
 end
 
--- What is stored if it is the lease's own, else false.
-local function own(key, token)
-  local stored, failure = read(key)
-  if failure then return false, failure end
-  local mine = prefix('running', token)
-  return stored and string.sub(stored, 1, #mine) == mine and stored
-end
-
--- Owners are compared as they are written, in JSON, behind the field's name: a quote in them is escaped.
-local function endsWithOwner(stored, owner)
-  local ending = ',"owner":' .. owner .. '}'
-  return string.sub(stored, -#ending) == ending
-end
-
--- The record in a stored text, or nil where no lock wrote it.
-local function recordIn(stored)
-  if string.sub(stored, 1, 10) ~= '{"once":1,' then return nil end
-  local known, record = pcall(cjson.decode, stored)
-  if known and type(record.fence) == 'number' and type(record.attempt) == 'number' then return record end
-end
-
-for _ = 1, releases do
-  local key, step = nextStep()
-  local keepFor, token = string.match(step, '^(%d+)\\n(.*)$')
-  local stored, failure = own(key, token)
-  local answer = failure or 0
-  if stored then
-    if keepFor == '0' then
-      if claims > 0 then fenceAfter[key] = string.match(stored, '"fence":(%d+)') + 1 end
-      answer = failed(redis.pcall('DEL', key)) or 1
-    else
-      local rest = string.sub(stored, #prefix('running', token) + 1)
-      answer = failed(redis.pcall('SET', key, prefix('done', token) .. rest, 'PX', keepFor)) or 1
-    end
-  end
-  answers[k] = answer
-end
-
-for _ = 1, renewals do
-  local key, step = nextStep()
-  local ttl, token = string.match(step, '^(%d+)\\n(.*)$')
-  local stored, failure = own(key, token)
-  answers[k] = failure or stored and (failed(redis.pcall('PEXPIRE', key, ttl)) or 1) or 0
-end
-
-for _ = 1, claims do
-  local key, step = nextStep()
-  local ttl, attempt, token, owner = string.match(step, '^(%d+)\\n(%d+)\\n([^\\n]*)\\n(.*)$')
-
-  local function record(fenceText)
-    return prefix('running', token) .. '"fence":' .. fenceText .. ',"attempt":' .. attempt
-      .. ',"since":' .. since .. ',"owner":' .. owner .. '}'
-  end
-
-  local fence, fenceText = now, nowText
-  if fenceAfter[key] and fenceAfter[key] > now then
-    fence = fenceAfter[key]
-    fenceText = string.format('%.0f', fence)
-  end
-  local set = redis.pcall('SET', key, record(fenceText), 'NX', 'PX', ttl)
-  if failed(set) then
-    answers[k] = failed(set)
-  elseif set then
-    answers[k] = fence
-  else
-    local stored, failure = read(key)
-    local holder = not failure and recordIn(stored)
+local function release(first, last, keepFor)
+  local values, failure = readAll(first, last)
+  local free = {}
+  for i = first, last do
+    local key, value = KEYS[i], values[i - first + 1]
     if failure then
-      answers[k] = failure
-    elseif not holder then
-      answers[k] = { 'foreign', string.sub(stored, 1, 100), redis.call('PTTL', key) }
-    elseif own(key, token) then
-      -- The same claim, sent again because its answer got lost.
-      answers[k] = failed(redis.pcall('PEXPIRE', key, ttl)) or holder.fence
-    elseif holder.state == 'running' and endsWithOwner(stored, owner)
-      and holder.attempt <= tonumber(attempt) then
-      fence = math.max(now, holder.fence + 1)
-      answers[k] = failed(redis.pcall('SET', key, record(string.format('%.0f', fence)), 'PX', ttl)) or -fence
+      answer(i, failure)
+    elseif not value or released[key] or find(value, ARGV[parts + i], TOKEN_AT, true) ~= TOKEN_AT then
+      marks[i] = '0'
     else
-      answers[k] = { 'held', stored, redis.call('PTTL', key) }
+      released[key] = value
+      marks[i] = '1'
+      if keepFor == '0' then
+        free[#free + 1] = key
+      else
+        mark(i, failed(try('SET', key, DONE .. sub(value, TOKEN_AT), 'PX', keepFor)))
+      end
+    end
+  end
+  failure = #free > 0 and failed(try('DEL', unpack(free)))
+  if not failure then return end
+  for i = first, last do
+    if marks[i] == '1' then answer(i, failure) end
+  end
+end
+
+local function renew(first, last, ttl)
+  local values, failure = readAll(first, last)
+  for i = first, last do
+    local value = values[i - first + 1]
+    if failure then
+      answer(i, failure)
+    elseif not value or find(value, ARGV[parts + i], TOKEN_AT, true) ~= TOKEN_AT then
+      marks[i] = '0'
+    else
+      mark(i, failed(try('PEXPIRE', KEYS[i], ttl)))
     end
   end
 end
 
-return answers
+-- The time in microseconds is the fence of what is taken now. Read once, and only where something is claimed.
+local now, ends
+
+local function ending(fence)
+  return string.format(',"fence":%.0f,"since":%.0f}', fence, math.floor(now / 1000))
+end
+
+local function readClock()
+  local time = redis.call('TIME')
+  now = time[1] * 1000000 + time[2]
+  ends = ending(now)
+  reply[1] = now
+end
+
+-- The fence of a stored record that a claim may take over: one of its own owner, for no newer run.
+local function mayTakeOver(stored, part)
+  if sub(stored, 1, #RUNNING) ~= RUNNING then return nil end
+  -- Only between two fields do a quote and a comma stand before a quote: those in a token or an owner are escaped.
+  local attempt, owner = match(part, '","attempt":(%d+)(,"owner":".*")$')
+  if not find(stored, owner .. ',"fence":', 1, true) then return nil end
+  local theirs, fence = match(stored, '","attempt":(%d+),"owner":".*","fence":(%d+),"since":%d+}$')
+  return theirs and tonumber(theirs) <= tonumber(attempt) and tonumber(fence)
+end
+
+-- Answers a claim that finds its key held.
+local function meet(key, part, ttl)
+  local stored = try('GET', key)
+  if type(stored) == 'table' then
+    if sub(stored.err, 1, 9) ~= 'WRONGTYPE' then return failed(stored) end
+    stored = ''
+  end
+  if find(stored, part, TOKEN_AT, true) == TOKEN_AT then
+    -- The same claim, sent again because its answer got lost.
+    return failed(try('PEXPIRE', key, ttl)) or tonumber(match(stored, '"fence":(%d+),"since":%d+}$'))
+  end
+  local fence = mayTakeOver(stored, part)
+  if fence then
+    fence = math.max(now, fence + 1)
+    return failed(try('SET', key, RUNNING .. part .. ending(fence), 'PX', ttl)) or -fence
+  end
+  if sub(stored, 1, 10) ~= '{"once":1,' then stored = sub(stored, 1, 100) end
+  return { 'held', stored, redis.call('PTTL', key) }
+end
+
+local function claim(first, last, ttl)
+  if not now then readClock() end
+  for i = first, last do
+    local key, part = KEYS[i], ARGV[parts + i]
+    local fence, rest = now, ends
+    if released[key] then
+      fence = math.max(now, match(released[key], '"fence":(%d+),"since":%d+}$') + 1)
+      rest = ending(fence)
+    end
+    local set = try('SET', key, RUNNING .. part .. rest, 'NX', 'PX', ttl)
+    if not set then
+      answer(i, meet(key, part, ttl))
+    elseif set.err or fence ~= now then
+      answer(i, failed(set) or fence)
+    else
+      marks[i] = '1'
+    end
+  end
+end
+
+local steps = { release = release, renew = renew, claim = claim }
+local first = 1
+for group = 2, groups * 3, 3 do
+  local last = first + ARGV[group + 1] - 1
+  steps[ARGV[group]](first, last, ARGV[group + 2])
+  first = last + 1
+end
+
+reply[2] = table.concat(marks)
+return reply
 `;
 
 /** Tells what is stored under a key, and for how long. */

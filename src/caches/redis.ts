@@ -5,12 +5,9 @@
 
 import { asError } from '../errors.ts';
 import type { Answers, Batch, Claim, Holder, Lease, LockCache, Verdict } from './cache.ts';
-import { foreignHolder, holderOf, parseRecord } from './record.ts';
 import { type RedisClient, type ScriptRunner, scriptRunner } from './redis-client.ts';
 import { EXCHANGE_LUA, INSPECT_LUA } from './redis-script.ts';
-
-/** The script's answer to one step, see there. */
-type Reply = number | readonly ['held' | 'foreign' | 'error', string, number?];
+import { holderFrom, readReply, writeBatch } from './redis-wire.ts';
 
 /**
  * A cache on a Redis connection of the user's, which stays the user's to configure and to close.
@@ -59,75 +56,43 @@ export class RedisCache implements LockCache {
 
   /** Sends the whole batch before it returns its promise, in as many calls as it takes. */
   async exchange(batch: Batch): Promise<Answers> {
-    const calls = await Promise.all(parts(batch, this.#exchange.mostKeys).map(part => this.#send(part)));
-    const replies = calls.length === 1 ? (calls[0] as (typeof calls)[number]) : calls.flat();
-    const renewalsAt = batch.releases.length;
-    const claimsAt = renewalsAt + batch.renewals.length;
+    const parts = cut(batch, this.#exchange.mostKeys);
+    if (parts.length === 1) return this.#send(batch);
+    const answers = await Promise.all(parts.map(part => this.#send(part)));
     return {
-      released: replies.slice(0, renewalsAt).map(yesOrNo),
-      renewed: replies.slice(renewalsAt, claimsAt).map(yesOrNo),
-      claimed: batch.claims.map((claim, i) => verdictOf(claim, replies[claimsAt + i] as Reply | Error)),
+      released: answers.flatMap(({ released }) => released),
+      renewed: answers.flatMap(({ renewed }) => renewed),
+      claimed: answers.flatMap(({ claimed }) => claimed),
     };
   }
 
   /** One call of the script. Where it fails, so has each of its steps, and none of the other calls'. */
-  async #send({ releases, renewals, claims }: Batch): Promise<readonly (Reply | Error)[]> {
-    const steps = releases.length + renewals.length + claims.length;
-    const keys: string[] = [];
-    const args: (string | number)[] = [releases.length, renewals.length, claims.length];
-    for (const { key, token, keepFor } of releases) {
-      keys.push(key);
-      args.push(`${Math.ceil(keepFor)}\n${JSON.stringify(token)}`);
-    }
-    for (const { key, token, ttl } of renewals) {
-      keys.push(key);
-      args.push(`${Math.ceil(ttl)}\n${JSON.stringify(token)}`);
-    }
-    for (const { key, token, ttl, attempt, owner } of claims) {
-      keys.push(key);
-      args.push(`${Math.ceil(ttl)}\n${attempt}\n${JSON.stringify(token)}\n${JSON.stringify(owner)}`);
-    }
+  async #send(batch: Batch): Promise<Answers> {
+    const { keys, args } = writeBatch(batch);
     try {
-      const replies = await this.#exchange.run(keys, args);
-      if (Array.isArray(replies) && replies.length === steps) return replies as Reply[];
-      throw new Error(`Redis answered ${JSON.stringify(replies)} where ${steps} answers were due`);
+      return readReply(await this.#exchange.run(keys, args), batch);
     } catch (error) {
-      return new Array<Error>(steps).fill(asError(error));
+      const failed = () => asError(error);
+      return {
+        released: batch.releases.map(failed),
+        renewed: batch.renewals.map(failed),
+        claimed: batch.claims.map(failed),
+      };
     }
   }
 }
 
 /** Cuts a batch into calls of at most `most` steps, in the order releases, renewals, claims. */
-function parts(batch: Batch, most: number): Batch[] {
+function cut(batch: Batch, most: number): Batch[] {
   const { releases, renewals, claims } = batch;
   if (releases.length + renewals.length + claims.length <= most) return [batch];
-  const cut: Batch[] = [];
-  for (const some of chunks(releases, most)) cut.push({ releases: some, renewals: [], claims: [] });
-  for (const some of chunks(renewals, most)) cut.push({ releases: [], renewals: some, claims: [] });
-  for (const some of chunks(claims, most)) cut.push({ releases: [], renewals: [], claims: some });
-  return cut;
+  const parts: Batch[] = [];
+  for (const some of chunks(releases, most)) parts.push({ releases: some, renewals: [], claims: [] });
+  for (const some of chunks(renewals, most)) parts.push({ releases: [], renewals: some, claims: [] });
+  for (const some of chunks(claims, most)) parts.push({ releases: [], renewals: [], claims: some });
+  return parts;
 }
 
 function* chunks<Step>(steps: readonly Step[], most: number): Iterable<readonly Step[]> {
   for (let i = 0; i < steps.length; i += most) yield steps.slice(i, i + most);
-}
-
-function yesOrNo(reply: Reply | Error): boolean | Error {
-  return typeof reply === 'number' ? reply === 1 : failureOf(reply);
-}
-
-function verdictOf({ key }: Claim, reply: Reply | Error): Verdict | Error {
-  if (typeof reply === 'number') return { taken: true, fence: Math.abs(reply), tookOver: reply < 0 };
-  if (reply instanceof Error || reply[0] === 'error') return failureOf(reply);
-  return { taken: false, holder: holderFrom(key, reply[1], reply[2] ?? -1) };
-}
-
-function failureOf(reply: Exclude<Reply, number> | Error): Error {
-  return reply instanceof Error ? reply : new Error(reply[1]);
-}
-
-function holderFrom(key: string, value: string, left: number): Holder {
-  const expiresIn = left < 0 ? Number.POSITIVE_INFINITY : left;
-  const record = parseRecord(value);
-  return record ? { ...holderOf(key, record, 0), expiresIn } : foreignHolder(key, expiresIn);
 }

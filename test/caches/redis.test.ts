@@ -25,10 +25,10 @@ describe('RedisCache', () => {
       'once',
       'state',
       'token',
-      'fence',
       'attempt',
-      'since',
       'owner',
+      'fence',
+      'since',
     ]);
     expect(stored).to.deep.include({ once: 1, state: 'running', token: a.token, attempt: 2, owner: a.owner });
     expect(stored.fence).to.equal(verdict.taken && verdict.fence);
@@ -158,7 +158,7 @@ describe('RedisCache', () => {
 
   it('fails where it may not read, instead of taking it for an answer', async () => {
     const user = uniqueName('user');
-    await redis.call('ACL', 'SETUSER', user, 'on', '>secret', '~*', '+@all', '-get');
+    await redis.call('ACL', 'SETUSER', user, 'on', '>secret', '~*', '+@all', '-get', '-mget');
     const limited = connectRedis({ username: user, password: 'secret' });
     const own = new RedisCache(limited);
     const a = claim();

@@ -1,0 +1,109 @@
+/** Writes a batch for the script of `redis-script.ts`, and reads its reply. */
+
+import type { Answers, Batch, Holder, Verdict } from './cache.ts';
+import { foreignHolder, holderOf, parseRecord } from './record.ts';
+
+/** One call of the script. */
+export interface ScriptCall {
+  readonly keys: readonly string[];
+  readonly args: readonly (string | number)[];
+}
+
+export function writeBatch({ releases, renewals, claims }: Batch): ScriptCall {
+  const groups = new Groups();
+  const keys: string[] = [];
+  const parts: string[] = [];
+  for (const { key, token, keepFor } of releases) {
+    groups.add('release', keepFor);
+    keys.push(key);
+    parts.push(tokenPart(token));
+  }
+  for (const { key, token, ttl } of renewals) {
+    groups.add('renew', ttl);
+    keys.push(key);
+    parts.push(tokenPart(token));
+  }
+  for (const { key, token, ttl, attempt, owner } of claims) {
+    groups.add('claim', ttl);
+    keys.push(key);
+    parts.push(`${tokenPart(token)}"attempt":${attempt},"owner":${JSON.stringify(owner)}`);
+  }
+  return { keys, args: groups.header().concat(parts) };
+}
+
+/** Counts the steps of one kind, one after another, that share a duration. */
+class Groups {
+  readonly #header: (string | number)[] = [0];
+  #verb = '';
+  #ms = 0;
+  #steps = 0;
+
+  add(verb: 'release' | 'renew' | 'claim', ms: number): void {
+    if (verb === this.#verb && ms === this.#ms) {
+      this.#steps++;
+      return;
+    }
+    this.#close();
+    this.#verb = verb;
+    this.#ms = ms;
+    this.#steps = 1;
+  }
+
+  /** How many groups there are, then verb, steps and ms of each. */
+  header(): (string | number)[] {
+    this.#close();
+    this.#header[0] = (this.#header.length - 1) / 3;
+    return this.#header;
+  }
+
+  #close(): void {
+    if (this.#steps > 0) this.#header.push(this.#verb, this.#steps, Math.ceil(this.#ms));
+  }
+}
+
+function tokenPart(token: string): string {
+  return `${JSON.stringify(token)},`;
+}
+
+/** What the script says of a step that was not plainly done. */
+type Special = number | readonly ['held', string, number] | readonly ['error', string];
+
+/** @throws Error it is no reply to this batch. */
+export function readReply(reply: unknown, { releases, renewals, claims }: Batch): Answers {
+  const steps = releases.length + renewals.length + claims.length;
+  if (!Array.isArray(reply) || typeof reply[1] !== 'string' || reply[1].length !== steps) {
+    throw new Error(`Redis answered ${JSON.stringify(reply)} where ${steps} answers were due`);
+  }
+  const [fence, marks, ...specials] = reply as [number, string, ...Special[]];
+  const taken: Verdict = { taken: true, fence, tookOver: false };
+  let step = 0;
+  let special = 0;
+
+  function yesOrNo(): boolean | Error {
+    const mark = marks[step++];
+    return mark === '+' ? failureOf(specials[special++]) : mark === '1';
+  }
+  return {
+    released: releases.map(yesOrNo),
+    renewed: renewals.map(yesOrNo),
+    claimed: claims.map(({ key }) => (marks[step++] === '1' ? taken : verdictOf(key, specials[special++]))),
+  };
+}
+
+function verdictOf(key: string, special: Special | undefined): Verdict | Error {
+  if (typeof special === 'number') return { taken: true, fence: Math.abs(special), tookOver: special < 0 };
+  if (special?.[0] !== 'held') return failureOf(special);
+  return { taken: false, holder: holderFrom(key, special[1], special[2]) };
+}
+
+function failureOf(special: Special | undefined): Error {
+  const isFailure = Array.isArray(special) && special[0] === 'error';
+  return new Error(isFailure ? special[1] : `Redis gave ${JSON.stringify(special)} for an answer`);
+}
+
+/** @param left - ms for which the value stays, less than 0 if it stays for ever. */
+export function holderFrom(key: string, value: string, left: number): Holder {
+  const expiresIn = left < 0 ? Number.POSITIVE_INFINITY : left;
+  const record = parseRecord(value);
+  return record ? { ...holderOf(key, record, 0), expiresIn } : foreignHolder(key, expiresIn);
+}
