@@ -8,6 +8,7 @@ import { Batcher, type Listener } from './caches/batch.ts';
 import type { LockCache, Verdict } from './caches/cache.ts';
 import { CacheError } from './errors.ts';
 import type { KeptLease } from './lease.ts';
+import { Watchlist } from './watchlist.ts';
 
 /** Leases that are due within this part of their ttl are renewed together; a failed renewal is tried again after it. */
 const TOGETHER = 1 / 12;
@@ -17,7 +18,7 @@ const LONGEST_DELAY = 2 ** 31 - 1;
 export class Keeper implements Listener<KeptLease> {
   readonly #batcher: Batcher<KeptLease>;
   /** The leases that are to be renewed, or given up on, in time. */
-  readonly #watched = new Set<KeptLease>();
+  readonly #watched = new Watchlist();
   #timer: NodeJS.Timeout | undefined;
   #timerAt = Number.POSITIVE_INFINITY;
 

@@ -48,6 +48,8 @@ export class KeptLease implements Claim, Lease {
   fence = 0;
 
   phase: Phase = 'claiming';
+  /** Whether it is in its keeper's {@link Watchlist}. */
+  watched = false;
   /** When the cache is next asked to renew it. */
   renewAt = 0;
   /** Until when it is safe to believe that it is held, and to wait for an answer about it. */
