@@ -5,6 +5,7 @@
 
 import { asError } from '../errors.ts';
 import type { Answers, Batch, Claim, Lease, LockCache, Verdict } from './cache.ts';
+import { Gate } from './gate.ts';
 
 /** Whoever is told the answers; an `Error` where there is none. */
 export interface Listener<Step> {
@@ -35,7 +36,7 @@ export class Batcher<Step extends Claim & Lease> {
   release(step: Step): Promise<void> {
     const turn = this.#thisTurn();
     turn.releases.push(step);
-    return turn.sent;
+    return turn.sent.wait();
   }
 
   #thisTurn(): Turn<Step> {
@@ -53,7 +54,7 @@ export class Batcher<Step extends Claim & Lease> {
       answers => this.#tell(turn, answers),
       error => this.#tell(turn, asError(error)),
     );
-    turn.tellSent();
+    turn.sent.open();
   };
 
   #tell(turn: Turn<Step>, answers: Answers | Error): void {
@@ -76,14 +77,8 @@ class Turn<Step extends Claim & Lease> implements Batch {
   readonly claims: Step[] = [];
   readonly renewals: Step[] = [];
   readonly releases: Step[] = [];
-  readonly sent: Promise<void>;
-  tellSent!: () => void;
-
-  constructor() {
-    this.sent = new Promise(resolve => {
-      this.tellSent = resolve;
-    });
-  }
+  /** Opens when the turn was handed to the cache. */
+  readonly sent: Gate = new Gate();
 }
 
 const NO_ANSWERS: Answers = { released: [], renewed: [], claimed: [] };
