@@ -1,0 +1,90 @@
+/**
+ * Measures bullmq-once against no guard, against what people write by hand and against the published lock libraries, on
+ * a Redis started for it, and writes docs/benchmarks.md with its charts.
+ *
+ *     npm run bench                                  all of it: about half an hour
+ *     npm run bench -- --only lock,held --rounds 3   some of it, printed
+ *     npm run bench -- --quick                       that all still runs; its figures mean nothing
+ */
+
+import { writeFileSync } from 'node:fs';
+import { cpus, release, type } from 'node:os';
+import { parseArgs } from 'node:util';
+import { Redis } from 'ioredis';
+import { RedisServer } from '../test/support/redis-server.ts';
+import type { Report } from './report.ts';
+import type { Settings } from './settings.ts';
+import { growth } from './suites/growth.ts';
+import { held } from './suites/held.ts';
+import { lock } from './suites/lock.ts';
+import { packages } from './suites/package.ts';
+import { throughput } from './suites/throughput.ts';
+
+const SUITES: Record<string, (settings: Settings) => Promise<Report>> = {
+  throughput,
+  lock,
+  held,
+  growth,
+  packages,
+};
+
+const { values } = parseArgs({
+  options: {
+    only: { type: 'string', default: Object.keys(SUITES).join() },
+    rounds: { type: 'string' },
+    quick: { type: 'boolean', default: false },
+    print: { type: 'boolean', default: false },
+  },
+});
+const names = values.only.split(',');
+const unknown = names.find(name => !SUITES[name]);
+if (unknown !== undefined) {
+  throw new TypeError(`--only: there is no suite '${unknown}'; there are: ${Object.keys(SUITES).join(', ')}`);
+}
+const rounds = Number(values.rounds ?? (values.quick ? 1 : 5));
+if (!Number.isInteger(rounds) || rounds < 1) {
+  throw new TypeError(`--rounds must be a whole number, 1 or more, not '${values.rounds}'`);
+}
+const scale = values.quick ? 50 : 1;
+
+const server = await RedisServer.start();
+try {
+  const jobs = (concurrency: number) => Math.ceil(Math.min(20_000, 2_000 * concurrency) / scale);
+  const report: Report = [];
+  for (const name of names) {
+    console.error(`${name} …`);
+    report.push(
+      ...(await (SUITES[name] as (typeof SUITES)[string])({ url: server.url, rounds, jobs, scale })),
+    );
+  }
+  const isWhole = names.length === Object.keys(SUITES).length && !values.quick && !values.print;
+  const text = `${await preface()}\n\n${report.map(markdown).join('\n\n')}\n`;
+  if (isWhole) write(text, report);
+  else console.log(text);
+} finally {
+  await server.stop();
+}
+
+async function preface(): Promise<string> {
+  const redis = new Redis(server.url);
+  const [, version] = /redis_version:(\S+)/.exec(await redis.info('server')) ?? [];
+  redis.disconnect();
+  return `# Benchmarks
+
+Written by \`npm run bench\`, which runs anywhere. All contenders run by turns on the same machine, against the same server,
+each in a process that stays warm; figures are medians of ${rounds} rounds, ratios are to the first line of the same round. Jobs
+do nothing: with real work, guards differ by less.
+
+This run: Node ${process.version.slice(1)}, Redis ${version}, ${type()} ${release().split('-')[0]}, ${cpus().length} × ${cpus()[0]?.model}, server and workers on one machine.`;
+}
+
+function markdown(part: Report[number]): string {
+  return typeof part === 'string' ? part : `![${part.title}](${part.file})`;
+}
+
+function write(text: string, report: Report): void {
+  const docs = new URL('../docs/', import.meta.url);
+  writeFileSync(new URL('benchmarks.md', docs), text);
+  for (const part of report) if (typeof part !== 'string') writeFileSync(new URL(part.file, docs), part.svg);
+  console.error('written: docs/benchmarks.md');
+}

@@ -1,0 +1,10 @@
+/** What a run of the benchmarks is given. */
+export interface Settings {
+  /** The Redis to measure on, whose data may be deleted. */
+  readonly url: string;
+  readonly rounds: number;
+  /** How many jobs make up one run at a concurrency: enough for a second or so. */
+  readonly jobs: (concurrency: number) => number;
+  /** Divides whatever is counted in a quick run, which shows that all still works, and no figures. */
+  readonly scale: number;
+}

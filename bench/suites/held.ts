@@ -1,0 +1,122 @@
+/** What it costs to hold many locks: memory, and the traffic and the CPU of their renewal. */
+
+import { setTimeout as delay } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { Lock, RedisCache } from 'bullmq-once';
+import { Redis } from 'ioredis';
+import { Mutex } from 'redis-semaphore';
+import { type Report, table, whole } from '../report.ts';
+import { ServerStats } from '../server-stats.ts';
+import type { Settings } from '../settings.ts';
+
+/** Short, so that each lock is renewed several times while it is measured. */
+const TTL = 6_000;
+
+interface Held {
+  isHeld(): boolean;
+  release(): Promise<unknown>;
+}
+
+interface Holder {
+  readonly name: string;
+  readonly counts: readonly number[];
+  take(redis: Redis, key: string): Promise<Held>;
+}
+
+const cacheOf = new WeakMap<Redis, RedisCache>();
+
+const holders: readonly Holder[] = [
+  {
+    name: 'bullmq-once',
+    counts: [10_000, 100_000],
+    async take(redis, key) {
+      const cache = cacheOf.get(redis) ?? new RedisCache(redis);
+      cacheOf.set(redis, cache);
+      const lock = new Lock(key, { cache, ttl: TTL });
+      await lock.acquire();
+      return { isHeld: () => lock.held, release: () => lock.release() };
+    },
+  },
+  {
+    name: 'redis-semaphore',
+    counts: [10_000],
+    async take(redis, key) {
+      const mutex = new Mutex(redis as never, key, { lockTimeout: TTL, onLockLost: () => {} });
+      await mutex.acquire();
+      return { isHeld: () => mutex.isAcquired, release: () => mutex.release() };
+    },
+  },
+];
+
+export async function held({ url, scale }: Settings): Promise<Report> {
+  const rows: string[][] = [];
+  for (const holder of holders) {
+    for (const count of holder.counts) rows.push(await hold(holder, Math.ceil(count / scale), url));
+  }
+  return [
+    '## Many locks held',
+    `Locks of ${TTL / 1000} s, held by one process for two such times. CPU and calls are of their renewal.`,
+    table(
+      [
+        '',
+        'locks',
+        'bytes a lock',
+        'taken/s',
+        'renewal calls/s',
+        "holder's CPU",
+        "server's CPU",
+        'lost',
+        'let go/s',
+      ],
+      rows,
+    ),
+  ];
+}
+
+async function hold({ name, take }: Holder, count: number, url: string): Promise<string[]> {
+  const redis = new Redis(url);
+  const stats = new ServerStats(redis);
+  const heapBefore = heap();
+  const startedAt = performance.now();
+  const locks: Held[] = [];
+  for (let i = 0; i < count; i += 1000) {
+    const some = Array.from({ length: Math.min(1000, count - i) }, (_, j) => take(redis, `held-${i + j}`));
+    locks.push(...(await Promise.all(some)));
+  }
+  const takenIn = performance.now() - startedAt;
+  const bytes = (heap() - heapBefore) / count;
+
+  const before = await stats.read();
+  const cpuBefore = process.cpuUsage();
+  await delay(2 * TTL);
+  const { user, system } = process.cpuUsage(cpuBefore);
+  const after = await stats.read();
+  const lost = locks.filter(lock => !lock.isHeld()).length;
+
+  const releasedAt = performance.now();
+  await Promise.all(locks.map(lock => lock.release()));
+  const releasedIn = performance.now() - releasedAt;
+  await redis.flushdb();
+  redis.disconnect();
+  const seconds = (2 * TTL) / 1000;
+  return [
+    name,
+    whole(count),
+    whole(bytes),
+    whole((count * 1000) / takenIn),
+    whole((after.scripts - before.scripts) / seconds),
+    `${((user + system) / seconds / 1e4).toFixed(1)} %`,
+    `${((after.cpu - before.cpu) / seconds / 1e4).toFixed(1)} %`,
+    String(lost),
+    whole((count * 1000) / releasedIn),
+  ];
+}
+
+function heap(): number {
+  setFlagsFromString('--expose-gc');
+  const gc = runInNewContext('gc') as () => void;
+  gc();
+  gc();
+  return process.memoryUsage().heapUsed;
+}

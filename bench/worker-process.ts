@@ -1,0 +1,63 @@
+/** A process that runs a BullMQ worker under one guard, as often as it is told to. */
+
+import { Worker } from 'bullmq';
+import { createClient } from 'redis';
+import { guards } from './guards.ts';
+
+export interface Task {
+  readonly guard: string;
+  readonly client: 'ioredis' | 'node-redis';
+  readonly url: string;
+  readonly queue: string;
+  readonly concurrency: number;
+}
+
+export interface Outcome {
+  /** From the worker's start to the end of its last job, in ms. */
+  readonly took: number;
+  /** How many jobs this process ended. */
+  readonly jobs: number;
+  /** CPU time of this process, in microseconds. */
+  readonly cpu: number;
+}
+
+process.on('message', async (task: Task) => {
+  process.send?.(await work(task));
+});
+
+async function work({ guard: name, client, url, queue, concurrency }: Task): Promise<Outcome> {
+  const guard = guards.find(one => one.name === name);
+  if (!guard) throw new Error(`there is no guard named '${name}'`);
+  const { processor, close } = await guard.wrap(async () => {}, url, client);
+  const connection = client === 'ioredis' ? { url } : createClient({ url });
+  const worker = new Worker(queue, processor, {
+    connection: connection as never,
+    concurrency,
+    autorun: false,
+  });
+  worker.on('error', console.error);
+  await worker.waitUntilReady();
+
+  let jobs = 0;
+  let endedAt = performance.now();
+  worker.on('completed', () => {
+    jobs++;
+    endedAt = performance.now();
+  });
+  const drained = new Promise<void>((resolve, reject) => {
+    worker.once('drained', resolve);
+    worker.on('failed', (_, error) => reject(error));
+  });
+  globalThis.gc?.();
+  const startedAt = performance.now();
+  const cpuBefore = process.cpuUsage();
+  worker.run().catch(console.error);
+  await drained;
+  // Waits for the jobs that are active still.
+  await worker.close();
+  const { user, system } = process.cpuUsage(cpuBefore);
+
+  if (client === 'node-redis') (connection as ReturnType<typeof createClient>).destroy();
+  await close();
+  return { took: endedAt - startedAt, jobs, cpu: user + system };
+}

@@ -1,0 +1,93 @@
+/** Runs workers in processes of their own, which stay warm from round to round, over queues that are filled before. */
+
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { Queue } from 'bullmq';
+import { Redis } from 'ioredis';
+import type { Figures } from './measure.ts';
+import type { Outcome, Task } from './worker-process.ts';
+
+/** What jobs of one queue have in common. */
+export interface Load {
+  readonly client: Task['client'];
+  readonly concurrency: number;
+  readonly jobs: number;
+  /** The key of the nth job. */
+  readonly key: (n: number) => string;
+}
+
+export class Workers {
+  readonly #url: string;
+  readonly #redis: Redis;
+  readonly #guard: string;
+  readonly #processes: ChildProcess[];
+  #queues = 0;
+
+  /** @param processes - how many work on the queue together. */
+  constructor(url: string, guard: string, processes: number = 1) {
+    this.#url = url;
+    this.#guard = guard;
+    this.#redis = new Redis(url);
+    this.#processes = Array.from({ length: processes }, () =>
+      fork(new URL('worker-process.ts', import.meta.url), {
+        execArgv: ['--expose-gc', '--import', 'tsx'],
+        env: { ...process.env, TSX_TSCONFIG_PATH: new URL('tsconfig.json', import.meta.url).pathname },
+      }),
+    );
+  }
+
+  /** @returns jobs per second, and microseconds of CPU a job: the workers', the server's, and the server's in scripts. */
+  async run({ client, concurrency, jobs, key }: Load): Promise<Figures> {
+    const queue = `bench-${process.pid}-${this.#guard.replace(/\W/g, '')}-${this.#queues++}`;
+    await this.#fill(queue, jobs, key);
+    await this.#redis.config('RESETSTAT');
+    const before = await this.#serverCpu();
+    const task: Task = { guard: this.#guard, client, url: this.#url, queue, concurrency };
+    const outcomes = await Promise.all(this.#processes.map(running => tell(running, task)));
+    const after = await this.#serverCpu();
+    const ended = outcomes.reduce((sum, outcome) => sum + outcome.jobs, 0);
+    if (ended !== jobs) throw new Error(`under '${this.#guard}' ${ended} of ${jobs} jobs ended`);
+    await this.#redis.flushdb();
+    return {
+      'jobs/s': (ended * 1000) / Math.max(...outcomes.map(({ took }) => took)),
+      'worker µs/job': outcomes.reduce((sum, { cpu }) => sum + cpu, 0) / ended,
+      'server µs/job': (after - before) / ended,
+    };
+  }
+
+  close(): void {
+    for (const running of this.#processes) running.kill();
+    this.#redis.disconnect();
+  }
+
+  async #fill(name: string, jobs: number, key: (n: number) => string): Promise<void> {
+    const queue = new Queue(name, { connection: { url: this.#url } });
+    for (let from = 0; from < jobs; from += 1000) {
+      const some = Array.from({ length: Math.min(1000, jobs - from) }, (_, i) => ({
+        name: 'job',
+        data: { key: key(from + i) },
+        opts: { removeOnComplete: true },
+      }));
+      await queue.addBulk(some);
+    }
+    await queue.close();
+  }
+
+  async #serverCpu(): Promise<number> {
+    const info = await this.#redis.info('cpu');
+    const seconds = (name: string) => Number(new RegExp(`${name}:([\\d.]+)`).exec(info)?.[1]);
+    return (seconds('used_cpu_user') + seconds('used_cpu_sys')) * 1e6;
+  }
+}
+
+async function tell(running: ChildProcess, task: Task): Promise<Outcome> {
+  const answered = new AbortController();
+  const exit = once(running, 'exit', { signal: answered.signal }).then(([code]) => {
+    throw new Error(`the worker under '${task.guard}' ended with status ${code}`);
+  });
+  running.send(task);
+  const [outcome] = await Promise.race([once(running, 'message', { signal: answered.signal }), exit]);
+  exit.catch(() => {});
+  answered.abort();
+  return outcome as Outcome;
+}
