@@ -14,10 +14,10 @@ export const EXCHANGE_LUA = `
 --           (for which a released key is kept as done, 0: not at all; for which a lease lasts)
 -- then      of each step a part of its record: the token, to know its own by; of a claim the token to the owner
 -- returns   the fence of all that was plainly taken, a mark for each step, then an answer for each mark that is '+'.
---           (Clients are slow to read many numbers.)
---           '1' done, taken; '0' not held under this token; '+' a claim's fence, where it is another; the negative
---           fence if it took over from its own owner; { 'held', value, ms left } if it did not take; of any step
---           { 'error', message } if Redis could not do it.
+--           (Clients are slow to read many numbers, and a hot key has many duplicates.)
+--           '1' done, taken; '0' not held under this token; '=' the answer of the last '+' once more; '+' a claim's
+--           fence, where it is another; the negative fence if it took over from its own owner;
+--           { 'held', value, ms left } if it did not take; of any step { 'error', message } if Redis could not do it.
 local try, find, match, sub = redis.pcall, string.find, string.match, string.sub
 local RUNNING, DONE = '{"once":1,"state":"running","token":', '{"once":1,"state":"done","token":'
 -- A token stands here in a running record, and nowhere near in others: they have none, or stand at another place.
@@ -28,6 +28,8 @@ local parts = groups * 3 + 1
 local marks, reply = {}, { 0, '' }
 -- What was let go of here. Time stands still in a script: a key that is taken again needs a fence above the one it had.
 local released = {}
+-- The answers about keys that were found held: they stay so as long as the script runs.
+local met = {}
 
 local function answer(i, more)
   marks[i] = '+'
@@ -112,24 +114,35 @@ local function mayTakeOver(stored, part)
   return theirs and tonumber(theirs) <= tonumber(attempt) and tonumber(fence)
 end
 
--- Answers a claim that finds its key held.
-local function meet(key, part, ttl)
+-- What is said of a key that is held, or why it can't be read.
+local function look(key)
   local stored = try('GET', key)
   if type(stored) == 'table' then
     if sub(stored.err, 1, 9) ~= 'WRONGTYPE' then return failed(stored) end
     stored = ''
   end
+  if sub(stored, 1, 10) ~= '{"once":1,' then stored = sub(stored, 1, 100) end
+  met[key] = { 'held', stored, redis.call('PTTL', key) }
+  return met[key]
+end
+
+-- Answers a claim that finds its key held.
+local function meet(key, part, ttl)
+  local holder = met[key] or look(key)
+  if holder[1] == 'error' then return holder end
+  local stored = holder[2]
   if find(stored, part, TOKEN_AT, true) == TOKEN_AT then
     -- The same claim, sent again because its answer got lost.
+    met[key] = nil
     return failed(try('PEXPIRE', key, ttl)) or tonumber(match(stored, '"fence":(%d+),"since":%d+}$'))
   end
   local fence = mayTakeOver(stored, part)
   if fence then
+    met[key] = nil
     fence = math.max(now, fence + 1)
     return failed(try('SET', key, RUNNING .. part .. ending(fence), 'PX', ttl)) or -fence
   end
-  if sub(stored, 1, 10) ~= '{"once":1,' then stored = sub(stored, 1, 100) end
-  return { 'held', stored, redis.call('PTTL', key) }
+  return holder
 end
 
 local function claim(first, last, ttl)
@@ -141,9 +154,10 @@ local function claim(first, last, ttl)
       fence = math.max(now, match(released[key], '"fence":(%d+),"since":%d+}$') + 1)
       rest = ending(fence)
     end
-    local set = try('SET', key, RUNNING .. part .. rest, 'NX', 'PX', ttl)
+    local set = not met[key] and try('SET', key, RUNNING .. part .. rest, 'NX', 'PX', ttl)
     if not set then
-      answer(i, meet(key, part, ttl))
+      local more = meet(key, part, ttl)
+      if more == reply[#reply] then marks[i] = '=' else answer(i, more) end
     elseif set.err or fence ~= now then
       answer(i, failed(set) or fence)
     else

@@ -1,6 +1,6 @@
 /** Writes a batch for the script of `redis-script.ts`, and reads its reply. */
 
-import type { Answers, Batch, Holder, Verdict } from './cache.ts';
+import type { Answers, Batch, Claim, Holder, Verdict } from './cache.ts';
 import { foreignHolder, holderOf, parseRecord } from './record.ts';
 
 /** One call of the script. */
@@ -78,15 +78,22 @@ export function readReply(reply: unknown, { releases, renewals, claims }: Batch)
   const taken: Verdict = { taken: true, fence, tookOver: false };
   let step = 0;
   let special = 0;
+  let last: Verdict | Error | undefined;
 
   function yesOrNo(): boolean | Error {
     const mark = marks[step++];
     return mark === '+' ? failureOf(specials[special++]) : mark === '1';
   }
+  function verdict({ key }: Claim): Verdict | Error {
+    const mark = marks[step++];
+    if (mark === '1') return taken;
+    if (mark === '+') last = verdictOf(key, specials[special++]);
+    return last ?? failureOf(undefined);
+  }
   return {
     released: releases.map(yesOrNo),
     renewed: renewals.map(yesOrNo),
-    claimed: claims.map(({ key }) => (marks[step++] === '1' ? taken : verdictOf(key, specials[special++]))),
+    claimed: claims.map(verdict),
   };
 }
 

@@ -145,6 +145,27 @@ describe('RedisCache', () => {
     expect([one - before, three - one]).to.deep.equal([1, 3]);
   });
 
+  it('answers many claims of one key as it answers one', async () => {
+    const mine = claim({ owner: 'me', attempt: 1 });
+    const { key } = mine;
+    const rival = () => claim({ key });
+    const again = claim({ key, owner: 'me', attempt: 2 });
+    const other = claim();
+
+    const verdicts = await cache.acquire([mine, rival(), rival(), mine, again, other, rival(), rival()]);
+
+    const told = verdicts.map(verdict =>
+      verdict instanceof Error ? verdict : verdict.taken ? verdict.tookOver : verdict.holder.attempt,
+    );
+    expect(told).to.deep.equal([false, 1, 1, false, true, false, 2, 2]);
+    const [first, , third, resent] = verdicts as {
+      fence?: number;
+      holder?: { key: string; owner: string };
+    }[];
+    expect(third?.holder).to.include({ key, owner: 'me' });
+    expect(resent?.fence).to.equal(first?.fence);
+  });
+
   it('works behind a keyPrefix, within which its keys are its own', async () => {
     const prefixed = connectRedis({ keyPrefix: `${uniqueName()}:` });
     const own = new RedisCache(prefixed);
