@@ -46,12 +46,14 @@ export class Keeper implements Listener<KeptLease> {
    */
   release(lease: KeptLease, keepFor: number): Promise<boolean> {
     const wasHeld = this.#stopRenewing(lease);
-    const sent = this.#send(lease, keepFor);
-    if (!wasHeld) return sent.then(() => false);
-    lease.phase = 'releasing';
-    this.#watch(lease, lease.safeUntil);
+    this.#send(lease, keepFor);
+    if (wasHeld) {
+      lease.phase = 'releasing';
+      this.#watch(lease, lease.safeUntil);
+    }
     return new Promise(resolve => {
-      lease.onReleased = resolve;
+      if (wasHeld) lease.onReleased = resolve;
+      else lease.onSent = () => resolve(false);
     });
   }
 
@@ -62,7 +64,14 @@ export class Keeper implements Listener<KeptLease> {
   releaseUnanswered(lease: KeptLease, keepFor: number): Promise<void> {
     this.#stopRenewing(lease);
     this.#forget(lease);
-    return this.#send(lease, keepFor);
+    this.#send(lease, keepFor);
+    return new Promise(resolve => {
+      lease.onSent = resolve;
+    });
+  }
+
+  sent(lease: KeptLease): void {
+    lease.onSent?.();
   }
 
   claimed(lease: KeptLease, answer: Verdict | Error): void {
@@ -120,14 +129,14 @@ export class Keeper implements Listener<KeptLease> {
     return lease.phase === 'held';
   }
 
-  #send(lease: KeptLease, keepFor: number): Promise<void> {
+  #send(lease: KeptLease, keepFor: number): void {
     lease.keepFor = keepFor;
-    return this.#batcher.release(lease);
+    this.#batcher.release(lease);
   }
 
   /** Fails a claim, and lets go of what it may have got all the same, or may get when it lands late. */
   #abandon(lease: KeptLease, problem: string, cause?: Error): void {
-    void this.#batcher.release(lease);
+    this.#batcher.release(lease);
     const awaited = lease.phase === 'claiming';
     this.#forget(lease);
     if (awaited) lease.onClaimed?.(Promise.reject(new CacheError(lease.name, problem, cause && { cause })));

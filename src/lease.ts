@@ -58,8 +58,9 @@ export class KeptLease implements Claim, Lease {
   renewalSentAt = 0;
   /** The last renewal was not answered, or has failed. */
   unanswered = false;
-  /** Tells whoever waits for the claim to be answered, and for the release. */
+  /** Tells whoever waits for the claim to be answered, for the release to be sent, and for it to be answered. */
   onClaimed: ((verdict: Verdict | PromiseLike<Verdict>) => void) | undefined;
+  onSent: (() => void) | undefined;
   onReleased: ((wasHeld: boolean) => void) | undefined;
   lost: LockLostError | undefined;
   #controller: AbortController | undefined;

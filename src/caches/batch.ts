@@ -5,10 +5,12 @@
 
 import { asError } from '../errors.ts';
 import type { Answers, Batch, Claim, Lease, LockCache, Verdict } from './cache.ts';
-import { Gate } from './gate.ts';
+import { inTurns } from './in-turns.ts';
 
 /** Whoever is told the answers; an `Error` where there is none. */
 export interface Listener<Step> {
+  /** The release was handed to the cache, which has not answered yet. */
+  sent(step: Step): void;
   claimed(step: Step, answer: Verdict | Error): void;
   renewed(step: Step, answer: boolean | Error): void;
   released(step: Step, answer: boolean | Error): void;
@@ -32,11 +34,8 @@ export class Batcher<Step extends Claim & Lease> {
     this.#thisTurn().renewals.push(step);
   }
 
-  /** @returns a promise that resolves when the release was handed to the cache, before it has answered. */
-  release(step: Step): Promise<void> {
-    const turn = this.#thisTurn();
-    turn.releases.push(step);
-    return turn.sent.wait();
+  release(step: Step): void {
+    this.#thisTurn().releases.push(step);
   }
 
   #thisTurn(): Turn<Step> {
@@ -54,14 +53,14 @@ export class Batcher<Step extends Claim & Lease> {
       answers => this.#tell(turn, answers),
       error => this.#tell(turn, asError(error)),
     );
-    turn.sent.open();
+    inTurns(turn.releases, step => this.#listener.sent(step));
   };
 
   #tell(turn: Turn<Step>, answers: Answers | Error): void {
     const { releases, renewals, claims } = turn;
     const failure = answers instanceof Error ? answers : undefined;
     const { released, renewed, claimed } = answers instanceof Error ? NO_ANSWERS : answers;
-    releases.forEach((step, i) => {
+    inTurns(releases, (step, i) => {
       this.#listener.released(step, released[i] ?? failure ?? missing());
     });
     renewals.forEach((step, i) => {
@@ -77,8 +76,6 @@ class Turn<Step extends Claim & Lease> implements Batch {
   readonly claims: Step[] = [];
   readonly renewals: Step[] = [];
   readonly releases: Step[] = [];
-  /** Opens when the turn was handed to the cache. */
-  readonly sent: Gate = new Gate();
 }
 
 const NO_ANSWERS: Answers = { released: [], renewed: [], claimed: [] };
