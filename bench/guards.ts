@@ -5,9 +5,11 @@ import { createRequire } from 'node:module';
 import { Redlock as SesamecareRedlock } from '@sesamecare-oss/redlock';
 import { onceProcessor, RedisCache } from 'bullmq-once';
 import { Redis } from 'ioredis';
+import pg from 'pg';
 import { createClient } from 'redis';
 import { Mutex } from 'redis-semaphore';
 import { createLock, IoredisAdapter, NodeRedisAdapter } from 'redlock-universal';
+import type { Servers, Store } from './stores.ts';
 
 export const TTL = 30_000;
 
@@ -26,30 +28,30 @@ export interface Guarded {
 
 export interface Guard {
   readonly name: string;
-  /** Whether it works for a queue whose connection is of the other client. */
-  readonly clients: readonly ('ioredis' | 'node-redis')[];
-  wrap(work: () => Promise<unknown>, url: string, client: 'ioredis' | 'node-redis'): Promise<Guarded>;
+  /** The stores and clients that it works on. */
+  readonly stores: readonly Store[];
+  wrap(work: () => Promise<unknown>, servers: Servers, store: Store): Promise<Guarded>;
 }
 
 const nothing = () => {};
 
 const bare: Guard = {
   name: 'no guard',
-  clients: ['ioredis', 'node-redis'],
+  stores: ['ioredis', 'node-redis', 'postgres'],
   wrap: async work => ({ processor: () => work(), close: nothing }),
 };
 
 const ours: Guard = {
   name: 'bullmq-once',
-  clients: ['ioredis', 'node-redis'],
+  stores: ['ioredis', 'node-redis'],
   wrap: async work => ({ processor: onceProcessor(work, { key: '{key}' }), close: nothing }),
 };
 
 const oursElsewhere: Guard = {
-  name: 'bullmq-once, locks on a connection of their own',
-  clients: ['ioredis', 'node-redis'],
-  async wrap(work, url, client) {
-    const { redis, close } = await connect(url, client);
+  name: 'bullmq-once, locks on a Redis connection of their own',
+  stores: ['ioredis', 'node-redis', 'postgres'],
+  async wrap(work, servers, store) {
+    const { redis, close } = await connect(servers, store === 'node-redis' ? store : 'ioredis');
     const cache = new RedisCache(redis as Redis);
     return { processor: onceProcessor(work, { key: '{key}', cache }), close };
   },
@@ -60,9 +62,9 @@ export const RELEASE = `if redis.call('GET', KEYS[1]) == ARGV[1] then return red
 /** What most people write: no renewal, no take-over, so a job that outlives the ttl or a crash is not protected. */
 const handWritten: Guard = {
   name: 'by hand: SET NX, Lua to release',
-  clients: ['ioredis', 'node-redis'],
-  async wrap(work, url, client) {
-    const { redis, close } = await connect(url, client);
+  stores: ['ioredis', 'node-redis'],
+  async wrap(work, servers, store) {
+    const { redis, close } = await connect(servers, store);
     const take = (key: string, token: string) =>
       redis instanceof Redis
         ? redis.set(key, token, 'PX', TTL, 'NX')
@@ -88,11 +90,45 @@ const handWritten: Guard = {
   },
 };
 
+/** Its like in SQL, for a queue on PostgreSQL. */
+const handWrittenSql: Guard = {
+  name: 'by hand: INSERT … ON CONFLICT, DELETE to release',
+  stores: ['postgres'],
+  async wrap(work, servers) {
+    const pool = new pg.Pool({ connectionString: servers.postgres, max: 10 });
+    await pool.query(
+      'CREATE TABLE IF NOT EXISTS locks_by_hand (key text PRIMARY KEY, token uuid NOT NULL, expires timestamptz NOT NULL)',
+    );
+    return {
+      close: () => pool.end(),
+      async processor({ data: { key } }: KeyedJob) {
+        const token = randomUUID();
+        const taken = await pool.query({
+          name: 'take',
+          text: `INSERT INTO locks_by_hand AS held VALUES ($1, $2, now() + $3 * interval '1 ms') ON CONFLICT (key)
+            DO UPDATE SET token = excluded.token, expires = excluded.expires WHERE held.expires < now()`,
+          values: [key, token, TTL],
+        });
+        if (taken.rowCount !== 1) return;
+        try {
+          return await work();
+        } finally {
+          await pool.query({
+            name: 'release',
+            text: 'DELETE FROM locks_by_hand WHERE key = $1 AND token = $2',
+            values: [key, token],
+          });
+        }
+      },
+    };
+  },
+};
+
 const redlock4: Guard = {
   name: 'redlock 4',
-  clients: ['ioredis'],
-  async wrap(work, url) {
-    const redis = new Redis(url);
+  stores: ['ioredis'],
+  async wrap(work, servers) {
+    const redis = new Redis(servers.redis);
     const Redlock = createRequire(import.meta.url)('redlock');
     const redlock = new Redlock([redis], { retryCount: 0 });
     return {
@@ -116,9 +152,9 @@ const redlock4: Guard = {
 
 const sesamecare: Guard = {
   name: '@sesamecare-oss/redlock',
-  clients: ['ioredis'],
-  async wrap(work, url) {
-    const redis = new Redis(url);
+  stores: ['ioredis'],
+  async wrap(work, servers) {
+    const redis = new Redis(servers.redis);
     const redlock = new SesamecareRedlock([redis as never], { retryCount: 0 });
     return {
       close: () => redis.disconnect(),
@@ -135,9 +171,9 @@ const sesamecare: Guard = {
 
 const semaphore: Guard = {
   name: 'redis-semaphore',
-  clients: ['ioredis'],
-  async wrap(work, url) {
-    const redis = new Redis(url);
+  stores: ['ioredis'],
+  async wrap(work, servers) {
+    const redis = new Redis(servers.redis);
     return {
       close: () => redis.disconnect(),
       async processor({ data: { key } }: KeyedJob) {
@@ -155,9 +191,9 @@ const semaphore: Guard = {
 
 const universal: Guard = {
   name: 'redlock-universal',
-  clients: ['ioredis', 'node-redis'],
-  async wrap(work, url, client) {
-    const { redis, close } = await connect(url, client);
+  stores: ['ioredis', 'node-redis'],
+  async wrap(work, servers, store) {
+    const { redis, close } = await connect(servers, store);
     const adapter =
       redis instanceof Redis ? new IoredisAdapter(redis as never) : new NodeRedisAdapter(redis as never);
     return {
@@ -179,6 +215,7 @@ export const guards: readonly Guard[] = [
   ours,
   oursElsewhere,
   handWritten,
+  handWrittenSql,
   redlock4,
   sesamecare,
   semaphore,
@@ -189,12 +226,12 @@ function skipIf(isHeld: boolean, error: unknown): undefined {
   if (!isHeld) throw error;
 }
 
-async function connect(url: string, client: 'ioredis' | 'node-redis') {
-  if (client === 'ioredis') {
-    const redis = new Redis(url);
+async function connect(servers: Servers, store: Store) {
+  if (store === 'ioredis') {
+    const redis = new Redis(servers.redis);
     return { redis, close: () => redis.disconnect() };
   }
-  const redis = createClient({ url });
+  const redis = createClient({ url: servers.redis });
   await redis.connect();
   return { redis, close: () => redis.destroy() };
 }

@@ -11,6 +11,7 @@ import { writeFileSync } from 'node:fs';
 import { cpus, release, type } from 'node:os';
 import { parseArgs } from 'node:util';
 import { Redis } from 'ioredis';
+import { PostgresServer } from '../test/support/postgres-server.ts';
 import { RedisServer } from '../test/support/redis-server.ts';
 import type { Report } from './report.ts';
 import type { Settings } from './settings.ts';
@@ -47,26 +48,27 @@ if (!Number.isInteger(rounds) || rounds < 1) {
 }
 const scale = values.quick ? 50 : 1;
 
-const server = await RedisServer.start();
+const redisServer = await RedisServer.start();
+const postgresServer = await PostgresServer.start();
 try {
-  const jobs = (concurrency: number) => Math.ceil(Math.min(20_000, 2_000 * concurrency) / scale);
+  const jobs = (concurrency: number) => Math.ceil(Math.min(12_000, 2_000 * concurrency) / scale);
+  const servers = { redis: redisServer.url, postgres: postgresServer.url };
   const report: Report = [];
   for (const name of names) {
     console.error(`${name} …`);
-    report.push(
-      ...(await (SUITES[name] as (typeof SUITES)[string])({ url: server.url, rounds, jobs, scale })),
-    );
+    report.push(...(await (SUITES[name] as (typeof SUITES)[string])({ servers, rounds, jobs, scale })));
   }
   const isWhole = names.length === Object.keys(SUITES).length && !values.quick && !values.print;
   const text = `${await preface()}\n\n${report.map(markdown).join('\n\n')}\n`;
   if (isWhole) write(text, report);
   else console.log(text);
 } finally {
-  await server.stop();
+  await redisServer.stop();
+  await postgresServer.stop();
 }
 
 async function preface(): Promise<string> {
-  const redis = new Redis(server.url);
+  const redis = new Redis(redisServer.url);
   const [, version] = /redis_version:(\S+)/.exec(await redis.info('server')) ?? [];
   redis.disconnect();
   return `# Benchmarks

@@ -1,7 +1,9 @@
+import type { Servers } from './stores.ts';
+
 /** What a run of the benchmarks is given. */
 export interface Settings {
-  /** The Redis to measure on, whose data may be deleted. */
-  readonly url: string;
+  /** What is measured on; data there may be deleted. */
+  readonly servers: Servers;
   readonly rounds: number;
   /** How many jobs make up one run at a concurrency: enough for a second or so. */
   readonly jobs: (concurrency: number) => number;

@@ -1,13 +1,12 @@
 /** A process that runs a BullMQ worker under one guard, as often as it is told to. */
 
-import { Worker } from 'bullmq';
-import { createClient } from 'redis';
 import { guards } from './guards.ts';
+import { type Servers, type Store, workerOn } from './stores.ts';
 
 export interface Task {
   readonly guard: string;
-  readonly client: 'ioredis' | 'node-redis';
-  readonly url: string;
+  readonly store: Store;
+  readonly servers: Servers;
   readonly queue: string;
   readonly concurrency: number;
 }
@@ -25,16 +24,12 @@ process.on('message', async (task: Task) => {
   process.send?.(await work(task));
 });
 
-async function work({ guard: name, client, url, queue, concurrency }: Task): Promise<Outcome> {
+async function work({ guard: name, store, servers, queue, concurrency }: Task): Promise<Outcome> {
   const guard = guards.find(one => one.name === name);
   if (!guard) throw new Error(`there is no guard named '${name}'`);
-  const { processor, close } = await guard.wrap(async () => {}, url, client);
-  const connection = client === 'ioredis' ? { url } : createClient({ url });
-  const worker = new Worker(queue, processor, {
-    connection: connection as never,
-    concurrency,
-    autorun: false,
-  });
+  const guarded = await guard.wrap(async () => {}, servers, store);
+  const options = { concurrency, autorun: false };
+  const { worker, close } = workerOn(store, servers, queue, guarded.processor, options);
   worker.on('error', console.error);
   await worker.waitUntilReady();
 
@@ -57,7 +52,7 @@ async function work({ guard: name, client, url, queue, concurrency }: Task): Pro
   await worker.close();
   const { user, system } = process.cpuUsage(cpuBefore);
 
-  if (client === 'node-redis') (connection as ReturnType<typeof createClient>).destroy();
   await close();
+  await guarded.close();
   return { took: endedAt - startedAt, jobs, cpu: user + system };
 }

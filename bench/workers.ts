@@ -2,14 +2,15 @@
 
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { Queue } from 'bullmq';
 import { Redis } from 'ioredis';
 import type { Figures } from './measure.ts';
+import { ServerStats } from './server-stats.ts';
+import { queueOn, type Servers, type Store } from './stores.ts';
 import type { Outcome, Task } from './worker-process.ts';
 
 /** What jobs of one queue have in common. */
 export interface Load {
-  readonly client: Task['client'];
+  readonly store: Store;
   readonly concurrency: number;
   readonly jobs: number;
   /** The key of the nth job. */
@@ -17,17 +18,17 @@ export interface Load {
 }
 
 export class Workers {
-  readonly #url: string;
+  readonly #servers: Servers;
   readonly #redis: Redis;
   readonly #guard: string;
   readonly #processes: ChildProcess[];
   #queues = 0;
 
   /** @param processes - how many work on the queue together. */
-  constructor(url: string, guard: string, processes: number = 1) {
-    this.#url = url;
+  constructor(servers: Servers, guard: string, processes: number = 1) {
+    this.#servers = servers;
     this.#guard = guard;
-    this.#redis = new Redis(url);
+    this.#redis = new Redis(servers.redis);
     this.#processes = Array.from({ length: processes }, () =>
       fork(new URL('worker-process.ts', import.meta.url), {
         execArgv: ['--expose-gc', '--import', 'tsx'],
@@ -36,22 +37,22 @@ export class Workers {
     );
   }
 
-  /** @returns jobs per second, and microseconds of CPU a job: the workers', the server's, and the server's in scripts. */
-  async run({ client, concurrency, jobs, key }: Load): Promise<Figures> {
+  /** @returns jobs per second, and microseconds of CPU a job: the workers' and Redis'. */
+  async run({ store, concurrency, jobs, key }: Load): Promise<Figures> {
     const queue = `bench-${process.pid}-${this.#guard.replace(/\W/g, '')}-${this.#queues++}`;
-    await this.#fill(queue, jobs, key);
-    await this.#redis.config('RESETSTAT');
-    const before = await this.#serverCpu();
-    const task: Task = { guard: this.#guard, client, url: this.#url, queue, concurrency };
+    await this.#fill(store, queue, jobs, key);
+    const stats = new ServerStats(this.#redis);
+    const before = await stats.read();
+    const task: Task = { guard: this.#guard, store, servers: this.#servers, queue, concurrency };
     const outcomes = await Promise.all(this.#processes.map(running => tell(running, task)));
-    const after = await this.#serverCpu();
+    const after = await stats.read();
     const ended = outcomes.reduce((sum, outcome) => sum + outcome.jobs, 0);
     if (ended !== jobs) throw new Error(`under '${this.#guard}' ${ended} of ${jobs} jobs ended`);
     await this.#redis.flushdb();
     return {
       'jobs/s': (ended * 1000) / Math.max(...outcomes.map(({ took }) => took)),
       'worker µs/job': outcomes.reduce((sum, { cpu }) => sum + cpu, 0) / ended,
-      'server µs/job': (after - before) / ended,
+      'Redis µs/job': (after.cpu - before.cpu) / ended,
     };
   }
 
@@ -60,8 +61,8 @@ export class Workers {
     this.#redis.disconnect();
   }
 
-  async #fill(name: string, jobs: number, key: (n: number) => string): Promise<void> {
-    const queue = new Queue(name, { connection: { url: this.#url } });
+  async #fill(store: Store, name: string, jobs: number, key: (n: number) => string): Promise<void> {
+    const queue = queueOn(store, this.#servers, name);
     for (let from = 0; from < jobs; from += 1000) {
       const some = Array.from({ length: Math.min(1000, jobs - from) }, (_, i) => ({
         name: 'job',
@@ -71,12 +72,6 @@ export class Workers {
       await queue.addBulk(some);
     }
     await queue.close();
-  }
-
-  async #serverCpu(): Promise<number> {
-    const info = await this.#redis.info('cpu');
-    const seconds = (name: string) => Number(new RegExp(`${name}:([\\d.]+)`).exec(info)?.[1]);
-    return (seconds('used_cpu_user') + seconds('used_cpu_sys')) * 1e6;
   }
 }
 

@@ -29,12 +29,12 @@ async function jobs(settings: Settings): Promise<Report> {
     rows.push([whole(count), ...(await row(workers, count / settings.scale, settings.rounds))]);
   }
   for (const one of workers) one.close();
-  return [table(['jobs in the queue', 'relative throughput', 'worker µs/job', 'server µs/job'], rows)];
+  return [table(['jobs in the queue', 'relative throughput', 'worker µs/job', 'Redis µs/job'], rows)];
 }
 
 async function lockHeld(settings: Settings): Promise<Report> {
   const workers = await pair(settings, 1);
-  const redis = new Redis(settings.url);
+  const redis = new Redis(settings.servers.redis);
   const cache = new RedisCache(redis);
   const locks: Lock[] = [];
   const rows = [];
@@ -49,7 +49,7 @@ async function lockHeld(settings: Settings): Promise<Report> {
   await Promise.all(locks.map(lock => lock.release()));
   for (const one of workers) one.close();
   redis.disconnect();
-  return [table(['locks held beside', 'relative throughput', 'worker µs/job', 'server µs/job'], rows)];
+  return [table(['locks held beside', 'relative throughput', 'worker µs/job', 'Redis µs/job'], rows)];
 }
 
 async function processes(settings: Settings): Promise<Report> {
@@ -59,11 +59,11 @@ async function processes(settings: Settings): Promise<Report> {
     rows.push([String(count), ...(await row(workers, 24_000 / settings.scale, settings.rounds))]);
     for (const one of workers) one.close();
   }
-  return [table(['processes', 'relative throughput', 'worker µs/job', 'server µs/job'], rows)];
+  return [table(['processes', 'relative throughput', 'worker µs/job', 'Redis µs/job'], rows)];
 }
 
-async function onTheServer({ url, scale }: Settings): Promise<Report> {
-  const redis = new Redis(url);
+async function onTheServer({ servers, scale }: Settings): Promise<Report> {
+  const redis = new Redis(servers.redis);
   const stats = new ServerStats(redis);
   const cache = new RedisCache(redis);
   const rows = [];
@@ -95,8 +95,8 @@ async function onTheServer({ url, scale }: Settings): Promise<Report> {
   ];
 }
 
-async function pair({ url, scale }: Settings, processes: number): Promise<Workers[]> {
-  const both = [new Workers(url, FLOOR, processes), new Workers(url, OURS, processes)];
+async function pair({ servers, scale }: Settings, processes: number): Promise<Workers[]> {
+  const both = [new Workers(servers, FLOOR, processes), new Workers(servers, OURS, processes)];
   for (const workers of both) await workers.run(load((8_000 * processes) / scale));
   return both;
 }
@@ -110,13 +110,13 @@ async function row(workers: readonly Workers[], jobs: number, rounds: number): P
   return [
     ratio(ours?.ratio['jobs/s']),
     whole(ours?.median['worker µs/job']),
-    whole(ours?.median['server µs/job']),
+    whole(ours?.median['Redis µs/job']),
   ];
 }
 
 function load(jobs: number) {
   return {
-    client: 'ioredis',
+    store: 'ioredis',
     concurrency: 50,
     jobs: Math.ceil(jobs),
     key: (n: number) => `key-${n}`,

@@ -49,10 +49,10 @@ const holders: readonly Holder[] = [
   },
 ];
 
-export async function held({ url, scale }: Settings): Promise<Report> {
+export async function held({ servers, scale }: Settings): Promise<Report> {
   const rows: string[][] = [];
   for (const holder of holders) {
-    for (const count of holder.counts) rows.push(await hold(holder, Math.ceil(count / scale), url));
+    for (const count of holder.counts) rows.push(await hold(holder, Math.ceil(count / scale), servers.redis));
   }
   return [
     '## Many locks held',

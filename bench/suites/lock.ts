@@ -21,8 +21,8 @@ interface Locker {
   readonly take: Take;
 }
 
-export async function lock({ url, rounds, scale }: Settings): Promise<Report> {
-  const lockers = lockersOn(url);
+export async function lock({ servers, rounds, scale }: Settings): Promise<Report> {
+  const lockers = lockersOn(servers.redis);
   const report: Report = [
     '## One lock',
     '`Lock` against raw commands: `SET NX`, and a script that compares and deletes.',

@@ -11,27 +11,29 @@ const KEYS: Record<string, Load['key']> = {
   'half of the jobs duplicates of their neighbours': n => `key-${n >> 1}`,
   'one hot key': () => 'key',
 };
+const STORES = ['ioredis', 'node-redis', 'postgres'] as const;
 const CONCURRENCIES = [1, 10, 50, 200];
 
-export async function throughput({ url, rounds, jobs }: Settings): Promise<Report> {
+export async function throughput({ servers, rounds, jobs }: Settings): Promise<Report> {
   const report: Report = [
     '## A worker',
-    'Jobs a second of one worker whose jobs do nothing, relative to the same worker without a guard.',
+    'Jobs a second of one worker whose jobs do nothing, relative to the same worker without a guard. The lock libraries ' +
+      'run where they can: some know no node-redis, none knows PostgreSQL. There bullmq-once keeps its locks on a Redis.',
   ];
-  for (const client of ['ioredis', 'node-redis'] as const) {
-    const names = guards.filter(({ clients }) => clients.includes(client)).map(({ name }) => name);
-    const workers = names.map(name => ({ name, workers: new Workers(url, name) }));
+  for (const store of STORES) {
+    const names = guards.filter(({ stores }) => stores.includes(store)).map(({ name }) => name);
+    const workers = names.map(name => ({ name, workers: new Workers(servers, name) }));
     const load = (concurrency: number, key: Load['key']): Load => ({
-      client,
+      store,
       concurrency,
-      jobs: jobs(concurrency),
+      jobs: store === 'postgres' ? jobs(1) : jobs(concurrency),
       key,
     });
     for (const { workers: own } of workers) await own.run(load(50, KEYS['all keys distinct'] as Load['key']));
 
     for (const [keys, key] of Object.entries(KEYS)) {
-      // The other keys and the other client show no more than this at other concurrencies.
-      const concurrencies = client === 'ioredis' ? CONCURRENCIES : [50];
+      // The other keys and the other stores show no more than this at other concurrencies.
+      const concurrencies = store === 'ioredis' ? CONCURRENCIES : [50];
       const results: Measured[][] = [];
       for (const concurrency of concurrencies) {
         const contenders = workers.map(({ name, workers: own }) => ({
@@ -39,29 +41,29 @@ export async function throughput({ url, rounds, jobs }: Settings): Promise<Repor
           run: () => own.run(load(concurrency, key)),
         }));
         results.push(await measure(contenders, rounds));
-        console.error(`throughput, ${client}, ${keys}, concurrency ${concurrency}`);
+        console.error(`throughput, ${store}, ${keys}, concurrency ${concurrency}`);
       }
       const at50 = results[concurrencies.indexOf(50)] as Measured[];
       report.push(
-        `### ${client}, ${keys}`,
+        `### ${store}, ${keys}`,
         table(
           [
             '',
             ...concurrencies.map(one => `at ${one}`),
             'jobs/s at 50',
             'worker µs/job at 50',
-            'server µs/job at 50',
+            'Redis µs/job at 50',
           ],
           at50.map((measured, i) => [
             measured.name,
             ...results.map(result => ratio(result[i]?.ratio['jobs/s'])),
             whole(measured.median['jobs/s']),
             whole(measured.median['worker µs/job']),
-            whole(measured.median['server µs/job']),
+            whole(measured.median['Redis µs/job']),
           ]),
         ),
       );
-      if (client === 'ioredis' && keys === 'all keys distinct') {
+      if (store === 'ioredis' && keys === 'all keys distinct') {
         report.push(
           chart(
             'throughput',

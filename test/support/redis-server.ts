@@ -109,26 +109,32 @@ function findRedisBinary(): string {
 }
 
 function installRedis(): string {
-  if (process.getuid?.() !== 0 || !onPath('apt-get')) throw new Error(CHOICES);
-  console.error(
-    'No Redis was found: installing the package redis-server with apt-get (this is root on Debian or Ubuntu).',
-  );
-  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
-  try {
-    execFileSync('apt-get', ['update', '-qq'], { stdio: ['ignore', 'ignore', 'inherit'], env });
-    execFileSync('apt-get', ['install', '-y', '-qq', '--no-install-recommends', 'redis-server'], {
-      stdio: ['ignore', 'ignore', 'inherit'],
-      env,
-    });
-  } catch (error) {
-    throw new Error(`redis-server could not be installed.\n${CHOICES}`, { cause: error });
-  }
+  aptInstall('redis-server', CHOICES);
   const installed = onPath('redis-server');
   if (!installed) throw new Error(CHOICES);
   return installed;
 }
 
-function onPath(program: string): string | undefined {
+/**
+ * Installs one of Debian's packages, where that can be done.
+ * @param choices - what its user can do where it can't.
+ */
+export function aptInstall(name: string, choices: string): void {
+  if (process.getuid?.() !== 0 || !onPath('apt-get')) throw new Error(choices);
+  console.error(`Installing the package ${name} with apt-get (this is root on Debian or Ubuntu).`);
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  try {
+    execFileSync('apt-get', ['update', '-qq'], { stdio: ['ignore', 'ignore', 'inherit'], env });
+    execFileSync('apt-get', ['install', '-y', '-qq', '--no-install-recommends', name], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+      env,
+    });
+  } catch (error) {
+    throw new Error(`${name} could not be installed.\n${choices}`, { cause: error });
+  }
+}
+
+export function onPath(program: string): string | undefined {
   const folders = (process.env.PATH ?? '').split(delimiter).concat('/usr/bin', '/usr/local/bin');
   return folders.map(folder => join(folder, program)).find(file => existsSync(file));
 }

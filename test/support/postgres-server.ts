@@ -1,0 +1,106 @@
+/** A real PostgreSQL server, on a free port of this machine, stopped again. */
+
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { aptInstall, freePort, onPath } from './redis-server.ts';
+
+const CHOICES = `No PostgreSQL was found. Choose one:
+  - install it (Debian, Ubuntu: apt-get install postgresql; macOS: brew install postgresql), or put initdb and postgres on the PATH
+  - run this as root on Debian or Ubuntu: the package is installed for you`;
+
+/** PostgreSQL refuses to run as root: then it is run as this user, whom Debian's package makes. */
+const USER = 'postgres';
+
+export class PostgresServer {
+  readonly port: number;
+  readonly #folder: string;
+  readonly #process: ChildProcess;
+
+  private constructor(port: number, folder: string, running: ChildProcess) {
+    this.port = port;
+    this.#folder = folder;
+    this.#process = running;
+  }
+
+  /** Starts a server that is as fast as it can be, and would lose data if the machine failed. */
+  static async start(): Promise<PostgresServer> {
+    const programs = findPrograms();
+    const folder = mkdtempSync(join(tmpdir(), 'bullmq-once-postgres-'));
+    const user = process.getuid?.() === 0 ? idsOf(USER) : undefined;
+    if (user) chownSync(folder, user.uid, user.gid);
+    const initdb = ['-D', folder, '-U', USER, '-A', 'trust', '-E', 'UTF8', '--no-sync'];
+    execFileSync(join(programs, 'initdb'), initdb, { stdio: 'ignore', cwd: folder, ...user });
+
+    const port = await freePort();
+    const settings = ['listen_addresses=127.0.0.1', 'unix_socket_directories=', 'fsync=off'];
+    const args = ['-D', folder, '-p', `${port}`, ...settings.flatMap(setting => ['-c', setting])];
+    const running = spawn(join(programs, 'postgres'), args, { stdio: 'ignore', cwd: folder, ...user });
+    stopOnExit.add(running);
+    await listens(port, running);
+    return new PostgresServer(port, folder, running);
+  }
+
+  get url(): string {
+    return `postgres://${USER}@127.0.0.1:${this.port}/postgres`;
+  }
+
+  async stop(): Promise<void> {
+    if (this.#process.exitCode === null && this.#process.signalCode === null) {
+      // PostgreSQL's immediate shutdown: it takes its own processes with it, which a SIGKILL would not.
+      this.#process.kill('SIGQUIT');
+      await once(this.#process, 'exit');
+    }
+    stopOnExit.delete(this.#process);
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
+
+/** The folder of PostgreSQL's programs, which Debian keeps off the PATH. */
+function findPrograms(): string {
+  const found = onPath('initdb') ?? debianInitdb();
+  if (found) return join(found, '..');
+  aptInstall('postgresql', CHOICES);
+  const installed = debianInitdb();
+  if (!installed) throw new Error(CHOICES);
+  return join(installed, '..');
+}
+
+function debianInitdb(): string | undefined {
+  const all = '/usr/lib/postgresql';
+  if (!existsSync(all)) return undefined;
+  const versions = readdirSync(all).sort((a, b) => Number(b) - Number(a));
+  return versions.map(version => join(all, version, 'bin', 'initdb')).find(file => existsSync(file));
+}
+
+function idsOf(user: string): { uid: number; gid: number } {
+  const id = (flag: string) => Number(execFileSync('id', [flag, user]).toString());
+  return { uid: id('-u'), gid: id('-g') };
+}
+
+async function listens(port: number, running: ChildProcess): Promise<void> {
+  const until = Date.now() + 30_000;
+  for (;;) {
+    if (running.exitCode !== null)
+      throw new Error(`postgres on port ${port} ended with status ${running.exitCode}`);
+    const socket = connect(port, '127.0.0.1');
+    const connected = await once(socket, 'connect').then(
+      () => true,
+      () => false,
+    );
+    socket.destroy();
+    if (connected) return;
+    if (Date.now() > until) throw new Error(`postgres on port ${port} did not listen within 30 s`);
+    await delay(20);
+  }
+}
+
+/** Servers do not outlive the process that started them. */
+const stopOnExit = new Set<ChildProcess>();
+process.on('exit', () => {
+  for (const running of stopOnExit) running.kill('SIGQUIT');
+});
