@@ -12,6 +12,8 @@ import { Watchlist } from './watchlist.ts';
 
 /** Leases that are due within this part of their ttl are renewed together; a failed renewal is tried again after it. */
 const TOGETHER = 1 / 12;
+/** So many leases are renewed in one turn of the event loop: more would hold up the very work that they are kept for. */
+const MOST_RENEWALS = 4000;
 /** The longest delay that a timer takes; more of it would fire at once. */
 const LONGEST_DELAY = 2 ** 31 - 1;
 
@@ -173,12 +175,19 @@ export class Keeper implements Listener<KeptLease> {
     this.#timerAt = Number.POSITIVE_INFINITY;
     const now = performance.now();
     let next = Number.POSITIVE_INFINITY;
+    let renewals = 0;
     for (const lease of this.#watched) {
       if (now >= lease.safeUntil) {
         this.#giveUp(lease);
         continue;
       }
-      if (lease.renewable && now >= lease.renewAt - lease.ttl * TOGETHER) this.#renew(lease, now);
+      if (lease.renewable && now >= lease.renewAt - lease.ttl * TOGETHER) {
+        if (renewals++ === MOST_RENEWALS) {
+          next = now;
+          break;
+        }
+        this.#renew(lease, now);
+      }
       next = Math.min(next, lease.renewable ? lease.renewAt : lease.safeUntil);
     }
     if (next !== Number.POSITIVE_INFINITY) this.#wakeAt(next);

@@ -55,6 +55,22 @@ describe('a keeper', () => {
     expect(clock.countTimers()).to.equal(1);
   });
 
+  it('renews very many four thousand in a turn, so that work goes on in between', async () => {
+    const taken = await Promise.all(Array.from({ length: 10_000 }, (_, i) => take(`k${i}`)));
+    cache.batches.length = 0;
+
+    await clock.tickAsync(310);
+
+    expect(cache.batches).to.deep.equal([
+      ['renew', 4000],
+      ['renew', 4000],
+      ['renew', 2000],
+    ]);
+    expect(new Set(cache.renewals).size).to.equal(10_000);
+    await clock.tickAsync(5000);
+    expect(taken.every(lease => lease.held)).to.equal(true);
+  });
+
   it('has no timer once nothing is held', async () => {
     const taken = await take();
     await keeper.release(taken, 0);
@@ -201,6 +217,19 @@ describe('a keeper', () => {
     cache.releaseAnswer = new Error('gone');
 
     expect(await keeper.release(taken, 0)).to.equal(false);
+  });
+
+  it("aborts the work's signal when a release finds the lease gone, though nobody waited for its answer", async () => {
+    const taken = await take();
+    const { signal } = taken;
+    cache.releaseAnswer = false;
+
+    await keeper.releaseUnanswered(taken, 0);
+    const early = signal.aborted;
+    await clock.tickAsync(0);
+
+    expect(early).to.equal(false);
+    expect(signal.reason).to.include({ code: 'ERR_LOCK_LOST', why: 'taken-over' });
   });
 
   it('does not revive a lease whose renewal was under way when it was let go', async () => {

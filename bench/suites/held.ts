@@ -1,5 +1,6 @@
 /** What it costs to hold many locks: memory, and the traffic and the CPU of their renewal. */
 
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
@@ -66,6 +67,7 @@ export async function held({ servers, scale }: Settings): Promise<Report> {
         'renewal calls/s',
         "holder's CPU",
         "server's CPU",
+        'longest pause, ms',
         'lost',
         'let go/s',
       ],
@@ -87,11 +89,14 @@ async function hold({ name, take }: Holder, count: number, url: string): Promise
   const takenIn = performance.now() - startedAt;
   const bytes = (heap() - heapBefore) / count;
 
+  const pauses = monitorEventLoopDelay({ resolution: 5 });
+  pauses.enable();
   const before = await stats.read();
   const cpuBefore = process.cpuUsage();
   await delay(2 * TTL);
   const { user, system } = process.cpuUsage(cpuBefore);
   const after = await stats.read();
+  pauses.disable();
   const lost = locks.filter(lock => !lock.isHeld()).length;
 
   const releasedAt = performance.now();
@@ -108,6 +113,7 @@ async function hold({ name, take }: Holder, count: number, url: string): Promise
     whole((after.scripts - before.scripts) / seconds),
     `${((user + system) / seconds / 1e4).toFixed(1)} %`,
     `${((after.cpu - before.cpu) / seconds / 1e4).toFixed(1)} %`,
+    whole((pauses.max - pauses.min) / 1e6),
     String(lost),
     whole((count * 1000) / releasedIn),
   ];
