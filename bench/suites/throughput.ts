@@ -40,8 +40,10 @@ export async function throughput({ servers, rounds, jobs }: Settings): Promise<R
           name,
           run: () => own.run(load(concurrency, key)),
         }));
-        results.push(await measure(contenders, rounds));
-        console.error(`throughput, ${store}, ${keys}, concurrency ${concurrency}`);
+        const measured = await measure(contenders, rounds);
+        results.push(measured);
+        const ratios = measured.map(({ ratio: to }) => ratio(to['jobs/s'])).join(' ');
+        console.error(`throughput, ${store}, ${keys}, concurrency ${concurrency}: ${ratios}`);
       }
       const at50 = results[concurrencies.indexOf(50)] as Measured[];
       report.push(

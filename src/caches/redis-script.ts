@@ -109,7 +109,7 @@ local function mayTakeOver(stored, part)
   if sub(stored, 1, #RUNNING) ~= RUNNING then return nil end
   -- Only between two fields do a quote and a comma stand before a quote: those in a token or an owner are escaped.
   local attempt, owner = match(part, '","attempt":(%d+)(,"owner":".*")$')
-  if not find(stored, owner .. ',"fence":', 1, true) then return nil end
+  if not owner or not find(stored, owner .. ',"fence":', 1, true) then return nil end
   local theirs, fence = match(stored, '","attempt":(%d+),"owner":".*","fence":(%d+),"since":%d+}$')
   return theirs and tonumber(theirs) <= tonumber(attempt) and tonumber(fence)
 end

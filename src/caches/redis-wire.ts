@@ -71,7 +71,7 @@ type Special = number | readonly ['held', string, number] | readonly ['error', s
 /** @throws Error it is no reply to this batch. */
 export function readReply(reply: unknown, { releases, renewals, claims }: Batch): Answers {
   const steps = releases.length + renewals.length + claims.length;
-  if (!Array.isArray(reply) || typeof reply[1] !== 'string' || reply[1].length !== steps) {
+  if (!Array.isArray(reply) || typeof reply[0] !== 'number' || reply[1]?.length !== steps) {
     throw new Error(`Redis answered ${JSON.stringify(reply)} where ${steps} answers were due`);
   }
   const [fence, marks, ...specials] = reply as [number, string, ...Special[]];
