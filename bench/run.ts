@@ -2,7 +2,7 @@
  * Measures bullmq-once against no guard, against what people write by hand and against the published lock libraries, on
  * a Redis started for it, and writes docs/benchmarks.md with its charts.
  *
- *     npm run bench                                  all of it: about half an hour
+ *     npm run bench                                  all of it: about twenty minutes
  *     npm run bench -- --only lock,held --rounds 3   some of it, printed
  *     npm run bench -- --quick                       that all still runs; its figures mean nothing
  */
@@ -42,7 +42,7 @@ const unknown = names.find(name => !SUITES[name]);
 if (unknown !== undefined) {
   throw new TypeError(`--only: there is no suite '${unknown}'; there are: ${Object.keys(SUITES).join(', ')}`);
 }
-const rounds = Number(values.rounds ?? (values.quick ? 1 : 5));
+const rounds = Number(values.rounds ?? (values.quick ? 1 : 4));
 if (!Number.isInteger(rounds) || rounds < 1) {
   throw new TypeError(`--rounds must be a whole number, 1 or more, not '${values.rounds}'`);
 }
@@ -51,7 +51,7 @@ const scale = values.quick ? 50 : 1;
 const redisServer = await RedisServer.start();
 const postgresServer = await PostgresServer.start();
 try {
-  const jobs = (concurrency: number) => Math.ceil(Math.min(10_000, 2_000 * concurrency) / scale);
+  const jobs = (concurrency: number) => Math.ceil(Math.min(20_000, 2_000 * concurrency) / scale);
   const servers = { redis: redisServer.url, postgres: postgresServer.url };
   const report: Report = [];
   for (const name of names) {

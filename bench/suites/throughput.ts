@@ -26,6 +26,7 @@ export async function throughput({ servers, rounds, jobs }: Settings): Promise<R
     const load = (concurrency: number, key: Load['key']): Load => ({
       store,
       concurrency,
+      // PostgreSQL ends a tenth of them in the same time.
       jobs: store === 'postgres' ? jobs(1) : jobs(concurrency),
       key,
     });

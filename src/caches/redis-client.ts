@@ -66,9 +66,8 @@ function runDefined(
   const name = `bullmqOnce-${sha.slice(0, 12)}-${numberOfKeys}`;
   const commands = client as unknown as Record<string, (args: unknown[]) => Promise<unknown>>;
   if (!commands[name]) client.defineCommand(name, { numberOfKeys, lua });
-  const all: (string | number | undefined)[] = [...keys];
-  while (all.length < numberOfKeys) all.push(keys[0]);
-  for (const arg of args) all.push(arg);
+  const padding = new Array<unknown>(numberOfKeys - keys.length).fill(keys[0]);
+  const all = (keys as readonly unknown[]).concat(padding, args);
   return (commands[name] as (args: unknown[]) => Promise<unknown>)(all);
 }
 
