@@ -51,7 +51,7 @@ const scale = values.quick ? 50 : 1;
 const redisServer = await RedisServer.start();
 const postgresServer = await PostgresServer.start();
 try {
-  const jobs = (concurrency: number) => Math.ceil(Math.min(20_000, 2_000 * concurrency) / scale);
+  const jobs = (concurrency: number) => Math.ceil(Math.min(10_000, 2_000 * concurrency) / scale);
   const servers = { redis: redisServer.url, postgres: postgresServer.url };
   const report: Report = [];
   for (const name of names) {

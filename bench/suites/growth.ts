@@ -25,7 +25,7 @@ export async function growth(settings: Settings): Promise<Report> {
 async function jobs(settings: Settings): Promise<Report> {
   const workers = await pair(settings, 1);
   const rows = [];
-  for (const count of [5_000, 20_000, 80_000]) {
+  for (const count of [5_000, 20_000, 50_000]) {
     rows.push([whole(count), ...(await row(workers, count / settings.scale, settings.rounds))]);
   }
   for (const one of workers) one.close();

@@ -6,13 +6,13 @@ import { chart, type Report, ratio, table, whole } from '../report.ts';
 import type { Settings } from '../settings.ts';
 import { type Load, Workers } from '../workers.ts';
 
+const DISTINCT = 'all keys distinct';
 const KEYS: Record<string, Load['key']> = {
-  'all keys distinct': n => `key-${n}`,
+  [DISTINCT]: n => `key-${n}`,
   'half of the jobs duplicates of their neighbours': n => `key-${n >> 1}`,
   'one hot key': () => 'key',
 };
 const STORES = ['ioredis', 'node-redis', 'postgres'] as const;
-const CONCURRENCIES = [1, 10, 50, 200];
 
 export async function throughput({ servers, rounds, jobs }: Settings): Promise<Report> {
   const report: Report = [
@@ -30,11 +30,10 @@ export async function throughput({ servers, rounds, jobs }: Settings): Promise<R
       jobs: store === 'postgres' ? jobs(1) : jobs(concurrency),
       key,
     });
-    for (const { workers: own } of workers) await own.run(load(50, KEYS['all keys distinct'] as Load['key']));
+    for (const { workers: own } of workers) await own.run(load(50, KEYS[DISTINCT] as Load['key']));
 
     for (const [keys, key] of Object.entries(KEYS)) {
-      // The other keys and the other stores show no more than this at other concurrencies.
-      const concurrencies = store === 'ioredis' ? CONCURRENCIES : [50];
+      const concurrencies = store !== 'ioredis' ? [50] : keys === DISTINCT ? [1, 10, 50, 200] : [10, 50];
       const results: Measured[][] = [];
       for (const concurrency of concurrencies) {
         const contenders = workers.map(({ name, workers: own }) => ({
@@ -66,7 +65,7 @@ export async function throughput({ servers, rounds, jobs }: Settings): Promise<R
           ]),
         ),
       );
-      if (store === 'ioredis' && keys === 'all keys distinct') {
+      if (store === 'ioredis' && keys === DISTINCT) {
         report.push(
           chart(
             'throughput',
