@@ -10,21 +10,13 @@ export interface ServerFigures {
   readonly scriptMicros: number;
 }
 
-export class ServerStats {
-  readonly #redis: Redis;
-
-  constructor(redis: Redis) {
-    this.#redis = redis;
-  }
-
-  async read(): Promise<ServerFigures> {
-    const info = await this.#redis.info('everything');
-    const number = (name: RegExp) => Number(name.exec(info)?.[1] ?? 0);
-    const calls = [...info.matchAll(/cmdstat_eval(?:sha)?:calls=(\d+),usec=(\d+)/g)];
-    return {
-      cpu: (number(/used_cpu_user:([\d.]+)/) + number(/used_cpu_sys:([\d.]+)/)) * 1e6,
-      scripts: calls.reduce((sum, [, count]) => sum + Number(count), 0),
-      scriptMicros: calls.reduce((sum, [, , micros]) => sum + Number(micros), 0),
-    };
-  }
+export async function serverStats(redis: Redis): Promise<ServerFigures> {
+  const info = await redis.info('everything');
+  const number = (name: RegExp) => Number(name.exec(info)?.[1] ?? 0);
+  const calls = [...info.matchAll(/cmdstat_eval(?:sha)?:calls=(\d+),usec=(\d+)/g)];
+  return {
+    cpu: (number(/used_cpu_user:([\d.]+)/) + number(/used_cpu_sys:([\d.]+)/)) * 1e6,
+    scripts: calls.reduce((sum, [, count]) => sum + Number(count), 0),
+    scriptMicros: calls.reduce((sum, [, , micros]) => sum + Number(micros), 0),
+  };
 }

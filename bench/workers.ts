@@ -4,7 +4,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { Redis } from 'ioredis';
 import type { Figures } from './measure.ts';
-import { ServerStats } from './server-stats.ts';
+import { serverStats } from './server-stats.ts';
 import { queueOn, type Servers, type Store } from './stores.ts';
 import type { Outcome, Task } from './worker-process.ts';
 
@@ -41,11 +41,10 @@ export class Workers {
   async run({ store, concurrency, jobs, key }: Load): Promise<Figures> {
     const queue = `bench-${process.pid}-${this.#guard.replace(/\W/g, '')}-${this.#queues++}`;
     await this.#fill(store, queue, jobs, key);
-    const stats = new ServerStats(this.#redis);
-    const before = await stats.read();
+    const before = await serverStats(this.#redis);
     const task: Task = { guard: this.#guard, store, servers: this.#servers, queue, concurrency };
     const outcomes = await Promise.all(this.#processes.map(running => tell(running, task)));
-    const after = await stats.read();
+    const after = await serverStats(this.#redis);
     const ended = outcomes.reduce((sum, outcome) => sum + outcome.jobs, 0);
     if (ended !== jobs) throw new Error(`under '${this.#guard}' ${ended} of ${jobs} jobs ended`);
     await this.#redis.flushdb();

@@ -4,7 +4,7 @@ import { Lock, RedisCache } from 'bullmq-once';
 import { Redis } from 'ioredis';
 import { type Figures, measure } from '../measure.ts';
 import { type Report, ratio, table, whole } from '../report.ts';
-import { ServerStats } from '../server-stats.ts';
+import { serverStats } from '../server-stats.ts';
 import type { Settings } from '../settings.ts';
 import { Workers } from '../workers.ts';
 
@@ -64,7 +64,6 @@ async function processes(settings: Settings): Promise<Report> {
 
 async function onTheServer({ servers, scale }: Settings): Promise<Report> {
   const redis = new Redis(servers.redis);
-  const stats = new ServerStats(redis);
   const cache = new RedisCache(redis);
   const rows = [];
   for (const size of [1, 10, 50]) {
@@ -76,10 +75,10 @@ async function onTheServer({ servers, scale }: Settings): Promise<Report> {
       }
     };
     await pairs(100);
-    const before = await stats.read();
+    const before = await serverStats(redis);
     const turns = Math.ceil(10_000 / size / scale);
     await pairs(turns);
-    const after = await stats.read();
+    const after = await serverStats(redis);
     rows.push([
       String(size),
       whole((after.scriptMicros - before.scriptMicros) / turns / size),

@@ -8,7 +8,7 @@ import { Lock, RedisCache } from 'bullmq-once';
 import { Redis } from 'ioredis';
 import { Mutex } from 'redis-semaphore';
 import { type Report, table, whole } from '../report.ts';
-import { ServerStats } from '../server-stats.ts';
+import { serverStats } from '../server-stats.ts';
 import type { Settings } from '../settings.ts';
 
 /** Short, so that each lock is renewed several times while it is measured. */
@@ -78,7 +78,6 @@ export async function held({ servers, scale }: Settings): Promise<Report> {
 
 async function hold({ name, take }: Holder, count: number, url: string): Promise<string[]> {
   const redis = new Redis(url);
-  const stats = new ServerStats(redis);
   const heapBefore = heap();
   const startedAt = performance.now();
   const locks: Held[] = [];
@@ -91,11 +90,11 @@ async function hold({ name, take }: Holder, count: number, url: string): Promise
 
   const pauses = monitorEventLoopDelay({ resolution: 5 });
   pauses.enable();
-  const before = await stats.read();
+  const before = await serverStats(redis);
   const cpuBefore = process.cpuUsage();
   await delay(2 * TTL);
   const { user, system } = process.cpuUsage(cpuBefore);
-  const after = await stats.read();
+  const after = await serverStats(redis);
   pauses.disable();
   const lost = locks.filter(lock => !lock.isHeld()).length;
 
