@@ -20,6 +20,8 @@ export const EXCHANGE_LUA = `
 --           { 'held', value, ms left } if it did not take; of any step { 'error', message } if Redis could not do it.
 local try, find, match, sub = redis.pcall, string.find, string.match, string.sub
 local RUNNING, DONE = '{"once":1,"state":"running","token":', '{"once":1,"state":"done","token":'
+-- The end of every record, by which its fence is found.
+local FENCE = '"fence":(%d+),"since":%d+}$'
 -- A token stands here in a running record, and nowhere near in others: they have none, or stand at another place.
 local TOKEN_AT = #RUNNING + 1
 local groups = tonumber(ARGV[1])
@@ -110,7 +112,7 @@ local function mayTakeOver(stored, part)
   -- Only between two fields do a quote and a comma stand before a quote: those in a token or an owner are escaped.
   local attempt, owner = match(part, '","attempt":(%d+)(,"owner":".*")$')
   if not owner or not find(stored, owner .. ',"fence":', 1, true) then return nil end
-  local theirs, fence = match(stored, '","attempt":(%d+),"owner":".*","fence":(%d+),"since":%d+}$')
+  local theirs, fence = match(stored, '","attempt":(%d+),"owner":".*",' .. FENCE)
   return theirs and tonumber(theirs) <= tonumber(attempt) and tonumber(fence)
 end
 
@@ -134,7 +136,7 @@ local function meet(key, part, ttl)
   if find(stored, part, TOKEN_AT, true) == TOKEN_AT then
     -- The same claim, sent again because its answer got lost.
     met[key] = nil
-    return failed(try('PEXPIRE', key, ttl)) or tonumber(match(stored, '"fence":(%d+),"since":%d+}$'))
+    return failed(try('PEXPIRE', key, ttl)) or tonumber(match(stored, FENCE))
   end
   local fence = mayTakeOver(stored, part)
   if fence then
@@ -151,7 +153,7 @@ local function claim(first, last, ttl)
     local key, part = KEYS[i], ARGV[parts + i]
     local fence, rest = now, ends
     if released[key] then
-      fence = math.max(now, match(released[key], '"fence":(%d+),"since":%d+}$') + 1)
+      fence = math.max(now, match(released[key], FENCE) + 1)
       rest = ending(fence)
     end
     local set = not met[key] and try('SET', key, RUNNING .. part .. rest, 'NX', 'PX', ttl)
