@@ -2,8 +2,9 @@
  * Measures bullmq-once against no guard, against what people write by hand and against the published lock libraries, on
  * a Redis started for it, and writes docs/benchmarks.md with its charts.
  *
- *     npm run bench                                  all of it: about twenty minutes
+ *     npm run bench                                  all of it: about half an hour
  *     npm run bench -- --only lock,held --rounds 3   some of it, printed
+ *     npm run bench -- --print                       all of it, printed
  *     npm run bench -- --quick                       that all still runs; its figures mean nothing
  */
 
@@ -46,17 +47,24 @@ const rounds = Number(values.rounds ?? (values.quick ? 1 : 4));
 if (!Number.isInteger(rounds) || rounds < 1) {
   throw new TypeError(`--rounds must be a whole number, 1 or more, not '${values.rounds}'`);
 }
-const scale = values.quick ? 50 : 1;
+const crews = Math.min(rounds, 2);
 
 const redisServer = await RedisServer.start();
 const postgresServer = await PostgresServer.start();
 try {
-  const jobs = (concurrency: number) => Math.ceil(Math.min(10_000, 2_000 * concurrency) / scale);
-  const servers = { redis: redisServer.url, postgres: postgresServer.url };
+  const scale = values.quick ? 50 : 1;
+  const settings: Settings = {
+    servers: { redis: redisServer.url, postgres: postgresServer.url },
+    rounds,
+    crews,
+    concurrencies: values.quick ? [50] : [1, 10, 50, 200],
+    jobs: concurrency => Math.ceil(Math.min(10_000, 2_000 * concurrency) / scale),
+    scale,
+  };
   const report: Report = [];
   for (const name of names) {
     console.error(`${name} …`);
-    report.push(...(await (SUITES[name] as (typeof SUITES)[string])({ servers, rounds, jobs, scale })));
+    report.push(...(await (SUITES[name] as (typeof SUITES)[string])(settings)));
   }
   const isWhole = names.length === Object.keys(SUITES).length && !values.quick && !values.print;
   const text = `${await preface()}\n\n${report.map(markdown).join('\n\n')}\n`;
@@ -74,7 +82,7 @@ async function preface(): Promise<string> {
   return `# Benchmarks
 
 Written by \`npm run bench\`, which runs anywhere. All contenders run by turns on the same machine, against the same server,
-each in a process that stays warm; figures are medians of ${rounds} rounds, ratios are to the first line of the same round. Jobs
+each in ${crews} processes that stay warm and take turns; figures are medians of ${rounds} rounds, ratios are to the first line of the same round. Jobs
 do nothing: with real work, guards differ by less.
 
 This run: Node ${process.version.slice(1)}, Redis ${version}, ${type()} ${release().split('-')[0]}, ${cpus().length} × ${cpus()[0]?.model}, server and workers on one machine.`;

@@ -1,4 +1,7 @@
-/** Runs workers in processes of their own, which stay warm from round to round, over queues that are filled before. */
+/**
+ * Runs workers in processes of their own, which stay warm from round to round, over queues that are filled before. A
+ * process keeps an advantage or a handicap of some percent for as long as it lives: so crews of them work by turns.
+ */
 
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -21,29 +24,34 @@ export class Workers {
   readonly #servers: Servers;
   readonly #redis: Redis;
   readonly #guard: string;
-  readonly #processes: ChildProcess[];
-  #queues = 0;
+  readonly #crews: ChildProcess[][];
+  #runs = 0;
 
-  /** @param processes - how many work on the queue together. */
-  constructor(servers: Servers, guard: string, processes: number = 1) {
+  /** @param processes - how many work on a queue together. */
+  constructor(
+    servers: Servers,
+    guard: string,
+    { crews, processes = 1 }: { crews: number; processes?: number },
+  ) {
     this.#servers = servers;
     this.#guard = guard;
     this.#redis = new Redis(servers.redis);
-    this.#processes = Array.from({ length: processes }, () =>
-      fork(new URL('worker-process.ts', import.meta.url), {
-        execArgv: ['--expose-gc', '--import', 'tsx'],
-        env: { ...process.env, TSX_TSCONFIG_PATH: new URL('tsconfig.json', import.meta.url).pathname },
-      }),
-    );
+    this.#crews = Array.from({ length: crews }, () => Array.from({ length: processes }, startProcess));
+  }
+
+  /** Lets each crew work once, so that none is cold when it is measured. */
+  async warmUp(load: Load): Promise<void> {
+    for (const _ of this.#crews) await this.run(load);
   }
 
   /** @returns jobs per second, and microseconds of CPU a job: the workers' and Redis'. */
   async run({ store, concurrency, jobs, key }: Load): Promise<Figures> {
-    const queue = `bench-${process.pid}-${this.#guard.replace(/\W/g, '')}-${this.#queues++}`;
+    const queue = `bench-${process.pid}-${this.#guard.replace(/\W/g, '')}-${this.#runs}`;
+    const crew = this.#crews[this.#runs++ % this.#crews.length] as ChildProcess[];
     await this.#fill(store, queue, jobs, key);
     const before = await serverStats(this.#redis);
     const task: Task = { guard: this.#guard, store, servers: this.#servers, queue, concurrency };
-    const outcomes = await Promise.all(this.#processes.map(running => tell(running, task)));
+    const outcomes = await Promise.all(crew.map(running => tell(running, task)));
     const after = await serverStats(this.#redis);
     const ended = outcomes.reduce((sum, outcome) => sum + outcome.jobs, 0);
     if (ended !== jobs) throw new Error(`under '${this.#guard}' ${ended} of ${jobs} jobs ended`);
@@ -56,7 +64,7 @@ export class Workers {
   }
 
   close(): void {
-    for (const running of this.#processes) running.kill();
+    for (const running of this.#crews.flat()) running.kill();
     this.#redis.disconnect();
   }
 
@@ -72,6 +80,13 @@ export class Workers {
     }
     await queue.close();
   }
+}
+
+function startProcess(): ChildProcess {
+  return fork(new URL('worker-process.ts', import.meta.url), {
+    execArgv: ['--expose-gc', '--import', 'tsx'],
+    env: { ...process.env, TSX_TSCONFIG_PATH: new URL('tsconfig.json', import.meta.url).pathname },
+  });
 }
 
 async function tell(running: ChildProcess, task: Task): Promise<Outcome> {

@@ -94,9 +94,12 @@ async function onTheServer({ servers, scale }: Settings): Promise<Report> {
   ];
 }
 
-async function pair({ servers, scale }: Settings, processes: number): Promise<Workers[]> {
-  const both = [new Workers(servers, FLOOR, processes), new Workers(servers, OURS, processes)];
-  for (const workers of both) await workers.run(load((8_000 * processes) / scale));
+async function pair({ servers, crews, scale }: Settings, processes: number): Promise<Workers[]> {
+  const both = [
+    new Workers(servers, FLOOR, { crews, processes }),
+    new Workers(servers, OURS, { crews, processes }),
+  ];
+  for (const workers of both) await workers.warmUp(load((8_000 * processes) / scale));
   return both;
 }
 
