@@ -24,7 +24,7 @@ export function ratio(value: number | undefined): string {
 
 export function whole(value: number | undefined): string {
   if (value === undefined) return '';
-  return value >= 100 ? Math.round(value).toLocaleString('en').replaceAll(',', ' ') : value.toPrecision(2);
+  return value >= 99.5 ? Math.round(value).toLocaleString('en').replaceAll(',', ' ') : value.toPrecision(2);
 }
 
 const BAR = { left: 330, height: 22, gap: 8, longest: 330 };
