@@ -18,6 +18,12 @@ describe('examples', () => {
         .and.match(/^\d+ welcome, user 7$/m);
       expect(output.match(/skipped: someone is on it/g)).to.have.length(1);
     },
+    'without-a-server.ts': output => {
+      expect(output)
+        .to.match(/^\d+ welcome, user 42$/m)
+        .and.match(/^\d+ welcome, user 7$/m);
+      expect(output.match(/skipped: someone is on it/g)).to.have.length(1);
+    },
     'overlapping-schedules.ts': output => {
       const [, ran, skipped, most] = /ran (\d+), skipped (\d+), at most (\d+) at once/.exec(output) ?? [];
       expect(Number(ran)).to.be.above(1);
@@ -65,21 +71,24 @@ describe('examples', () => {
 });
 
 describe('the demo', () => {
-  it('digests a folder with workers of which one is killed: nothing overlaps, nothing is lost', async () => {
-    const env = { ...process.env, REDIS_URL: redisUrl() };
+  const stores = { 'on a Redis': [], 'on a PostgreSQL in its own process': ['--embedded'] };
 
-    const { stdout } = await run(process.execPath, ['--import', 'tsx', `${folder}demo/demo.ts`], {
-      env,
-      timeout: 120_000,
-    });
+  for (const [store, args] of Object.entries(stores)) {
+    it(`digests a folder with workers of which one is killed, ${store}: nothing overlaps, nothing is lost`, async () => {
+      const env = { ...process.env, REDIS_URL: redisUrl() };
 
-    const row = (name: string) => Number(new RegExp(`^\\W*${name}\\W+(\\d+)`, 'm').exec(stdout)?.[1]);
-    expect(row('files')).to.be.above(50);
-    expect(row('jobs')).to.equal(row('files') * 4);
-    expect(row('run') + row('skipped')).to.equal(row('jobs'));
-    expect(row('skipped')).to.be.above(0);
-    expect(row('taken over after the crash')).to.be.above(0);
-    expect(row('overlaps')).to.equal(0);
-    expect(row('lost')).to.equal(0);
-  }).timeout(150_000);
+      const demo = ['--import', 'tsx', `${folder}demo/demo.ts`, ...args];
+      const { stdout } = await run(process.execPath, demo, { env, timeout: 150_000 });
+
+      const row = (name: string) => Number(new RegExp(`^\\W*${name}\\W+(\\d+)`, 'm').exec(stdout)?.[1]);
+      expect(row('files')).to.be.above(50);
+      expect(row('jobs')).to.equal(row('files') * 4);
+      expect(row('run') + row('skipped')).to.equal(row('jobs'));
+      expect(row('skipped')).to.be.above(0);
+      expect(row('taken over after the crash')).to.be.above(0);
+      expect(row('overlaps')).to.equal(0);
+      expect(row('lost')).to.equal(0);
+      expect(stdout).to.contain(args.length > 0 ? 'a PostgreSQL in this process' : 'the Redis of REDIS_URL');
+    }).timeout(180_000);
+  }
 });

@@ -7,7 +7,15 @@ import {
   WaitingError,
 } from 'bullmq';
 import { expect } from 'chai';
-import { type HeldLock, Lock, LockError, MemoryCache, onceProcessor, RedisCache } from '../src/index.ts';
+import {
+  type HeldLock,
+  type Holder,
+  Lock,
+  LockError,
+  MemoryCache,
+  onceProcessor,
+  RedisCache,
+} from '../src/index.ts';
 import { Bench, setups } from './support/bullmq.ts';
 import { connectRedis, deferred, uniqueName, until } from './support/index.ts';
 
@@ -21,19 +29,19 @@ after(() => connection.disconnect());
 for (const setup of setups) {
   describe(`onceProcessor on ${setup.name}`, () => {
     let bench: Bench;
-    beforeEach(() => {
-      bench = new Bench(setup);
+    beforeEach(async () => {
+      bench = await Bench.open(setup);
     });
     afterEach(() => bench.close());
 
     it('runs a job whose key is free, with job, token and lock, and frees the key', async () => {
       const calls: unknown[][] = [];
-      const heldDuring: (string | null)[] = [];
+      const heldDuring: (Holder | undefined)[] = [];
       await bench.worker(
         onceProcessor(
           async (job: Job<{ id: number }>, token, signal, lock) => {
             calls.push([job.data.id, typeof token, signal?.aborted, lock.held, lock.key]);
-            heldDuring.push(await redis().get(bench.redisKey('k-1')));
+            heldDuring.push(await bench.holder('k-1'));
             return { done: job.data.id };
           },
           { key: 'k-{id}' },
@@ -44,8 +52,8 @@ for (const setup of setups) {
 
       expect(result).to.deep.equal({ done: 1 });
       expect(calls).to.deep.equal([[1, 'string', false, true, 'k-1']]);
-      expect(JSON.parse(heldDuring[0] as string)).to.include({ once: 1, state: 'running' });
-      expect(await redis().exists(bench.redisKey('k-1'))).to.equal(0);
+      expect(heldDuring[0]).to.include({ state: 'running', key: bench.storedName('k-1') });
+      expect(await bench.holder('k-1')).to.equal(undefined);
     });
 
     it('skips a duplicate: it completes with no result, and its work does not run', async () => {
@@ -152,30 +160,32 @@ for (const setup of setups) {
       expect(ran).to.deep.equal([one.id, another.id]);
     });
 
-    it('opens no connection of its own', async () => {
-      const { worker, gate } = await holding(bench);
-      const list = async () => ((await redis().client('LIST')) as string).split('\n').length;
-      const during = await list();
-      gate.resolve();
-      await bench.result(worker.job);
+    if (setup.onRedis) {
+      it('opens no connection of its own', async () => {
+        const { worker, gate } = await holding(bench);
+        const list = async () => ((await redis().client('LIST')) as string).split('\n').length;
+        const during = await list();
+        gate.resolve();
+        await bench.result(worker.job);
 
-      const other = new Bench(setup);
-      const before = await list();
-      await other.worker(async () => 1);
-      const bareNeeds = (await list()) - before;
-      await other.result(await other.add({}));
-      await other.close();
+        const other = await Bench.open(setup);
+        const before = await list();
+        await other.worker(async () => 1);
+        const bareNeeds = (await list()) - before;
+        await other.result(await other.add({}));
+        await other.close();
 
-      const guarded = new Bench(setup);
-      const beforeGuarded = await list();
-      await guarded.worker(onceProcessor(async () => 1, { key: 'k' }));
-      await guarded.result(await guarded.add({}));
-      const guardedNeeds = (await list()) - beforeGuarded;
-      await guarded.close();
+        const guarded = await Bench.open(setup);
+        const beforeGuarded = await list();
+        await guarded.worker(onceProcessor(async () => 1, { key: 'k' }));
+        await guarded.result(await guarded.add({}));
+        const guardedNeeds = (await list()) - beforeGuarded;
+        await guarded.close();
 
-      expect(guardedNeeds).to.equal(bareNeeds);
-      expect(during).to.be.above(0);
-    });
+        expect(guardedNeeds).to.equal(bareNeeds);
+        expect(during).to.be.above(0);
+      });
+    }
 
     it('lets errors of the processor out as they are, and frees the key', async () => {
       const thrown: Error[] = [];
@@ -200,7 +210,7 @@ for (const setup of setups) {
       expect(seen).to.have.length(2);
       expect(seen[0]).to.equal(thrown[0]);
       expect(seen[1]).to.equal(thrown[1]);
-      expect(await redis().exists(bench.redisKey('k'))).to.equal(0);
+      expect(await bench.holder('k')).to.equal(undefined);
     });
 
     it('lets a job that failed run again: it is not its own duplicate', async () => {
@@ -246,12 +256,12 @@ for (const setup of setups) {
         const job = await bench.add({ step });
         expect(await bench.result(job), step).to.equal('second run');
         expect((await bench.queue.getJob(job.id as string))?.attemptsMade, step).to.equal(1);
-        expect(await redis().exists(bench.redisKey(`k-${step}`)), step).to.equal(0);
+        expect(await bench.holder(`k-${step}`), step).to.equal(undefined);
       }
     });
 
     it('lets a job wait for its children', async () => {
-      const children = new Bench(setup);
+      const children = await Bench.open(setup);
       await children.worker(async () => 'child');
       let runs = 0;
       await bench.worker(
@@ -271,7 +281,7 @@ for (const setup of setups) {
       await children.close();
 
       expect(result).to.deep.equal(['child']);
-      expect(await redis().exists(bench.redisKey('k'))).to.equal(0);
+      expect(await bench.holder('k')).to.equal(undefined);
     });
 
     it('computes the key once: changed data do not keep the key from being freed', async () => {
@@ -287,7 +297,7 @@ for (const setup of setups) {
 
       await bench.result(await bench.add({ id: 1 }));
 
-      expect(await redis().keys(bench.redisKey('*'))).to.deep.equal([]);
+      expect(await bench.storedNames()).to.deep.equal([]);
     });
 
     it('fails a job of which no key can be built, without running it', async () => {
@@ -301,7 +311,7 @@ for (const setup of setups) {
 
       expect(failure).to.equal("lock key 'k-{user.id}': 'user' in the job's data has no 'id' (it has: name)");
       expect(runs).to.equal(0);
-      expect(await redis().keys(bench.redisKey('*'))).to.deep.equal([]);
+      expect(await bench.storedNames()).to.deep.equal([]);
     });
 
     it('keeps the key as done for keepFor after a success, and not after a failure', async () => {
@@ -322,8 +332,9 @@ for (const setup of setups) {
       expect(await bench.result(await bench.add({ fail: false }))).to.equal(null);
 
       expect(runs).to.equal(2);
-      expect(JSON.parse((await redis().get(bench.redisKey('k'))) as string)).to.include({ state: 'done' });
-      expect(await redis().pttl(bench.redisKey('k'))).to.be.within(1, 60_000);
+      const holder = await bench.holder('k');
+      expect(holder?.state).to.equal('done');
+      expect(holder?.expiresIn).to.be.within(1, 60_000);
     });
 
     it('renews while the job runs: three ttl later it is still exclusive', async () => {
@@ -386,7 +397,7 @@ for (const setup of setups) {
       gate.resolve();
       await closed;
 
-      expect(await redis().exists(bench.redisKey('k'))).to.equal(0);
+      expect(await bench.holder('k')).to.equal(undefined);
     });
 
     it('harms nothing when the worker is closed by force', async () => {
@@ -407,8 +418,8 @@ for (const setup of setups) {
 
 describe('onceProcessor', () => {
   let bench: Bench;
-  beforeEach(() => {
-    bench = new Bench();
+  beforeEach(async () => {
+    bench = await Bench.open();
   });
   afterEach(() => bench.close());
 
@@ -459,13 +470,13 @@ describe('onceProcessor', () => {
   });
 
   it('lets the lock go early when the processor does', async () => {
-    let free: number | undefined;
+    let free: Holder | undefined | 'not asked' = 'not asked';
     await bench.worker(
       onceProcessor(
         async (_job, _token, _signal, lock) => {
           expect(await lock.release()).to.equal(true);
           expect(await lock.release()).to.equal(false);
-          free = await redis().exists(bench.redisKey('k'));
+          free = await bench.holder('k');
           return lock.held;
         },
         { key: 'k' },
@@ -473,7 +484,7 @@ describe('onceProcessor', () => {
     );
 
     expect(await bench.result(await bench.add({}))).to.equal(false);
-    expect(free).to.equal(0);
+    expect(free).to.equal(undefined);
   });
 
   it('is not disturbed by jobs whose ids look like its keys', async () => {
@@ -491,14 +502,14 @@ describe('onceProcessor', () => {
     await bench.queue.clean(0, 1000, 'completed');
 
     expect(removed).to.equal(0);
-    expect(await redis().exists(bench.redisKey('k'))).to.equal(1);
+    expect((await bench.holder('k'))?.state).to.equal('running');
     gate.resolve();
     await bench.result(worker.job);
   });
 
   describe('with a scope', () => {
     it('shares its locks with other queues; without one it does not', async () => {
-      const other = new Bench();
+      const other = await Bench.open();
       const scope = uniqueName('scope');
       for (const shared of [true, false]) {
         const gate = deferred();
@@ -717,12 +728,12 @@ describe('onceProcessor', () => {
     await until(() => ran.length === 2);
 
     const retried = await bench.result(older);
-    const holder = JSON.parse((await redis().get(bench.redisKey('k'))) as string);
+    const holder = await bench.holder('k');
     gate.resolve();
     await bench.result(newer);
 
     expect(retried).to.equal(null);
-    expect(holder.owner).to.match(new RegExp(`:${newer.id}@`));
+    expect(holder?.owner).to.match(new RegExp(`:${newer.id}@`));
     expect(ran).to.deep.equal([1, 2]);
   });
 
@@ -768,7 +779,9 @@ describe('onceProcessor', () => {
     const error = await onceProcessor(async () => 'ran')(job as Job).catch(reason => reason as Error);
     const withCache = await onceProcessor(async () => 'ran', { cache: new MemoryCache() })(job as Job);
 
-    expect(String(error)).to.match(/job 1 of emails came without a Redis connection.*cache: new RedisCache/);
+    expect(String(error)).to.match(
+      /job 1 of emails came without a connection to its queue.*cache: new RedisCache/,
+    );
     expect(withCache).to.equal('ran');
   });
 });

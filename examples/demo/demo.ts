@@ -2,7 +2,7 @@
  * The main job on real input: every file of a folder, each several times from several producers, digested by several
  * worker processes of which one is killed half-way.
  *
- *     npm run demo -- [folder]
+ *     npm run demo -- [--embedded] [folder]
  *
  * Ends with a table, and with status 0 if nothing overlapped and nothing was lost.
  */
@@ -14,8 +14,8 @@ import { tmpdir } from 'node:os';
 import { join, relative, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { Queue } from 'bullmq';
-import { findRedis } from '../../test/support/redis-server.ts';
+import { parseArgs } from 'node:util';
+import { bullmqOn, findStore, type StoreAddress } from './store.ts';
 
 const PRODUCERS = 4;
 const WORKERS = 3;
@@ -38,15 +38,20 @@ interface Run {
   readonly digest: string | undefined;
 }
 
-const folder = resolve(process.argv[2] ?? fileURLToPath(new URL('../..', import.meta.url)));
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { embedded: { type: 'boolean', default: false } },
+});
+const folder = resolve(positionals[0] ?? fileURLToPath(new URL('../..', import.meta.url)));
 const files = filesOf(folder);
 if (files.length === 0) throw new Error(`there is no file in ${folder}`);
-const redis = await findRedis();
+const store = await findStore(values.embedded);
+const { Queue, connection } = bullmqOn(store);
 const logs = mkdtempSync(join(tmpdir(), 'bullmq-once-demo-'));
 const queueName = `demo-${process.pid}`;
-const queue = new Queue(queueName, { connection: { url: redis.url } });
+const queue = new Queue(queueName, { connection });
 console.log(
-  `${files.length} files of ${folder}, ${PRODUCERS} producers, ${WORKERS} workers, on ${redis.source}`,
+  `${files.length} files of ${folder}, ${PRODUCERS} producers, ${WORKERS} workers, on ${store.source}`,
 );
 
 const jobs = files.length * PRODUCERS;
@@ -69,7 +74,7 @@ await Promise.all(workers.map(worker => worker.exitCode ?? worker.signalCode ?? 
 const { failed = 0 } = await queue.getJobCounts('failed');
 await queue.obliterate({ force: true });
 await queue.close();
-await redis.stop();
+await store.stop();
 
 const ok = report(
   workers.flatMap((worker, i) => runsOf(i, worker === victim ? killedAt : Number.POSITIVE_INFINITY)),
@@ -79,13 +84,15 @@ process.exitCode = ok ? 0 : 1;
 
 /** Adds a job for every file. The producers know nothing of each other. */
 async function produce(): Promise<void> {
-  const own = new Queue(queueName, { connection: { url: redis.url } });
+  const own = new Queue(queueName, { connection });
   for (const path of files) await own.add('digest', { path });
   await own.close();
 }
 
 function startWorker(number: number): ChildProcess {
-  const argument = { url: redis.url, queueName, folder, log: logOf(number), pace: PACE };
+  const { on, url } = store;
+  const address: StoreAddress = { on, url };
+  const argument = { address, queueName, folder, log: logOf(number), pace: PACE };
   return fork(fileURLToPath(new URL('worker.ts', import.meta.url)), [JSON.stringify(argument)], {
     execArgv: ['--import', 'tsx'],
   });

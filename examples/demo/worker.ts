@@ -1,7 +1,7 @@
 /**
  * One worker process of the demo. It notes the beginning and the end of each of its runs in a file of its own,
  * which survives its death: that is how the demo counts overlaps, without asking the lock.
- * Arguments: a JSON of { url, queueName, folder, log, pace }.
+ * Arguments: a JSON of { address, queueName, folder, log, pace }.
  */
 
 import { createHash } from 'node:crypto';
@@ -9,10 +9,11 @@ import { appendFileSync, createReadStream } from 'node:fs';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as delay } from 'node:timers/promises';
-import { type Job, Worker } from 'bullmq';
+import type { Job } from 'bullmq';
 import { onceProcessor } from 'bullmq-once';
+import { bullmqOn } from './store.ts';
 
-const { url, queueName, folder, log, pace } = JSON.parse(process.argv[2] as string);
+const { address, queueName, folder, log, pace } = JSON.parse(process.argv[2] as string);
 
 function note(what: 'begin' | 'end', job: Job, digest?: string): void {
   // The monotonic clock is one for all processes of a machine.
@@ -32,9 +33,10 @@ async function digest(job: Job<{ path: string }>): Promise<string> {
   return result;
 }
 
+const { Worker, connection } = bullmqOn(address);
 // BullMQ hands a dead worker's jobs out again after about two seconds, long before their leases end: they are taken over.
 const worker = new Worker(queueName, onceProcessor(digest, { key: 'digest-{path}', ttl: 30_000 }), {
-  connection: { url },
+  connection,
   concurrency: 8,
   lockDuration: 2000,
   stalledInterval: 500,

@@ -1,9 +1,11 @@
 /**
- * Finds the Redis connection that a job came by. It is the worker's own, the one that does not block, so a lock on
- * it costs no connection more, and what is sent on it is executed in the order of sending.
+ * Finds the datastore that a job came by. Of Redis it is the worker's own connection, the one that does not block, so a
+ * lock on it costs no connection more, and what is sent on it is executed in the order of sending. Of PostgreSQL it is
+ * the worker's own pool.
  */
 
 import type { LockCache } from '../caches/cache.ts';
+import { PostgresCache, type PostgresPool } from '../caches/postgres.ts';
 import { RedisCache } from '../caches/redis.ts';
 import { isCluster, type RedisClient } from '../caches/redis-client.ts';
 import type { JobLike } from './job-owner.ts';
@@ -11,19 +13,24 @@ import type { JobLike } from './job-owner.ts';
 /** The cache of a queue. */
 export interface QueueCache {
   readonly cache: LockCache;
-  /** A release that is sent before the job's completion is executed before it. Not so in a cluster, of many connections. */
+  /** A release that is sent before the job's completion is executed before it. Not so where there are many connections. */
   readonly inOrder: boolean;
 }
 
-/** What of a worker is hidden from BullMQ's types, see {@link clientOf}. */
+/** What of a worker is hidden from BullMQ's types. */
 interface WorkerInsides {
   readonly opts?: { readonly lockDuration?: number };
+  /** BullMQ 5 keeps its client in the worker. */
   readonly client?: Promise<RedisClient>;
-  readonly backend?: { readonly client?: Promise<RedisClient> };
+  /** BullMQ 6 keeps what it has in a backend: a client for Redis, or a pool for PostgreSQL. */
+  readonly backend?: {
+    readonly client?: Promise<RedisClient>;
+    readonly connection?: { readonly pool?: PostgresPool; readonly schema?: string };
+  };
 }
 
 const ofWorkers = new WeakMap<object, QueueCache>();
-const ofClients = new WeakMap<object, QueueCache>();
+const ofConnections = new WeakMap<object, QueueCache>();
 
 /** The cache of a job's queue if one of its jobs was here before. */
 export function knownQueueCache(job: JobLike): QueueCache | undefined {
@@ -33,21 +40,37 @@ export function knownQueueCache(job: JobLike): QueueCache | undefined {
 
 /**
  * The cache of a job's queue.
- * @throws Error the job has no Redis connection to keep a lock on. The message says what to pass.
+ * @throws Error the job came without a connection to keep a lock on. The message says what to pass.
  */
 export async function findQueueCache(job: JobLike): Promise<QueueCache> {
   const worker = workerOf(job);
-  const client = worker && (await clientOf(worker));
-  if (!worker || !client) {
+  const cache = worker && (postgresCacheOf(worker) ?? (await redisCacheOf(worker)));
+  if (!worker || !cache) {
     throw new Error(
-      `job ${job.id} of ${job.queueName} came without a Redis connection, as jobs do in a sandboxed processor: ` +
+      `job ${job.id} of ${job.queueName} came without a connection to its queue, as jobs do in a sandboxed processor: ` +
         "name a cache for its lock, such as onceProcessor(fn, { cache: new RedisCache(new Redis()) }) or caches.set('" +
         `${job.queueName}', …)`,
     );
   }
-  const cache = ofClients.get(client) ?? { cache: new RedisCache(client), inOrder: !isCluster(client) };
-  ofClients.set(client, cache);
   ofWorkers.set(worker, cache);
+  return cache;
+}
+
+function postgresCacheOf(worker: WorkerInsides): QueueCache | undefined {
+  const { pool, schema } = worker.backend?.connection ?? {};
+  if (!pool || schema === undefined) return undefined;
+  // A pool is one worker's, or it is the user's, and then the schema is the same for all.
+  return cacheOf(pool, () => ({ cache: new PostgresCache(pool, { schema }), inOrder: false }));
+}
+
+async function redisCacheOf(worker: WorkerInsides): Promise<QueueCache | undefined> {
+  const client = await (worker.backend ?? worker).client;
+  return client && cacheOf(client, () => ({ cache: new RedisCache(client), inOrder: !isCluster(client) }));
+}
+
+function cacheOf(connection: object, make: () => QueueCache): QueueCache {
+  const cache = ofConnections.get(connection) ?? make();
+  ofConnections.set(connection, cache);
   return cache;
 }
 
@@ -59,9 +82,4 @@ export function lockDurationOf(job: JobLike): number | undefined {
 /** A job of a worker carries it as its `queue`; a plain job in a sandbox carries none. */
 function workerOf(job: JobLike): WorkerInsides | undefined {
   return (job as { queue?: WorkerInsides }).queue;
-}
-
-/** BullMQ 6 keeps its client in the worker's backend, BullMQ 5 in the worker. */
-async function clientOf(worker: WorkerInsides): Promise<RedisClient | undefined> {
-  return worker.backend ? worker.backend.client : worker.client;
 }

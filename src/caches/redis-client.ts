@@ -13,41 +13,54 @@ export interface EvaluatingClient {
   evalSha(sha1: string, options: { keys: string[]; arguments: string[] }): Promise<unknown>;
 }
 
+/** The client sends whatever command it is given: Valkey GLIDE. */
+export interface CommandingClient {
+  customCommand(command: string[]): Promise<unknown>;
+}
+
 /** What a {@link RedisCache} asks of a client: a way to run a script. */
-export type RedisClient = DefiningClient | EvaluatingClient;
+export type RedisClient = DefiningClient | EvaluatingClient | CommandingClient;
 
 /** Runs one script on one client. What it sends it sends before it returns its promise. */
 export interface ScriptRunner {
-  /** How many keys one call may have. */
-  readonly mostKeys: number;
+  /** @param keys - as many as {@link KEY_COUNTS} goes to, of one slot where there is a cluster. */
   run(keys: readonly string[], args: readonly (string | number)[]): Promise<unknown>;
 }
 
-/**
- * How many keys the commands have, see {@link runDefined}. A script call holds the server up; the most that there are
- * take it less than a millisecond.
- */
+/** How many keys the commands have, see {@link runDefined}. */
 const KEY_COUNTS = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128];
-const MOST_KEYS = Math.max(...KEY_COUNTS);
 
-/** @throws TypeError nothing here can run a script. */
+/** The most keys that one call may have. So many take a server less than a millisecond, for which it is held up. */
+export const MOST_KEYS: number = Math.max(...KEY_COUNTS);
+
+/** @throws TypeError nothing here can run a script, or it would run it on other keys. */
 export function scriptRunner(client: RedisClient, lua: string): ScriptRunner {
   if (typeof client !== 'object' || client === null) throw noClient(client);
+  refuseKeyPrefix(client);
   const sha = createHash('sha1').update(lua).digest('hex');
-  // A script's keys must share a slot of a cluster; single keys always do.
-  const mostKeys = isCluster(client) ? 1 : MOST_KEYS;
-  if (isDefining(client)) {
-    return { mostKeys, run: (keys, args) => runDefined(client, sha, lua, keys, args) };
-  }
-  if (isEvaluating(client)) {
-    return { mostKeys, run: (keys, args) => runEvaluated(client, sha, lua, keys, args) };
-  }
+  if (isDefining(client)) return { run: (keys, args) => runDefined(client, sha, lua, keys, args) };
+  if (isEvaluating(client)) return { run: (keys, args) => runEvaluated(client, sha, lua, keys, args) };
+  if (isCommanding(client)) return { run: (keys, args) => runCommanded(client, sha, lua, keys, args) };
   throw noClient(client);
 }
 
-/** Whether the client spreads keys over several servers. */
+/** Whether the client says that it spreads keys over several servers. */
 export function isCluster(client: object): boolean {
-  return ('isCluster' in client && client.isCluster === true) || 'slots' in client;
+  return (
+    ('isCluster' in client && client.isCluster === true) ||
+    'slots' in client ||
+    client.constructor?.name === 'GlideClusterClient'
+  );
+}
+
+/** Locks under a prefix that only one client knows would exclude nobody else's. BullMQ refuses such a client too. */
+function refuseKeyPrefix(client: object): void {
+  const keyPrefix = (client as { options?: { keyPrefix?: string } }).options?.keyPrefix;
+  if (!keyPrefix) return;
+  throw new TypeError(
+    `RedisCache: the client has the keyPrefix '${keyPrefix}', so its locks would exclude no one else's; give it a ` +
+      "client without one, such as client.duplicate({ keyPrefix: '' }), and tell locks apart by their scope",
+  );
 }
 
 /**
@@ -79,11 +92,37 @@ async function runEvaluated(
   args: readonly (string | number)[],
 ): Promise<unknown> {
   const options = { keys: [...keys], arguments: args.map(String) };
+  return evalShaOrEval(
+    () => client.evalSha(sha, options),
+    () => client.eval(lua, options),
+  );
+}
+
+async function runCommanded(
+  client: CommandingClient,
+  sha: string,
+  lua: string,
+  keys: readonly string[],
+  args: readonly (string | number)[],
+): Promise<unknown> {
+  const rest = [String(keys.length), ...keys, ...args.map(String)];
+  return evalShaOrEval(
+    () => client.customCommand(['EVALSHA', sha, ...rest]),
+    () => client.customCommand(['EVAL', lua, ...rest]),
+  );
+}
+
+/** Sends the whole script only where the server does not have it. */
+async function evalShaOrEval(
+  evalSha: () => Promise<unknown>,
+  evaluate: () => Promise<unknown>,
+): Promise<unknown> {
   try {
-    return await client.evalSha(sha, options);
+    return await evalSha();
   } catch (error) {
-    if (!(error instanceof Error && error.message.startsWith('NOSCRIPT'))) throw error;
-    return client.eval(lua, options);
+    // GLIDE words it as 'NoScriptError'.
+    if (!(error instanceof Error && /^NoScript/i.test(error.message))) throw error;
+    return evaluate();
   }
 }
 
@@ -96,13 +135,17 @@ function isEvaluating(client: RedisClient): client is EvaluatingClient {
   return typeof run === 'function' && typeof evalSha === 'function';
 }
 
+function isCommanding(client: RedisClient): client is CommandingClient {
+  return typeof (client as Partial<CommandingClient>).customCommand === 'function';
+}
+
 function noClient(given: unknown): TypeError {
   const what =
     typeof given === 'object' && given !== null
       ? `an object of class ${given.constructor?.name ?? '(none)'}`
       : String(given);
   return new TypeError(
-    'RedisCache needs a client that can run scripts: an ioredis client (defineCommand) or a node-redis client ' +
-      `(eval, evalSha); it got ${what}`,
+    'RedisCache needs a client that can run scripts: one of ioredis (defineCommand), node-redis (eval, evalSha) or ' +
+      `Valkey GLIDE (customCommand); it got ${what}`,
   );
 }

@@ -5,15 +5,20 @@
 
 import { asError } from '../errors.ts';
 import type { Answers, Batch, Claim, Holder, Lease, LockCache, Verdict } from './cache.ts';
-import { type RedisClient, type ScriptRunner, scriptRunner } from './redis-client.ts';
+import { allFailed, cut, exchangeInParts, fits, join, type Limits } from './parts.ts';
+import { isCluster, MOST_KEYS, type RedisClient, type ScriptRunner, scriptRunner } from './redis-client.ts';
 import { EXCHANGE_LUA, INSPECT_LUA } from './redis-script.ts';
 import { holderFrom, readReply, writeBatch } from './redis-wire.ts';
+
+const ON_ONE_SERVER: Limits = { most: MOST_KEYS };
+/** A call's keys must share a slot, which those of one hash tag do. */
+const IN_A_CLUSTER: Limits = { most: MOST_KEYS, groupOf: hashTag };
 
 /**
  * A cache on a Redis connection of the user's, which stays the user's to configure and to close.
  *
- * Give it a connection that does not block (no BLPOP and the like). A connection to a cluster works: it is asked
- * key by key.
+ * Give it a connection that does not block (no BLPOP and the like). A connection to a cluster works: keys of one hash
+ * tag travel together, others one by one.
  *
  * @example
  * ```ts
@@ -24,14 +29,16 @@ import { holderFrom, readReply, writeBatch } from './redis-wire.ts';
 export class RedisCache implements LockCache {
   readonly #exchange: ScriptRunner;
   readonly #inspect: ScriptRunner;
+  #limits: Limits;
 
   /**
-   * @param client - an ioredis or node-redis client, or one of BullMQ's wrapped clients.
-   * @throws TypeError it is none of them.
+   * @param client - an ioredis, node-redis or Valkey GLIDE client, or one of BullMQ's wrapped clients.
+   * @throws TypeError it is none of them, or an ioredis client with a `keyPrefix`.
    */
   constructor(client: RedisClient) {
     this.#exchange = scriptRunner(client, EXCHANGE_LUA);
     this.#inspect = scriptRunner(client, INSPECT_LUA);
+    this.#limits = isCluster(client) ? IN_A_CLUSTER : ON_ONE_SERVER;
   }
 
   async acquire(claims: readonly Claim[]): Promise<readonly (Verdict | Error)[]> {
@@ -47,52 +54,55 @@ export class RedisCache implements LockCache {
   }
 
   async inspect(keys: readonly string[]): Promise<(Holder | undefined)[]> {
-    const parts = [...chunks(keys, this.#inspect.mostKeys)];
-    const answers = await Promise.all(parts.map(some => this.#inspect.run(some, [some.length])));
-    return (answers as (readonly [string, number] | 0)[][])
-      .flat()
-      .map((answer, i) => (answer === 0 ? undefined : holderFrom(keys[i] as string, ...answer)));
+    const limits = this.#limits;
+    const parts = cut(keys, key => key, limits);
+    try {
+      const answers = parts.map(({ items }) => this.#inspect.run(items, [items.length]));
+      const found = join(parts, (await Promise.all(answers)) as Stored[][]);
+      return found.map((stored, i) => (stored === 0 ? undefined : holderFrom(keys[i] as string, ...stored)));
+    } catch (error) {
+      if (!this.#refusedByCluster(error, limits)) throw error;
+      return this.inspect(keys);
+    }
   }
 
   /** Sends the whole batch before it returns its promise, in as many calls as it takes. */
-  async exchange(batch: Batch): Promise<Answers> {
-    const parts = cut(batch, this.#exchange.mostKeys);
-    if (parts.length === 1) return this.#send(batch);
-    const answers = await Promise.all(parts.map(part => this.#send(part)));
-    return {
-      released: answers.flatMap(({ released }) => released),
-      renewed: answers.flatMap(({ renewed }) => renewed),
-      claimed: answers.flatMap(({ claimed }) => claimed),
-    };
+  exchange(batch: Batch): Promise<Answers> {
+    const limits = this.#limits;
+    if (fits(batch, limits)) return this.#send(batch, limits);
+    return exchangeInParts(batch, limits, parts => Promise.all(parts.map(part => this.#send(part, limits))));
   }
 
   /** One call of the script. Where it fails, so has each of its steps, and none of the other calls'. */
-  async #send(batch: Batch): Promise<Answers> {
+  async #send(batch: Batch, limits: Limits): Promise<Answers> {
     const { keys, args } = writeBatch(batch);
     try {
       return readReply(await this.#exchange.run(keys, args), batch);
     } catch (error) {
-      const failed = () => asError(error);
-      return {
-        released: batch.releases.map(failed),
-        renewed: batch.renewals.map(failed),
-        claimed: batch.claims.map(failed),
-      };
+      if (!this.#refusedByCluster(error, limits)) return allFailed(batch, asError(error));
+      return this.exchange(batch);
     }
+  }
+
+  /**
+   * Some clients and proxies do not tell that a cluster is behind them. It refuses a call of several slots before it
+   * does any of it: then the call is to be cut, as are all that come.
+   */
+  #refusedByCluster(error: unknown, limits: Limits): boolean {
+    if (limits === IN_A_CLUSTER || !asError(error).message.includes('CROSSSLOT')) return false;
+    this.#limits = IN_A_CLUSTER;
+    return true;
   }
 }
 
-/** Cuts a batch into calls of at most `most` steps, in the order releases, renewals, claims. */
-function cut(batch: Batch, most: number): Batch[] {
-  const { releases, renewals, claims } = batch;
-  if (releases.length + renewals.length + claims.length <= most) return [batch];
-  const parts: Batch[] = [];
-  for (const some of chunks(releases, most)) parts.push({ releases: some, renewals: [], claims: [] });
-  for (const some of chunks(renewals, most)) parts.push({ releases: [], renewals: some, claims: [] });
-  for (const some of chunks(claims, most)) parts.push({ releases: [], renewals: [], claims: some });
-  return parts;
-}
+type Stored = readonly [string, number] | 0;
 
-function* chunks<Step>(steps: readonly Step[], most: number): Iterable<readonly Step[]> {
-  for (let i = 0; i < steps.length; i += most) yield steps.slice(i, i + most);
+/**
+ * The part of a key that decides its slot in a cluster: what stands in its first braces, else all of it.
+ * @see https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#hash-tags
+ */
+function hashTag(key: string): string {
+  const open = key.indexOf('{');
+  const close = open < 0 ? -1 : key.indexOf('}', open);
+  return close > open + 1 ? key.slice(open + 1, close) : key;
 }

@@ -1,37 +1,82 @@
-import { Queue } from 'bullmq';
+import KeyvRedis from '@keyv/redis';
+import { GlideClient, GlideClusterClient } from '@valkey/valkey-glide';
+import { createValkeyGlideClient, Queue } from 'bullmq';
 import { Queue as Queue5 } from 'bullmq5';
 import { createCache } from 'cache-manager';
+import { expect } from 'chai';
 import Keyv from 'keyv';
 import { LRUCache } from 'lru-cache';
-import { createClient } from 'redis';
+import pg from 'pg';
+import { createClient, createCluster } from 'redis';
 import type { RedisClient } from '../../src/caches/redis-client.ts';
-import { asLockCache, type Cache } from '../../src/caches/registry.ts';
+import { asLockCache } from '../../src/caches/registry.ts';
+import type { SimpleStore } from '../../src/caches/simple.ts';
+import { type CreatedCache, PROMISES, type PromiseName, testLockCache } from '../../src/conformance.ts';
 import { MemoryCache, RedisCache } from '../../src/index.ts';
-import { connectRedis, redisOptions, redisUrl, uniqueName } from '../support/index.ts';
-import { type CacheUnderTest, testLockCache } from './contract.ts';
+import { PostgresCache } from '../../src/postgres.ts';
+import { connectRedis, readDoc, redisOptions, redisUrl, uniqueName } from '../support/index.ts';
+import { KeyvSqlite } from '../support/keyv-sqlite.ts';
+import { RedisServer } from '../support/redis-server.ts';
+import { sharedCluster, sharedPglite, sharedPostgres } from '../support/shared-servers.ts';
 
-const cachesUnderTest: CacheUnderTest[] = [
-  { name: 'MemoryCache', create: async () => shared(new MemoryCache()) },
+interface Entry {
+  readonly name: string;
+  /** Its row in the table of docs/caches.md. */
+  readonly row: string;
+  readonly create: () => Promise<CreatedCache>;
+  readonly promises?: { readonly [name in PromiseName]?: false };
+}
+
+/** What a store with `get`, `set` and `delete` can't do, whatever it is: decide for several processes. */
+const OF_ONE_PROCESS = { acrossInstances: false } as const;
+/** Nobody can put something else into it, and it can't be out of reach. */
+const IN_MEMORY = { acrossInstances: false, outages: false } as const;
+/** Whatever stands in the table was written by a lock. */
+const A_TABLE = { foreignValues: false } as const;
+
+const entries: readonly Entry[] = [
+  {
+    name: 'MemoryCache',
+    row: '`MemoryCache`',
+    promises: { ...IN_MEMORY, foreignValues: false },
+    create: async () => ({ cache: new MemoryCache() }),
+  },
+
   redis('ioredis', async () => {
     const client = connectRedis();
     return { client, close: () => client.disconnect() };
   }),
   redis('node-redis', async () => {
     const client = await createClient({ url: redisUrl() }).connect();
-    return { client, close: () => client.destroy() };
+    return { client, close: () => client.isOpen && client.destroy() };
+  }),
+  redis('Valkey GLIDE', async () => {
+    const client = await GlideClient.createClient({ addresses: [glideAddress()] });
+    return { client: client as RedisClient, close: () => client.close() };
   }),
   redis('ioredis behind BullMQ 6', async () => {
     const queue = new Queue(uniqueName(), { connection: redisOptions() });
-    return { client: (await queue.backend.client) as unknown as RedisClient, close: () => queue.close() };
+    return { client: await clientOf(queue), close: () => queue.close() };
   }),
   redis('node-redis behind BullMQ 6', async () => {
     const raw = createClient({ url: redisUrl() });
     const queue = new Queue(uniqueName(), { connection: raw as never });
     return {
-      client: (await queue.backend.client) as unknown as RedisClient,
-      close: async () => {
+      client: await clientOf(queue),
+      async close() {
         await queue.close();
         if (raw.isOpen) raw.destroy();
+      },
+    };
+  }),
+  redis('Valkey GLIDE behind BullMQ 6', async () => {
+    const raw = await GlideClient.createClient({ addresses: [glideAddress()] });
+    const queue = new Queue(uniqueName(), { connection: createValkeyGlideClient(raw as never) as never });
+    return {
+      client: await clientOf(queue),
+      async close() {
+        await queue.close();
+        raw.close();
       },
     };
   }),
@@ -39,85 +84,234 @@ const cachesUnderTest: CacheUnderTest[] = [
     const queue = new Queue5(uniqueName(), { connection: redisOptions() });
     return { client: (await queue.client) as unknown as RedisClient, close: () => queue.close() };
   }),
-  simple('Map', () => new Map()),
-  simple('lru-cache', () => new LRUCache({ max: 100_000 })),
-  simple('Keyv', () => new Keyv()),
-  simple('cache-manager', () => createCache()),
-  simple('a class with get, set and del that take a while', () => new SlowStore()),
+
+  cluster('ioredis', async () => {
+    const client = (await sharedCluster()).connect();
+    return { client: client as RedisClient, close: () => client.disconnect() };
+  }),
+  cluster('node-redis', async () => {
+    const rootNodes = (await sharedCluster()).nodes.map(({ host, port }) => ({ socket: { host, port } }));
+    const client = await createCluster({ rootNodes }).connect();
+    return { client: client as never as RedisClient, close: () => client.isOpen && client.destroy() };
+  }),
+  cluster('Valkey GLIDE', async () => {
+    const client = await GlideClusterClient.createClient({ addresses: (await sharedCluster()).nodes });
+    return { client: client as RedisClient, close: () => client.close() };
+  }),
+  cluster('ioredis behind BullMQ 6', async () => {
+    const raw = (await sharedCluster()).connect();
+    const queue = new Queue(uniqueName(), { connection: raw as never, prefix: '{bull}' });
+    return {
+      client: await clientOf(queue),
+      async close() {
+        await queue.close();
+        raw.disconnect();
+      },
+    };
+  }),
+
+  postgres('a pool', async () => (await sharedPostgres()).url, {}),
+  postgres('a pool of one connection', async () => (await sharedPostgres()).url, { max: 1 }),
+  postgres('PGlite', async () => (await sharedPglite()).url, { max: 1 }),
+
+  simple('Map', '`Map`', async () => ({ store: new Map() }), IN_MEMORY),
+  simple('lru-cache', 'lru-cache', async () => ({ store: new LRUCache({ max: 2500 }) }), {
+    ...IN_MEMORY,
+    retention: false,
+  }),
+  simple('Keyv in memory', 'Keyv in memory', async () => ({ store: new Keyv() }), IN_MEMORY),
+  simple('cache-manager', 'cache-manager', async () => ({ store: createCache() }), IN_MEMORY),
+  simple(
+    'Keyv on SQLite',
+    'Keyv on SQLite or Redis',
+    async () => {
+      const sqlite = new KeyvSqlite();
+      // Without it Keyv tells of failures by an event only, and answers as if nothing were stored.
+      const store = new Keyv({ store: sqlite, throwOnErrors: true });
+      return { store, outage: () => sqlite.close(), close: () => sqlite.close() };
+    },
+    OF_ONE_PROCESS,
+  ),
+  simple(
+    'Keyv on Redis',
+    'Keyv on SQLite or Redis',
+    async () => {
+      const server = await RedisServer.start();
+      const client = createClient({ url: server.url });
+      const store = new Keyv(new KeyvRedis(client as never), { throwOnErrors: true });
+      store.on('error', () => {});
+      await store.get('a key, to connect');
+      return {
+        store,
+        outage: () => server.kill(),
+        async close() {
+          if (client.isOpen) client.destroy();
+          await server.stop();
+        },
+      };
+    },
+    OF_ONE_PROCESS,
+  ),
+  simple(
+    'a class with get, set and del that take a while',
+    'your own class',
+    async () => {
+      const store = new SlowStore();
+      return { store, outage: () => store.fail() };
+    },
+    OF_ONE_PROCESS,
+  ),
 ];
 
 describe('the contract of a cache', () => {
-  for (const cache of cachesUnderTest) testLockCache(cache);
+  for (const entry of entries) testLockCache(entry);
+
+  it('is told in docs/caches.md: which cache keeps which promise', async () => {
+    const inTable: PromiseName[] = ['acrossInstances', 'foreignValues', 'outages', 'retention'];
+    const rows = new Map<string, string>();
+    for (const { row, promises = {} } of entries) {
+      const others = Object.keys(promises).filter(name => !inTable.includes(name as PromiseName));
+      expect(others, `${row} does not keep a promise that the table has no column for`).to.deep.equal([]);
+      const cells = ['yes', ...inTable.map(name => (promises[name] === false ? 'no' : 'yes'))].join(' ');
+      expect(rows.get(row) ?? cells, `the entries of ${row} differ`).to.equal(cells);
+      rows.set(row, cells);
+    }
+
+    const lines = (await readDoc('docs/caches.md')).split('\n').filter(line => line.startsWith('| '));
+    for (const [row, cells] of rows) {
+      const line = lines.find(one => one.startsWith(`| ${row} `) && / (yes|no) /.test(one));
+      const told = line
+        ?.split('|')
+        .slice(2, 7)
+        .map(cell => cell.trim().split(/\W/)[0]);
+      expect(told?.join(' '), `docs/caches.md on ${row}`).to.equal(cells);
+    }
+    expect(Object.keys(PROMISES)).to.include.members(inTable);
+  });
 });
 
+interface Connected {
+  readonly client: RedisClient;
+  close(): unknown;
+}
+
 /** Two caches on two connections: what holds between them holds between processes. */
-function redis(
-  client: string,
-  connect: () => Promise<{ client: RedisClient; close(): unknown }>,
-): CacheUnderTest {
+function redis(client: string, connect: () => Promise<Connected>): Entry {
+  return onRedis(`RedisCache on ${client}`, connect, async () => {
+    const plain = connectRedis();
+    return { set: (key, value) => plain.set(key, value), close: () => plain.disconnect() };
+  });
+}
+
+function cluster(client: string, connect: () => Promise<Connected>): Entry {
+  return onRedis(`RedisCache on a cluster, by ${client}`, connect, async () => {
+    const plain = (await sharedCluster()).connect();
+    return { set: (key, value) => plain.set(key, value), close: () => plain.disconnect() };
+  });
+}
+
+function onRedis(
+  name: string,
+  connect: () => Promise<Connected>,
+  connectPlainly: () => Promise<{ set(key: string, value: string): unknown; close(): unknown }>,
+): Entry {
   return {
-    name: `RedisCache on ${client}`,
-    create: async () => {
-      const [one, two] = [await connect(), await connect()];
-      const plain = connectRedis();
+    name,
+    row: '`RedisCache`',
+    async create() {
+      const [one, two, plain] = [await connect(), await connect(), await connectPlainly()];
       return {
         cache: new RedisCache(one.client),
         other: new RedisCache(two.client),
-        foreign: async (key, value) => {
-          await plain.set(key, value);
-        },
-        close: async () => {
-          plain.disconnect();
-          await Promise.all([one.close(), two.close()]);
+        foreign: plain.set,
+        outage: () => one.close(),
+        async close() {
+          await Promise.all([one.close(), two.close(), plain.close()]);
         },
       };
     },
   };
 }
 
-/** A store can't decide atomically, so both share the one that serialises the steps of this process. */
+function postgres(name: string, start: () => Promise<string>, config: pg.PoolConfig): Entry {
+  return {
+    name: `PostgresCache on ${name}`,
+    row: '`PostgresCache`',
+    promises: A_TABLE,
+    async create() {
+      const connectionString = await start();
+      const pools = [1, 2].map(() => new pg.Pool({ connectionString, ...config }));
+      const [one, two] = pools as [pg.Pool, pg.Pool];
+      const ended = new Set<pg.Pool>();
+      const end = async (pool: pg.Pool) => {
+        if (ended.has(pool)) return;
+        ended.add(pool);
+        await pool.end();
+      };
+      return {
+        cache: new PostgresCache(one),
+        other: new PostgresCache(two),
+        outage: () => end(one),
+        close: async () => {
+          await Promise.all(pools.map(end));
+        },
+      };
+    },
+  };
+}
+
+/** A store can't decide atomically, so there is one cache on it, which serialises the steps of this process. */
 function simple(
   name: string,
-  create: () => Cache & { set(key: string, value: string): unknown },
-): CacheUnderTest {
+  row: string,
+  create: () => Promise<{ store: SimpleStore; outage?(): unknown; close?(): unknown }>,
+  promises: Entry['promises'] & {},
+): Entry {
   return {
     name: `any store: ${name}`,
-    create: async () => {
-      const store = create();
-      return {
-        ...shared(asLockCache(store, 'cache')),
-        foreign: async (key, value) => {
-          await store.set(key, value);
-        },
-      };
+    row,
+    promises,
+    async create() {
+      const { store, ...rest } = await create();
+      return { cache: asLockCache(store, 'cache'), foreign: (key, value) => store.set(key, value), ...rest };
     },
   };
 }
 
-function shared<T>(cache: T): { cache: T; other: T } {
-  return { cache, other: cache };
+async function clientOf(queue: Queue): Promise<RedisClient> {
+  return (await queue.backend.client) as unknown as RedisClient;
+}
+
+function glideAddress(): { host: string; port: number } {
+  return redisOptions();
 }
 
 /** Between its reads and its writes others get their turn. */
 class SlowStore {
   readonly #values = new Map<string, unknown>();
+  #failed = false;
+
+  fail(): void {
+    this.#failed = true;
+  }
 
   async get(key: string): Promise<unknown> {
-    await pause();
+    await this.#turn();
     return this.#values.get(key);
   }
 
   async set(key: string, value: unknown): Promise<void> {
-    await pause();
+    await this.#turn();
     this.#values.set(key, value);
   }
 
   async del(key: string): Promise<void> {
-    await pause();
+    await this.#turn();
     this.#values.delete(key);
   }
-}
 
-function pause(): Promise<void> {
-  return new Promise(resolve => setImmediate(resolve));
+  async #turn(): Promise<void> {
+    await new Promise(resolve => setImmediate(resolve));
+    if (this.#failed) throw new Error('the store is out of reach');
+  }
 }

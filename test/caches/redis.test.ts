@@ -3,8 +3,8 @@ import { createClient } from 'redis';
 import type { Verdict } from '../../src/caches/cache.ts';
 import type { RedisClient } from '../../src/caches/redis-client.ts';
 import { Lock, RedisCache } from '../../src/index.ts';
+import { acquire, claim, lease } from '../support/claims.ts';
 import { connectRedis, redisUrl, uniqueName } from '../support/index.ts';
-import { acquire, claim, lease } from './contract.ts';
 
 describe('RedisCache', () => {
   let redis: ReturnType<typeof connectRedis>;

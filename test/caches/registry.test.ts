@@ -15,7 +15,7 @@ describe('the registry of caches', () => {
       byDefault: new Map<string, unknown>(),
       given: new Map<string, unknown>(),
     };
-    const [one, two, three] = [new Bench(), new Bench(), new Bench()];
+    const [one, two, three] = [await Bench.open(), await Bench.open(), await Bench.open()];
     caches.set(one.queueName, stores.own);
     caches.set(three.queueName, stores.own);
     caches.default = stores.byDefault;

@@ -44,7 +44,7 @@ describe('while Redis does not answer', () => {
       const queue = new Queue(queueName, { connection: { port: server.port } });
       queue.on('error', () => {});
       const child = new Child('worker.ts', {
-        port: server.port,
+        connection: { port: server.port },
         queueName,
         options: { key: 'k', ttl: 3000 },
       });
@@ -120,8 +120,8 @@ describe('while Redis does not answer', () => {
 
   describe('which keeps the locks of a queue that is elsewhere', () => {
     let bench: Bench;
-    beforeEach(() => {
-      bench = new Bench();
+    beforeEach(async () => {
+      bench = await Bench.open();
     });
     afterEach(() => bench.close());
 

@@ -1,100 +1,216 @@
-/** BullMQ as its users have it: both versions, on each kind of connection. */
+/** BullMQ as its users have it: both versions, on each kind of datastore and connection. */
 
-import { type Job, Queue, QueueEvents, Worker, type WorkerOptions } from 'bullmq';
+import { GlideClient, Logger } from '@valkey/valkey-glide';
+import {
+  createPostgresBackend,
+  createValkeyGlideClient,
+  type Job,
+  Queue,
+  QueueEvents,
+  Worker,
+  type WorkerOptions,
+  withBackend,
+} from 'bullmq';
 import * as bullmq5 from 'bullmq5';
+import pg from 'pg';
 import { createClient } from 'redis';
+import { type Holder, type LockCache, RedisCache } from '../../src/index.ts';
+import { PostgresCache } from '../../src/postgres.ts';
 import { connectRedis, redisOptions, redisUrl, uniqueName } from './index.ts';
+import { sharedCluster, sharedPostgres } from './shared-servers.ts';
+
+/** What a user passes as `connection`, and how it is closed where it is the user's to close. */
+interface Connection {
+  readonly connection: unknown;
+  close(): unknown;
+}
+
+/** A datastore, as BullMQ uses it and as a test looks at the locks in it. */
+interface Store {
+  readonly classes: { Queue: typeof Queue; QueueEvents: typeof QueueEvents; Worker: typeof Worker };
+  /** BullMQ's prefix; none in a schema. */
+  readonly prefix: string | undefined;
+  readonly cache: LockCache;
+  /** The names of the locks that start with a text. */
+  keys(start: string): Promise<string[]>;
+  /** Opens a connection for BullMQ. */
+  connect(): Connection;
+  close(): unknown;
+}
 
 export interface Setup {
   readonly name: string;
   readonly version: 5 | 6;
-  /** What a user passes as `connection`, and how it is closed where it is the user's to close. */
-  connect(): { connection: unknown; close(): unknown };
+  /** It uses the Redis of the run, where a test can look over the server's shoulder. */
+  readonly onRedis: boolean;
+  open(): Promise<Store>;
+  /** Opens a worker's connection. */
+  connect(store: Store): Connection | Promise<Connection>;
 }
 
-const options = { name: 'ioredis options', connect: () => ({ connection: redisOptions(), close: () => {} }) };
-const instance = {
-  name: 'an ioredis instance',
-  connect: () => {
-    const connection = connectRedis();
-    return { connection, close: () => connection.disconnect() };
-  },
-};
-const nodeRedis = {
-  name: 'a node-redis client',
-  connect: () => {
-    const connection = createClient({ url: redisUrl() });
-    connection.on('error', () => {});
-    return {
-      connection,
-      close: () => {
-        if (connection.isOpen) connection.destroy();
-      },
-    };
-  },
-};
+// It warns of each connection that is closed.
+Logger.setLoggerConfig('off');
+
+const nothing = () => {};
+const classes6 = { Queue, QueueEvents, Worker };
+const classes5 = bullmq5 as never as typeof classes6;
+const classesOnPostgres = withBackend(createPostgresBackend) as never as typeof classes6;
+
+async function openRedis(classes: typeof classes6): Promise<Store> {
+  const plain = connectRedis();
+  return {
+    classes,
+    prefix: 'bull',
+    cache: new RedisCache(plain),
+    keys: start => plain.keys(`${start}*`),
+    connect: () => ({ connection: redisOptions(), close: nothing }),
+    close: () => plain.disconnect(),
+  };
+}
+
+async function openCluster(): Promise<Store> {
+  const cluster = await sharedCluster();
+  const plain = cluster.connect();
+  return {
+    classes: classes6,
+    prefix: '{bull}',
+    cache: new RedisCache(plain as never),
+    keys: async start =>
+      (await Promise.all(plain.nodes('master').map(node => node.keys(`${start}*`)))).flat(),
+    connect() {
+      const connection = cluster.connect();
+      return { connection, close: () => connection.disconnect() };
+    },
+    close: () => plain.disconnect(),
+  };
+}
+
+async function openPostgres(): Promise<Store> {
+  const { url } = await sharedPostgres();
+  const pool = new pg.Pool({ connectionString: url, max: 1 });
+  const cache = new PostgresCache(pool);
+  return {
+    classes: classesOnPostgres,
+    prefix: undefined,
+    cache,
+    async keys(start) {
+      // Asks the cache first, which makes the table.
+      await cache.inspect([start]);
+      const sql = 'SELECT key FROM bullmq.once_lock WHERE starts_with(key, $1) AND expires > now()';
+      return (await pool.query(sql, [start])).rows.map(({ key }) => key);
+    },
+    connect: () => ({ connection: { connectionString: url, migrate: true }, close: nothing }),
+    close: () => pool.end(),
+  };
+}
+
+function connectInstance(): Connection {
+  const connection = connectRedis();
+  return { connection, close: () => connection.disconnect() };
+}
+
+function connectNodeRedis(): Connection {
+  const connection = createClient({ url: redisUrl() });
+  connection.on('error', nothing);
+  return { connection, close: () => connection.isOpen && connection.destroy() };
+}
 
 /** BullMQ 5 does not wrap a node-redis client by itself. */
-const wrappedNodeRedis = {
-  ...nodeRedis,
-  connect: () => {
-    const { connection, close } = nodeRedis.connect();
-    return { connection: bullmq5.createNodeRedisClient(connection as never), close };
-  },
-};
+function connectWrappedNodeRedis(): Connection {
+  const { connection, close } = connectNodeRedis();
+  return { connection: bullmq5.createNodeRedisClient(connection as never), close };
+}
 
-export const setups: readonly Setup[] = ([6, 5] as const).flatMap(version =>
-  [options, instance, version === 6 ? nodeRedis : wrappedNodeRedis].map(({ name, connect }) => ({
-    name: `BullMQ ${version} with ${name}`,
-    version,
-    connect,
-  })),
-);
+async function connectGlide(): Promise<Connection> {
+  const client = await GlideClient.createClient({ addresses: [redisOptions()] });
+  return { connection: createValkeyGlideClient(client as never), close: () => client.close() };
+}
+
+/** A pool of the user's own, of which BullMQ takes a connection to listen. */
+async function connectPool(): Promise<Connection> {
+  const pool = new pg.Pool({
+    connectionString: (await sharedPostgres()).url,
+    options: '-c search_path=bullmq',
+  });
+  pool.on('error', nothing);
+  return { connection: pool, close: () => pool.end() };
+}
+
+const itsOwn = (store: Store) => store.connect();
+const on6 = { version: 6, onRedis: true, open: () => openRedis(classes6) } as const;
+const on5 = { version: 5, onRedis: true, open: () => openRedis(classes5) } as const;
+const onCluster = { version: 6, onRedis: false, open: openCluster } as const;
+const onPostgres = { version: 6, onRedis: false, open: openPostgres } as const;
+
+export const setups: readonly Setup[] = [
+  { name: 'BullMQ 6 with ioredis options', ...on6, connect: itsOwn },
+  { name: 'BullMQ 6 with an ioredis instance', ...on6, connect: connectInstance },
+  { name: 'BullMQ 6 with a node-redis client', ...on6, connect: connectNodeRedis },
+  { name: 'BullMQ 6 with a Valkey GLIDE client', ...on6, connect: connectGlide },
+  { name: 'BullMQ 6 on a Redis Cluster', ...onCluster, connect: itsOwn },
+  { name: 'BullMQ 6 on PostgreSQL', ...onPostgres, connect: itsOwn },
+  { name: 'BullMQ 6 on PostgreSQL with a pool', ...onPostgres, connect: connectPool },
+  { name: 'BullMQ 5 with ioredis options', ...on5, connect: itsOwn },
+  { name: 'BullMQ 5 with an ioredis instance', ...on5, connect: connectInstance },
+  { name: 'BullMQ 5 with a node-redis client', ...on5, connect: connectWrappedNodeRedis },
+];
 
 type AnyProcessor = (job: Job, token?: string, signal?: AbortSignal) => Promise<unknown>;
 
 /** One queue of a test, its workers, and how each of its jobs ended. */
 export class Bench {
   readonly queueName: string;
-  readonly prefix: string;
   readonly queue: Queue;
   readonly #setup: Setup;
+  readonly #store: Store;
   readonly #workers: Worker[] = [];
   readonly #closes: (() => unknown)[] = [];
   readonly #events: QueueEvents;
 
-  constructor(setup: Setup = setups[0] as Setup, queueName: string = uniqueName('queue')) {
+  private constructor(setup: Setup, store: Store, queueName: string) {
     this.#setup = setup;
+    this.#store = store;
     this.queueName = queueName;
-    this.prefix = 'bull';
-    const classes =
-      setup.version === 6
-        ? { Queue, QueueEvents }
-        : (bullmq5 as never as { Queue: typeof Queue; QueueEvents: typeof QueueEvents });
-    this.queue = new classes.Queue(queueName, { connection: redisOptions() });
-    this.#events = new classes.QueueEvents(queueName, { connection: redisOptions() });
-    this.queue.on('error', () => {});
+    this.queue = new store.classes.Queue(queueName, this.#connected(store.connect()));
+    this.#events = new store.classes.QueueEvents(queueName, this.#connected(store.connect()));
+    this.queue.on('error', nothing);
     // Each job that is waited for listens to both.
     this.queue.setMaxListeners(0);
     this.#events.setMaxListeners(0);
-    this.#events.on('error', () => {});
+    this.#events.on('error', nothing);
   }
 
-  /** The name of a key of this queue in Redis. */
-  redisKey(key: string): string {
-    return `${this.prefix}:${this.queueName}::once:1:${key}`;
+  static async open(
+    setup: Setup = setups[0] as Setup,
+    queueName: string = uniqueName('queue'),
+  ): Promise<Bench> {
+    const bench = new Bench(setup, await setup.open(), queueName);
+    // A database gets its schema here.
+    await bench.queue.waitUntilReady();
+    return bench;
+  }
+
+  /** The name of a key of this queue in its datastore. */
+  storedName(key: string): string {
+    const { prefix } = this.#store;
+    return `${prefix === undefined ? '' : `${prefix}:`}${this.queueName}::once:1:${key}`;
+  }
+
+  /** Who holds a key of this queue. */
+  async holder(key: string): Promise<Holder | undefined> {
+    return (await this.#store.cache.inspect([this.storedName(key)]))[0];
+  }
+
+  /** The names of all locks of this queue in its datastore. */
+  storedNames(): Promise<string[]> {
+    return this.#store.keys(this.storedName(''));
   }
 
   async worker(processor: AnyProcessor, options: Partial<WorkerOptions> = {}): Promise<Worker> {
-    const { connection, close } = this.#setup.connect();
-    const WorkerClass = this.#setup.version === 6 ? Worker : (bullmq5.Worker as never as typeof Worker);
-    const worker = new WorkerClass(this.queueName, processor, {
-      connection: connection as never,
-      ...options,
-    });
-    worker.on('error', () => {});
+    const connection = this.#connected(await this.#setup.connect(this.#store));
+    const worker = new this.#store.classes.Worker(this.queueName, processor, { ...connection, ...options });
+    worker.on('error', nothing);
     this.#workers.push(worker);
-    this.#closes.push(close);
     await worker.waitUntilReady();
     await this.#events.waitUntilReady();
     return worker;
@@ -121,9 +237,16 @@ export class Bench {
 
   async close(): Promise<void> {
     await Promise.all(this.#workers.map(worker => worker.close()));
-    for (const close of this.#closes) await close();
     await this.#events.close();
     await this.queue.obliterate({ force: true }).catch(() => {});
     await this.queue.close();
+    for (const close of this.#closes) await close();
+    await this.#store.close();
+  }
+
+  #connected({ connection, close }: Connection): { connection: any; prefix?: string } {
+    this.#closes.push(close);
+    const { prefix } = this.#store;
+    return prefix === undefined ? { connection } : { connection, prefix };
   }
 }

@@ -1,6 +1,7 @@
 /** What tests share: names that are used once, connections, and conditions that are awaited. */
 
 import { randomUUID } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Redis, type RedisOptions } from 'ioredis';
 
@@ -72,4 +73,9 @@ export async function rejection(promise: Promise<unknown>): Promise<Error & Reco
     return error as Error & Record<string, unknown>;
   }
   throw new Error('the promise was not rejected');
+}
+
+/** A file of the project that its users read. */
+export function readDoc(path: string): Promise<string> {
+  return readFile(new URL(`../../${path}`, import.meta.url), 'utf8');
 }

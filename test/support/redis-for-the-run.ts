@@ -2,8 +2,14 @@
 
 import { disconnectAll } from './index.ts';
 import { type FoundRedis, findRedis } from './redis-server.ts';
+import { stopSharedServers } from './shared-servers.ts';
 
-export const mochaHooks: { afterAll(): void } = { afterAll: disconnectAll };
+export const mochaHooks: { afterAll(): Promise<void> } = {
+  async afterAll() {
+    disconnectAll();
+    await stopSharedServers();
+  },
+};
 
 let found: FoundRedis | undefined;
 

@@ -2,7 +2,7 @@
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
@@ -17,20 +17,40 @@ const CHOICES = `No Redis was found. Choose one:
 export class RedisServer {
   readonly port: number;
   readonly #binary: string;
-  readonly #args: readonly string[];
+  readonly #args: string[];
   readonly #folder: string;
   #process: ChildProcess | undefined;
 
-  private constructor(binary: string, port: number, args: readonly string[]) {
-    this.#binary = binary;
+  /** @param config - the lines of a configuration file, where it has one. */
+  private constructor(port: number, args: readonly string[], config?: readonly string[]) {
+    this.#binary = findRedisBinary();
     this.port = port;
-    this.#args = args;
     this.#folder = mkdtempSync(join(tmpdir(), 'bullmq-once-redis-'));
+    this.#args = ['--port', `${port}`, '--bind', '127.0.0.1', '--dir', this.#folder, ...args];
+    if (!config) return;
+    const file = join(this.#folder, 'redis.conf');
+    writeFileSync(file, config.join('\n'));
+    this.#args.unshift(file);
   }
 
   /** Starts a server that keeps nothing on disk, unless `args` say so. */
   static async start(...args: string[]): Promise<RedisServer> {
-    const server = new RedisServer(findRedisBinary(), await freePort(), args);
+    const server = new RedisServer(await freePort(), ['--save', '', ...args]);
+    await server.restart();
+    return server;
+  }
+
+  /** Starts a node of a cluster that knows no other yet. */
+  static async startNode(...args: string[]): Promise<RedisServer> {
+    const cluster = ['--cluster-enabled', 'yes', '--cluster-node-timeout', '1000'];
+    const server = new RedisServer(await freeClusterPort(), ['--save', '', ...cluster, ...args]);
+    await server.restart();
+    return server;
+  }
+
+  /** Starts a sentinel, which writes what it learns into its configuration. */
+  static async startSentinel(...config: string[]): Promise<RedisServer> {
+    const server = new RedisServer(await freePort(), ['--sentinel'], config);
     await server.restart();
     return server;
   }
@@ -41,18 +61,7 @@ export class RedisServer {
 
   /** Starts it on its port again, after it was killed. */
   async restart(): Promise<void> {
-    const args = [
-      '--port',
-      `${this.port}`,
-      '--bind',
-      '127.0.0.1',
-      '--dir',
-      this.#folder,
-      '--save',
-      '',
-      ...this.#args,
-    ];
-    this.#process = spawn(this.#binary, args, { stdio: 'ignore' });
+    this.#process = spawn(this.#binary, this.#args, { stdio: 'ignore' });
     stopOnExit.add(this.#process);
     await answers(this.port, this.#process);
   }
@@ -89,10 +98,19 @@ export interface FoundRedis {
   stop(): Promise<void>;
 }
 
-/** `REDIS_URL`, else a server started on a free port. */
+/** `REDIS_URL`, else a server started on a free port, which is installed where it is missing and can be. */
 export async function findRedis(): Promise<FoundRedis> {
+  return (await lookForRedis()) ?? startRedis();
+}
+
+/** `REDIS_URL`, else a server started on a free port, where there is one to start. */
+export async function lookForRedis(): Promise<FoundRedis | undefined> {
   const url = process.env.REDIS_URL;
   if (url) return { url, source: 'the Redis of REDIS_URL', stop: async () => {} };
+  return redisOnPath() ? startRedis() : undefined;
+}
+
+async function startRedis(): Promise<FoundRedis> {
   const server = await RedisServer.start();
   return {
     url: server.url,
@@ -104,8 +122,12 @@ export async function findRedis(): Promise<FoundRedis> {
 let binary: string | undefined;
 
 function findRedisBinary(): string {
-  binary ??= onPath('redis-server') ?? onPath('valkey-server') ?? installRedis();
+  binary ??= redisOnPath() ?? installRedis();
   return binary;
+}
+
+function redisOnPath(): string | undefined {
+  return onPath('redis-server') ?? onPath('valkey-server');
 }
 
 function installRedis(): string {
@@ -137,6 +159,14 @@ export function aptInstall(name: string, choices: string): void {
 export function onPath(program: string): string | undefined {
   const folders = (process.env.PATH ?? '').split(delimiter).concat('/usr/bin', '/usr/local/bin');
   return folders.map(folder => join(folder, program)).find(file => existsSync(file));
+}
+
+/** A port for a node, which talks to the others on the one that is 10 000 above. */
+async function freeClusterPort(): Promise<number> {
+  for (;;) {
+    const port = await freePort();
+    if (port < 55_000) return port;
+  }
 }
 
 export async function freePort(): Promise<number> {

@@ -1,0 +1,183 @@
+/**
+ * What `PostgresCache` keeps and runs in the database. How the client writes and reads what the function speaks stands
+ * in `postgres-wire.ts`.
+ */
+
+/** The schema that BullMQ's PostgreSQL backend uses unless it is told another. */
+export const DEFAULT_SCHEMA = 'bullmq';
+
+/**
+ * The name of the function that does a batch. It ends in its version: releases of this package that differ in it can
+ * share a database.
+ */
+export const EXCHANGE = 'once_exchange_1';
+
+/** A call that is told to sweep deletes this many expired locks at most, so that it is over soon. */
+export const MOST_SWEPT = 1000;
+
+/**
+ * The SQL that makes the table and the function of the locks. It can be run again, and by several at once. Sent as one
+ * query it is one transaction.
+ * @param schema - where to make them. It is made too if it is not there, for which the role needs CREATE on the database.
+ */
+export function migrationSql(schema: string): string {
+  const quoted = quoteIdentifier(schema);
+  return `
+-- Whoever starts at the same time waits here.
+SELECT pg_advisory_xact_lock(hashtextextended('bullmq-once', 0));
+
+DO $once$ BEGIN
+  -- "IF NOT EXISTS" asks for the right to create even where there is nothing to create.
+  IF to_regnamespace(${quoteLiteral(quoted)}) IS NULL THEN
+    CREATE SCHEMA ${quoted};
+  END IF;
+END $once$;
+
+CREATE TABLE IF NOT EXISTS ${quoted}.once_lock (
+  key     text COLLATE "C" PRIMARY KEY,
+  state   text NOT NULL,         -- running; done: kept after a success
+  token   text NOT NULL,         -- the secret of the lease
+  owner   text NOT NULL,         -- who it is for
+  attempt bigint NOT NULL,       -- which of its owner's runs has it
+  fence   bigint NOT NULL,       -- rises with every taking of the key
+  since   timestamptz NOT NULL,
+  expires timestamptz NOT NULL   -- what has expired is as good as gone
+);
+CREATE INDEX IF NOT EXISTS once_lock_expires ON ${quoted}.once_lock (expires);
+
+-- All releases, renewals and claims of a batch, one atomic step each.
+--
+-- steps   an array of [verb, key, token, ms, owner, attempt]: releases first, then renewals, then claims.
+--         ms: for which a released key is kept as done, 0: not at all; for which a lease lasts
+-- sweep   whether to delete expired locks afterwards
+-- returns an array with an answer a step: true or false; of a claim [fence, whether it took over from its own owner],
+--         or what it found: [state, owner, attempt, fence, since, ms left]. Last, how many locks were swept.
+--
+-- Time is read where it is needed, since a step may have waited for another transaction. The steps are done key by key,
+-- in the same order everywhere: so of two batches that want the same keys, one waits for the other, and never each for
+-- the other.
+CREATE OR REPLACE FUNCTION ${quoted}.${EXCHANGE}(steps json, sweep boolean) RETURNS text
+LANGUAGE plpgsql AS $once$
+DECLARE
+  answers json[] := '{}';
+  step record;
+  held ${quoted}.once_lock;
+  asked timestamptz;
+  took_over boolean;
+  -- The last key that was let go of here, and its fence: if it is taken again at once, its fence must be above that.
+  freed_key text;
+  freed_fence bigint;
+  least bigint;
+  swept integer := 0;
+BEGIN
+  FOR step IN
+    SELECT at, item->>0 AS verb, item->>1 AS key, item->>2 AS token, (item->>3)::float8 * interval '1 ms' AS lasts,
+           item->>4 AS owner, (item->>5)::bigint AS attempt
+    FROM json_array_elements(steps) WITH ORDINALITY AS given(item, at)
+    ORDER BY (item->>1) COLLATE "C", at
+  LOOP
+    IF step.verb = 'release' AND step.lasts = interval '0' THEN
+      DELETE FROM ${quoted}.once_lock AS l
+      WHERE l.key = step.key AND l.token = step.token AND l.state = 'running'
+      RETURNING l.* INTO held;
+      answers[step.at] := to_json(FOUND AND held.expires > clock_timestamp());
+      IF FOUND THEN
+        freed_key := step.key;
+        freed_fence := held.fence;
+      END IF;
+
+    ELSIF step.verb IN ('release', 'renew') THEN
+      UPDATE ${quoted}.once_lock AS l
+      SET state = CASE step.verb WHEN 'release' THEN 'done' ELSE 'running' END,
+          expires = clock_timestamp() + step.lasts
+      WHERE l.key = step.key AND l.token = step.token AND l.state = 'running' AND l.expires > clock_timestamp();
+      answers[step.at] := to_json(FOUND);
+
+    ELSE
+      LOOP
+        asked := clock_timestamp();
+        least := CASE WHEN freed_key = step.key THEN freed_fence + 1 ELSE 0 END;
+        INSERT INTO ${quoted}.once_lock AS l (key, state, token, owner, attempt, fence, since, expires)
+        VALUES (step.key, 'running', step.token, step.owner, step.attempt,
+                greatest(least, (extract(epoch FROM asked) * 1000000)::bigint), asked, asked + step.lasts)
+        ON CONFLICT (key) DO NOTHING
+        RETURNING l.* INTO held;
+        IF FOUND THEN
+          -- It may have waited for a transaction that let go of the key, which others had after the time was read.
+          -- Nobody takes a key and lets go of it, in two transactions, in less than this.
+          IF clock_timestamp() > asked + interval '100 microseconds' THEN
+            asked := clock_timestamp();
+            UPDATE ${quoted}.once_lock AS l
+            SET fence = greatest(least, (extract(epoch FROM asked) * 1000000)::bigint),
+                since = asked, expires = asked + step.lasts
+            WHERE l.key = step.key
+            RETURNING l.* INTO held;
+          END IF;
+          answers[step.at] := json_build_array(held.fence, false);
+          EXIT;
+        END IF;
+
+        SELECT * INTO held FROM ${quoted}.once_lock AS l WHERE l.key = step.key;
+        -- It was let go of in between.
+        CONTINUE WHEN NOT FOUND;
+        asked := clock_timestamp();
+        took_over := held.expires > asked;
+        IF took_over AND held.state = 'running' AND held.token = step.token THEN
+          -- The same claim, sent again because its answer got lost.
+          took_over := false;
+          asked := held.since;
+        ELSIF took_over AND NOT (held.state = 'running' AND held.owner = step.owner AND held.attempt <= step.attempt) THEN
+          answers[step.at] := json_build_array(
+            held.state, held.owner, held.attempt, held.fence, floor(extract(epoch FROM held.since) * 1000),
+            ceil(extract(epoch FROM held.expires - asked) * 1000));
+          EXIT;
+        ELSE
+          held.fence := greatest(held.fence + 1, (extract(epoch FROM asked) * 1000000)::bigint);
+        END IF;
+        UPDATE ${quoted}.once_lock AS l
+        SET state = 'running', token = step.token, owner = step.owner, attempt = step.attempt, fence = held.fence,
+            since = asked, expires = clock_timestamp() + step.lasts
+        WHERE l.key = step.key AND l.token = held.token AND l.state = held.state AND l.expires = held.expires;
+        -- Else it was renewed, taken or let go of in between.
+        IF FOUND THEN
+          answers[step.at] := json_build_array(held.fence, took_over);
+          EXIT;
+        END IF;
+      END LOOP;
+    END IF;
+  END LOOP;
+
+  IF sweep THEN
+    -- Waits for nobody, so that nobody can wait for it in a circle.
+    DELETE FROM ${quoted}.once_lock AS l WHERE l.key IN (
+      SELECT old.key FROM ${quoted}.once_lock AS old WHERE old.expires < now()
+      LIMIT ${MOST_SWEPT} FOR UPDATE SKIP LOCKED);
+    GET DIAGNOSTICS swept = ROW_COUNT;
+  END IF;
+  RETURN array_to_json(answers || to_json(swept));
+END $once$;
+`;
+}
+
+/** Does a batch. Parameters: steps, sweep. */
+export function exchangeSql(schema: string): string {
+  return `SELECT ${quoteIdentifier(schema)}.${EXCHANGE}($1, $2) AS answers`;
+}
+
+/** Tells who holds some keys, in the form in which a claim is told. Parameter: the keys. */
+export function inspectSql(schema: string): string {
+  return `
+    SELECT json_build_array(key, json_build_array(
+      state, owner, attempt, fence, floor(extract(epoch FROM since) * 1000),
+      ceil(extract(epoch FROM expires - clock_timestamp()) * 1000)))::text AS found
+    FROM ${quoteIdentifier(schema)}.once_lock
+    WHERE key = ANY($1::text[]) AND expires > clock_timestamp()`;
+}
+
+function quoteIdentifier(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`;
+}
+
+function quoteLiteral(text: string): string {
+  return `'${text.replaceAll("'", "''")}'`;
+}

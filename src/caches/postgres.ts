@@ -1,0 +1,186 @@
+/**
+ * Keeps leases in PostgreSQL: one row a lock, one statement a batch, the database's clock. Keeps all promises against
+ * one server; a fail-over to a replica that lags behind loses the locks that it had not received.
+ */
+
+import { asError } from '../errors.ts';
+import type { Answers, Batch, Claim, Holder, Lease, LockCache, Verdict } from './cache.ts';
+import { allFailed, exchangeInParts, fits, type Limits } from './parts.ts';
+import { DEFAULT_SCHEMA, exchangeSql, inspectSql, MOST_SWEPT, migrationSql } from './postgres-sql.ts';
+import { readAnswers, readHolders, storedKey, writeSteps } from './postgres-wire.ts';
+
+/** What is asked of a `pg.Pool`. */
+export interface PostgresPool {
+  query(text: string, values?: unknown[]): Promise<{ rows: any[] }>;
+}
+
+/** Options of {@link PostgresCache}. */
+export interface PostgresCacheOptions {
+  /**
+   * The schema of the table `once_lock`. Locks in two schemas know nothing of each other.
+   * @defaultValue `'bullmq'`, as of BullMQ's own backend
+   */
+  readonly schema?: string;
+}
+
+/** A batch holds its rows until all of it is done. */
+const LIMITS: Limits = { most: 500 };
+/** Expired locks are swept away this often, in ms, and only where there is work. */
+const SWEEP_EVERY = 60_000;
+/** Nothing was done by a transaction that ended so (serialization failure, deadlock): it can be tried again. */
+const UNDONE = ['40001', '40P01'];
+const MOST_TRIES = 5;
+/** There is no such function, table, or schema. */
+const NOT_MIGRATED = ['42883', '42P01', '3F000'];
+const NOT_ALLOWED = '42501';
+
+/**
+ * A cache on a pool of the user's, which stays the user's to configure and to close.
+ *
+ * Its table and function are made when they are first used and are not there; that takes a role that may create them,
+ * see {@link migration} where yours may not. A queue of BullMQ 6 on PostgreSQL needs none of this: its locks are kept by
+ * its own pool in its own schema.
+ *
+ * @example
+ * ```ts
+ * const pool = new pg.Pool({ connectionString: process.env.DATABASE_URL });
+ * caches.default = new PostgresCache(pool);
+ * ```
+ */
+export class PostgresCache implements LockCache {
+  readonly #pool: PostgresPool;
+  readonly #schema: string;
+  readonly #exchangeSql: string;
+  readonly #inspectSql: string;
+  #migrating: Promise<unknown> | undefined;
+  #sweepAt = 0;
+
+  /** @throws TypeError it is no pool, or the schema is no text. */
+  constructor(pool: PostgresPool, options: PostgresCacheOptions = {}) {
+    const { schema = DEFAULT_SCHEMA } = options;
+    if (typeof (pool as Partial<PostgresPool> | null)?.query !== 'function') {
+      throw new TypeError(
+        `PostgresCache needs a pg.Pool, which has a method 'query'; it got ${describe(pool)}`,
+      );
+    }
+    checkSchema(schema);
+    this.#pool = pool;
+    this.#schema = schema;
+    this.#exchangeSql = exchangeSql(schema);
+    this.#inspectSql = inspectSql(schema);
+  }
+
+  async acquire(claims: readonly Claim[]): Promise<readonly (Verdict | Error)[]> {
+    return (await this.exchange({ claims, renewals: [], releases: [] })).claimed;
+  }
+
+  async renew(leases: readonly Lease[]): Promise<readonly (boolean | Error)[]> {
+    return (await this.exchange({ claims: [], renewals: leases, releases: [] })).renewed;
+  }
+
+  async release(leases: readonly Lease[]): Promise<readonly (boolean | Error)[]> {
+    return (await this.exchange({ claims: [], renewals: [], releases: leases })).released;
+  }
+
+  async inspect(keys: readonly string[]): Promise<(Holder | undefined)[]> {
+    if (keys.length === 0) return [];
+    const { rows } = await this.#ask(this.#inspectSql, [keys.map(storedKey)]);
+    return readHolders(rows, keys);
+  }
+
+  async exchange(batch: Batch): Promise<Answers> {
+    if (fits(batch, LIMITS)) return this.#send(batch);
+    // One after the other: each takes another connection of the pool.
+    return exchangeInParts(batch, LIMITS, async parts => {
+      const answers: Answers[] = [];
+      for (const part of parts) answers.push(await this.#send(part));
+      return answers;
+    });
+  }
+
+  async #send(batch: Batch): Promise<Answers> {
+    const now = performance.now();
+    const sweep = now >= this.#sweepAt;
+    if (sweep) this.#sweepAt = now + SWEEP_EVERY;
+    try {
+      const { rows } = await this.#ask(this.#exchangeSql, [writeSteps(batch), sweep]);
+      const { answers, swept } = readAnswers(rows[0]?.answers, batch);
+      if (swept === MOST_SWEPT) this.#sweepAt = now;
+      return answers;
+    } catch (error) {
+      return allFailed(batch, asError(error));
+    }
+  }
+
+  /** Asks the database; makes what it asks for where that is not there yet. */
+  async #ask(sql: string, values: unknown[]): Promise<{ rows: any[] }> {
+    try {
+      return await this.#retrying(sql, values);
+    } catch (error) {
+      if (codeOf(error) === NOT_ALLOWED) throw this.#notAllowed(error);
+      if (!NOT_MIGRATED.includes(codeOf(error))) throw error;
+      await this.#migrate();
+      return this.#retrying(sql, values);
+    }
+  }
+
+  async #retrying(sql: string, values: unknown[]): Promise<{ rows: any[] }> {
+    for (let tries = 1; ; tries++) {
+      try {
+        return await this.#pool.query(sql, values);
+      } catch (error) {
+        if (tries === MOST_TRIES || !UNDONE.includes(codeOf(error))) throw error;
+      }
+    }
+  }
+
+  async #migrate(): Promise<void> {
+    this.#migrating ??= this.#pool.query(migrationSql(this.#schema));
+    try {
+      await this.#migrating;
+    } catch (error) {
+      throw codeOf(error) === NOT_ALLOWED ? this.#notAllowed(error) : error;
+    } finally {
+      this.#migrating = undefined;
+    }
+  }
+
+  #notAllowed(cause: unknown): Error {
+    return new Error(
+      `PostgresCache: the role may not make or use the table once_lock of the schema '${this.#schema}' ` +
+        `(${asError(cause).message}); run the SQL of migration({ schema: '${this.#schema}' }) from 'bullmq-once/postgres' ` +
+        'with a role that may, and grant this one USAGE on the schema and SELECT, INSERT, UPDATE, DELETE on the table',
+      { cause },
+    );
+  }
+}
+
+/**
+ * The SQL that makes the table and the function of the locks, for those who run their migrations themselves. It can be
+ * run again, and by several at once; sent as one query it is one transaction.
+ * @throws TypeError the schema is no text.
+ * @example
+ * ```ts
+ * await pool.query(migration({ schema: 'bullmq' }));
+ * ```
+ */
+export function migration({ schema = DEFAULT_SCHEMA }: PostgresCacheOptions = {}): string {
+  checkSchema(schema);
+  return migrationSql(schema);
+}
+
+function checkSchema(schema: unknown): void {
+  if (typeof schema === 'string' && schema !== '' && !schema.includes('\0')) return;
+  throw new TypeError(`PostgresCache: option 'schema' must be the name of a schema, not ${describe(schema)}`);
+}
+
+/** PostgreSQL's name for what went wrong. */
+function codeOf(error: unknown): string {
+  return String((error as { code?: unknown } | undefined)?.code);
+}
+
+function describe(value: unknown): string {
+  if (typeof value === 'string') return `'${value}'`;
+  if (typeof value !== 'object' || value === null) return String(value);
+  return `an object of class ${value.constructor?.name ?? '(none)'}`;
+}
