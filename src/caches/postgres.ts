@@ -3,6 +3,7 @@
  * one server; a fail-over to a replica that lags behind loses the locks that it had not received.
  */
 
+import { setTimeout as delay } from 'node:timers/promises';
 import { asError } from '../errors.ts';
 import type { Answers, Batch, Claim, Holder, Lease, LockCache, Verdict } from './cache.ts';
 import { allFailed, exchangeInParts, fits, type Limits } from './parts.ts';
@@ -27,9 +28,14 @@ export interface PostgresCacheOptions {
 const LIMITS: Limits = { most: 500 };
 /** Expired locks are swept away this often, in ms, and only where there is work. */
 const SWEEP_EVERY = 60_000;
-/** Nothing was done by a transaction that ended so (serialization failure, deadlock): it can be tried again. */
+/**
+ * Nothing was done by a transaction that ended so (serialization failure, deadlock): it can be tried again. It does not
+ * happen at PostgreSQL's own default, which is to read what is committed.
+ */
 const UNDONE = ['40001', '40P01'];
-const MOST_TRIES = 5;
+const MOST_TRIES = 50;
+/** The longest pause before the next try, in ms. */
+const LONGEST_PAUSE = 20;
 /** There is no such function, table, or schema. */
 const NOT_MIGRATED = ['42883', '42P01', '3F000'];
 const NOT_ALLOWED = '42501';
@@ -55,7 +61,7 @@ export class PostgresCache implements LockCache {
   #migrating: Promise<unknown> | undefined;
   #sweepAt = 0;
 
-  /** @throws TypeError it is no pool, or the schema is no text. */
+  /** @throws TypeError it is no pool, or the schema is no plain name. */
   constructor(pool: PostgresPool, options: PostgresCacheOptions = {}) {
     const { schema = DEFAULT_SCHEMA } = options;
     if (typeof (pool as Partial<PostgresPool> | null)?.query !== 'function') {
@@ -130,6 +136,7 @@ export class PostgresCache implements LockCache {
         return await this.#pool.query(sql, values);
       } catch (error) {
         if (tries === MOST_TRIES || !UNDONE.includes(codeOf(error))) throw error;
+        await delay(Math.random() * Math.min(tries, LONGEST_PAUSE));
       }
     }
   }
@@ -158,7 +165,7 @@ export class PostgresCache implements LockCache {
 /**
  * The SQL that makes the table and the function of the locks, for those who run their migrations themselves. It can be
  * run again, and by several at once; sent as one query it is one transaction.
- * @throws TypeError the schema is no text.
+ * @throws TypeError the schema is no plain name.
  * @example
  * ```ts
  * await pool.query(migration({ schema: 'bullmq' }));
@@ -170,9 +177,15 @@ export function migration({ schema = DEFAULT_SCHEMA }: PostgresCacheOptions = {}
 }
 
 function checkSchema(schema: unknown): void {
-  if (typeof schema === 'string' && schema !== '' && !schema.includes('\0')) return;
-  throw new TypeError(`PostgresCache: option 'schema' must be the name of a schema, not ${describe(schema)}`);
+  if (typeof schema === 'string' && PLAIN_NAME.test(schema)) return;
+  throw new TypeError(
+    "PostgresCache: option 'schema' must be a plain name (letters, digits, underscores, at most 63), as it must for " +
+      `BullMQ, not ${describe(schema)}`,
+  );
 }
+
+/** BullMQ takes no other either. The mark that quotes the body of our function can't be part of it. */
+const PLAIN_NAME = /^(?!.*\$once\$)[A-Za-z_][A-Za-z0-9_$]{0,62}$/;
 
 /** PostgreSQL's name for what went wrong. */
 function codeOf(error: unknown): string {
