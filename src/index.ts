@@ -4,7 +4,12 @@ export type { JobLike } from './bullmq/job-owner.ts';
 export type { Answers, Batch, Claim, Holder, Lease, LockCache, Verdict } from './caches/cache.ts';
 export { MemoryCache } from './caches/memory.ts';
 export { RedisCache } from './caches/redis.ts';
-export type { DefiningClient, EvaluatingClient, RedisClient } from './caches/redis-client.ts';
+export type {
+  CommandingClient,
+  DefiningClient,
+  EvaluatingClient,
+  RedisClient,
+} from './caches/redis-client.ts';
 export { type Cache, type CacheRegistry, caches } from './caches/registry.ts';
 export type { SimpleStore } from './caches/simple.ts';
 export { CacheError, KeyError, LockError, LockLostError, type LossReason } from './errors.ts';
@@ -16,6 +21,9 @@ export {
   type GuardedFunction,
   type OnceProcessor,
   type OnceProcessorOptions,
+  type OnceSandboxed,
+  type OnceSandboxedOptions,
   onceProcessor,
+  type SandboxedFunction,
 } from './once-processor.ts';
 export type { LeaseOptions } from './options.ts';

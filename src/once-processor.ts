@@ -1,6 +1,6 @@
 /** Wraps a BullMQ processor: a job runs unless the work that its key names is being done already. */
 
-import type { Job } from 'bullmq';
+import type { Job, SandboxedJob } from 'bullmq';
 import { attemptOf, type JobLike, ownerOf } from './bullmq/job-owner.ts';
 import { findQueueCache, knownQueueCache, lockDurationOf, type QueueCache } from './bullmq/queue-cache.ts';
 import type { Holder } from './caches/cache.ts';
@@ -28,6 +28,14 @@ import {
  */
 export type GuardedFunction<Data, Result, Name extends string> = (
   job: Job<Data, any, Name>,
+  token: string | undefined,
+  signal: AbortSignal | undefined,
+  lock: HeldLock,
+) => Result | PromiseLike<Result>;
+
+/** The like in a sandboxed processor, where a job is what BullMQ sends to the process or thread. */
+export type SandboxedFunction<Data, Result> = (
+  job: SandboxedJob<Data>,
   token: string | undefined,
   signal: AbortSignal | undefined,
   lock: HeldLock,
@@ -65,6 +73,20 @@ export interface OnceProcessorOptions<
   readonly scope?: string;
 }
 
+/** Options of {@link onceProcessor} in a sandboxed processor. */
+export interface OnceSandboxedOptions<Data = any, Template extends string = string>
+  extends Omit<OnceProcessorOptions<Data, string, Template>, 'key'> {
+  /** As in {@link OnceProcessorOptions}. */
+  readonly key?: (Template & CheckedTemplate<Template, Data>) | ((job: SandboxedJob<Data>) => string);
+}
+
+/** What {@link onceProcessor} makes in a sandboxed processor. */
+export type OnceSandboxed<Data, Result> = (
+  job: SandboxedJob<Data>,
+  token?: string,
+  signal?: AbortSignal,
+) => Promise<Result | undefined>;
+
 /**
  * Wraps a processor so that a job runs unless the work that its key names is being done. Such a duplicate completes
  * at once with no result, or fails where `raiseIfLock` says so. The lock is kept on the connection of the job's own
@@ -89,21 +111,39 @@ export function onceProcessor<
   const Template extends string = string,
 >(
   fn: GuardedFunction<Data, Result, Name>,
-  options: OnceProcessorOptions<Data, Name, Template> = {},
-): OnceProcessor<Data, Result, Name> {
+  options?: OnceProcessorOptions<Data, Name, Template>,
+): OnceProcessor<Data, Result, Name>;
+/**
+ * Wraps the default export of a sandboxed processor's file. A job has no connection there: give it a `cache`, and a `ttl`
+ * where 30 s are not right.
+ *
+ * @example
+ * ```ts
+ * const cache = new RedisCache(new Redis());
+ * export default onceProcessor(sendWelcome, { key: 'welcome-{userId}', cache });
+ * ```
+ */
+export function onceProcessor<Data = any, Result = any, const Template extends string = string>(
+  fn: SandboxedFunction<Data, Result>,
+  options?: OnceSandboxedOptions<Data, Template>,
+): OnceSandboxed<Data, Result>;
+export function onceProcessor(
+  fn: (job: any, token: string | undefined, signal: AbortSignal | undefined, lock: HeldLock) => any,
+  options: OnceProcessorOptions<any, any, any> = {},
+): (job: any, token?: string, signal?: AbortSignal) => Promise<any> {
   if (typeof fn !== 'function') {
     throw new TypeError(`onceProcessor: the processor must be a function, not ${typeof fn}`);
   }
-  const settings = check<Data, Name, Template>(options);
+  const settings = check(options);
   const wantsSignal = fn.length >= 3;
-  type GuardedJob = Job<Data, any, Name>;
+  type GuardedJob = Job<any, any, any>;
 
   async function run(
     worker: unknown,
     job: GuardedJob,
     token?: string,
     signal?: AbortSignal,
-  ): Promise<Result | undefined> {
+  ): Promise<unknown> {
     const name = settings.keyOf(job);
     const home = homeOf(job, settings) ?? (await findQueueCache(job));
     const keeper = keeperOf(home.cache);

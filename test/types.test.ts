@@ -1,13 +1,17 @@
 /** What the compiler must know. Compiled by the type-check, which fails where an expectation does not hold. */
 
-import { type Job, type Processor, Worker } from 'bullmq';
+import type { GlideClient, GlideClusterClient } from '@valkey/valkey-glide';
+import { type Job, type Processor, type SandboxedJob, Worker } from 'bullmq';
+import type { createCache } from 'cache-manager';
 import { expect } from 'chai';
 import { expectTypeOf } from 'expect-type';
 import { Cluster, Redis } from 'ioredis';
 import Keyv from 'keyv';
 import { LRUCache } from 'lru-cache';
+import type pg from 'pg';
 import { createClient, createCluster } from 'redis';
 import { type Cache, type HeldLock, Lock, once, onceProcessor, type RedisClient } from '../src/index.ts';
+import type { PostgresPool } from '../src/postgres.ts';
 
 interface Data {
   readonly userId: number;
@@ -51,6 +55,21 @@ function typesOfProcessors(): void {
   );
 }
 
+function typesOfSandboxedProcessors(): void {
+  const inSandbox = async (_job: SandboxedJob<Data>): Promise<string> => 'sent';
+  const guarded = onceProcessor(inSandbox, { key: 'welcome-{userId}' });
+  expectTypeOf<Parameters<typeof guarded>[0]['data']>().toEqualTypeOf<Data>();
+  expectTypeOf(guarded).returns.toEqualTypeOf<Promise<string | undefined>>();
+  onceProcessor(inSandbox, { key: job => `${job.data.userId}` });
+  onceProcessor(async (job: SandboxedJob<Data>, _token, signal, lock) => [
+    job.id,
+    signal?.aborted,
+    lock.fence,
+  ]);
+  // @ts-expect-error the data have no such field
+  onceProcessor(inSandbox, { key: 'welcome-{userID}' });
+}
+
 function typesOfKeys(): void {
   onceProcessor(send, { key: '{user.name}-{user.tags.0}-{{literal}}-{userId}' });
   onceProcessor(send, { key: job => `${job.data.userId}` });
@@ -78,6 +97,10 @@ function typesOfCaches(): void {
   expectTypeOf<Cluster>().toExtend<RedisClient>();
   expectTypeOf<ReturnType<typeof createClient>>().toExtend<RedisClient>();
   expectTypeOf<ReturnType<typeof createCluster>>().toExtend<RedisClient>();
+  expectTypeOf<GlideClient>().toExtend<RedisClient>();
+  expectTypeOf<GlideClusterClient>().toExtend<RedisClient>();
+  expectTypeOf<pg.Pool>().toExtend<PostgresPool>();
+  expectTypeOf<Awaited<ReturnType<typeof createCache>>>().toExtend<Cache>();
   expectTypeOf(new Map<string, unknown>()).toExtend<Cache>();
   expectTypeOf<Keyv>().toExtend<Cache>();
   expectTypeOf<LRUCache<string, string>>().toExtend<Cache>();
@@ -110,6 +133,7 @@ describe('types', () => {
   it('are checked by the compiler, before the tests run', () => {
     for (const compiled of [
       typesOfProcessors,
+      typesOfSandboxedProcessors,
       typesOfKeys,
       typesOfCaches,
       typesOfOnce,

@@ -48,8 +48,8 @@ export async function findQueueCache(job: JobLike): Promise<QueueCache> {
   if (!worker || !cache) {
     throw new Error(
       `job ${job.id} of ${job.queueName} came without a connection to its queue, as jobs do in a sandboxed processor: ` +
-        "name a cache for its lock, such as onceProcessor(fn, { cache: new RedisCache(new Redis()) }) or caches.set('" +
-        `${job.queueName}', …)`,
+        'name a cache for its lock, such as onceProcessor(fn, { cache: new RedisCache(new Redis()) }) or, on PostgreSQL, ' +
+        `{ cache: new PostgresCache(new pg.Pool()) }, or caches.set('${job.queueName}', …) in that file`,
     );
   }
   ofWorkers.set(worker, cache);

@@ -53,9 +53,14 @@ export function isCluster(client: object): boolean {
   );
 }
 
+interface Prefixed {
+  readonly keyPrefix?: string;
+}
+
 /** Locks under a prefix that only one client knows would exclude nobody else's. BullMQ refuses such a client too. */
 function refuseKeyPrefix(client: object): void {
-  const keyPrefix = (client as { options?: { keyPrefix?: string } }).options?.keyPrefix;
+  const { options } = client as { options?: Prefixed & { redisOptions?: Prefixed } };
+  const keyPrefix = options?.keyPrefix || options?.redisOptions?.keyPrefix;
   if (!keyPrefix) return;
   throw new TypeError(
     `RedisCache: the client has the keyPrefix '${keyPrefix}', so its locks would exclude no one else's; give it a ` +

@@ -1,10 +1,12 @@
+import { GlideClient } from '@valkey/valkey-glide';
 import { expect } from 'chai';
+import { Cluster, type Redis } from 'ioredis';
 import { createClient } from 'redis';
 import type { Verdict } from '../../src/caches/cache.ts';
 import type { RedisClient } from '../../src/caches/redis-client.ts';
 import { Lock, RedisCache } from '../../src/index.ts';
 import { acquire, claim, lease } from '../support/claims.ts';
-import { connectRedis, redisUrl, uniqueName } from '../support/index.ts';
+import { connectRedis, redisOptions, redisUrl, rejection, uniqueName } from '../support/index.ts';
 
 describe('RedisCache', () => {
   let redis: ReturnType<typeof connectRedis>;
@@ -163,17 +165,6 @@ describe('RedisCache', () => {
     expect(resent.fence).to.equal(first.fence);
   });
 
-  it('works behind a keyPrefix, within which its keys are its own', async () => {
-    const prefixed = connectRedis({ keyPrefix: `${uniqueName()}:` });
-    const own = new RedisCache(prefixed);
-    const a = claim();
-    await acquire(cache, a);
-
-    expect((await acquire(own, a)).taken).to.equal(true);
-    expect(await prefixed.exists(a.key)).to.equal(1);
-    prefixed.disconnect();
-  });
-
   it('fails where it may not read, instead of taking it for an answer', async () => {
     const user = uniqueName('user');
     await redis.call('ACL', 'SETUSER', user, 'on', '>secret', '~*', '+@all', '-get', '-mget');
@@ -196,14 +187,70 @@ describe('RedisCache', () => {
     await redis.call('ACL', 'DELUSER', user);
   });
 
-  it('fails with the error of a client that was closed', async () => {
-    const closed = connectRedis();
-    await closed.quit();
+  const unusable: Record<string, { make(): Promise<RedisClient>; message: RegExp }> = {
+    'an ioredis client that was closed': {
+      async make() {
+        const client = connectRedis();
+        await client.quit();
+        return client;
+      },
+      message: /Connection is closed/,
+    },
+    'an ioredis client that is subscribed': {
+      async make() {
+        const client = connectRedis({ protocol: 2 } as object);
+        await client.subscribe(uniqueName());
+        return client;
+      },
+      message: /subscriber mode/,
+    },
+    'a node-redis client that was closed': {
+      async make() {
+        const client = await createClient({ url: redisUrl() }).connect();
+        client.destroy();
+        return client;
+      },
+      message: /client is closed/,
+    },
+    'a node-redis client that was never connected': {
+      make: async () => createClient({ url: redisUrl() }),
+      message: /client is closed/,
+    },
+    'a Valkey GLIDE client that was closed': {
+      async make() {
+        const client = await GlideClient.createClient({ addresses: [redisOptions()] });
+        client.close();
+        return client as RedisClient;
+      },
+      message: /closed/,
+    },
+  };
+  for (const [what, { make, message }] of Object.entries(unusable)) {
+    it(`fails with the error of ${what}: nothing is taken for held`, async () => {
+      const client = await make();
 
-    const error = await new Lock('k', { cache: new RedisCache(closed) }).acquire().catch(reason => reason);
+      const error = await rejection(new Lock('k', { cache: new RedisCache(client) }).acquire());
 
-    expect(error).to.include({ code: 'ERR_LOCK_CACHE' });
-    expect(error.message).to.match(/Connection is closed/);
+      expect(error).to.include({ code: 'ERR_LOCK_CACHE' });
+      expect(error.message).to.match(message);
+      (client as Partial<Redis>).disconnect?.();
+    });
+  }
+
+  it('refuses a client whose keys have a prefix, which would exclude no one else', () => {
+    const prefixed = connectRedis({ keyPrefix: 'mine:' });
+    const cluster = new Cluster([redisOptions()], {
+      lazyConnect: true,
+      redisOptions: { keyPrefix: 'ours:' },
+    });
+
+    expect(() => new RedisCache(prefixed)).to.throw(
+      TypeError,
+      /has the keyPrefix 'mine:'.*duplicate\({ keyPrefix: '' }\)/,
+    );
+    expect(() => new RedisCache(cluster as never)).to.throw(TypeError, /has the keyPrefix 'ours:'/);
+    prefixed.disconnect();
+    cluster.disconnect();
   });
 
   for (const [what, client] of [
@@ -216,7 +263,7 @@ describe('RedisCache', () => {
     it(`refuses ${what} in the place of a client`, () => {
       expect(() => new RedisCache(client as never)).to.throw(
         TypeError,
-        /needs a client that can run scripts: an ioredis/,
+        /needs a client that can run scripts: one of ioredis .* it got /,
       );
     });
   }

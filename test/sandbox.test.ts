@@ -1,0 +1,110 @@
+/** Sandboxed processors: BullMQ runs a file in a child process, or in a worker thread. */
+
+import { fileURLToPath } from 'node:url';
+import type { Job, Worker } from 'bullmq';
+import { expect } from 'chai';
+import { Bench, setups } from './support/bullmq.ts';
+import { redisUrl, until } from './support/index.ts';
+import { sharedPostgres } from './support/shared-servers.ts';
+
+const fixture = (name: string) => fileURLToPath(new URL(`fixtures/${name}`, import.meta.url));
+const inProcess = fixture('sandboxed.ts');
+const inThread = fixture('sandboxed-thread.mjs');
+const execArgv = ['--import', 'tsx'];
+
+interface Result {
+  readonly pid: number;
+  readonly held: boolean;
+  readonly fence: number;
+  readonly aborted: boolean;
+}
+
+const redisSetup = setups.find(({ name }) => name === 'BullMQ 6 with ioredis options');
+const redis5Setup = setups.find(({ name }) => name === 'BullMQ 5 with ioredis options');
+const postgresSetup = setups.find(({ name }) => name === 'BullMQ 6 on PostgreSQL');
+
+const sandboxes = [
+  { name: 'a child process, BullMQ 6', useWorkerThreads: false, setup: redisSetup },
+  { name: 'a child process, BullMQ 5', useWorkerThreads: false, setup: redis5Setup },
+  { name: 'a child process, BullMQ 6 on PostgreSQL', useWorkerThreads: false, setup: postgresSetup },
+  { name: 'a worker thread, BullMQ 6', useWorkerThreads: true, setup: redisSetup },
+  { name: 'a worker thread, BullMQ 5', useWorkerThreads: true, setup: redis5Setup },
+];
+
+for (const { name, useWorkerThreads, setup } of sandboxes) {
+  describe(`a sandboxed processor in ${name}`, () => {
+    let bench: Bench;
+    beforeEach(async () => {
+      bench = await Bench.open(setup);
+    });
+    afterEach(() => bench.close());
+
+    /** The process at work on a job, which tells it as its progress. */
+    const pidOf = async (job: Job): Promise<number> => {
+      const progress = async () => (await bench.queue.getJob(job.id as string))?.progress;
+      await until(progress);
+      return Number(await progress());
+    };
+    const start = (variables: NodeJS.ProcessEnv): Promise<Worker> => {
+      const env = { ...process.env, ...variables };
+      return bench.worker((useWorkerThreads ? inThread : inProcess) as never, {
+        useWorkerThreads,
+        concurrency: 3,
+        workerForkOptions: { execArgv, env },
+        workerThreadsOptions: { env },
+        lockDuration: 2000,
+        stalledInterval: 500,
+      });
+    };
+    const withCache = async () =>
+      start(
+        setup === postgresSetup
+          ? { SANDBOX_POSTGRES: (await sharedPostgres()).url }
+          : { SANDBOX_REDIS: redisUrl() },
+      );
+
+    it('runs a job under a lock of its queue, and skips its duplicate', async () => {
+      await withCache();
+      const job = await bench.add({ id: 1, for: 1500 });
+      await until(async () => (await bench.holder('k-1'))?.state === 'running');
+
+      const duplicate = await bench.add({ id: 1, for: 0 });
+      const other = await bench.add({ id: 2, for: 0 });
+
+      expect(await bench.result(duplicate)).to.equal(null);
+      expect(await bench.result(other)).to.include({ held: true, aborted: false });
+      expect(await bench.result(job)).to.include({ held: true, aborted: false });
+      expect(await bench.holder('k-1')).to.equal(undefined);
+    });
+
+    it('says exactly what to write where it has no cache', async () => {
+      await start({});
+
+      const failure = await bench.failure(await bench.add({ id: 1, for: 0 }));
+
+      expect(failure)
+        .to.match(
+          /^job \w+ of queue-\S+ came without a connection to its queue, as jobs do in a sandboxed processor/,
+        )
+        .and.contain('onceProcessor(fn, { cache: new RedisCache(new Redis()) })')
+        .and.contain('new PostgresCache(new pg.Pool())')
+        .and.contain(`caches.set('${bench.queueName}', …)`);
+    });
+
+    if (!useWorkerThreads) {
+      it('takes its lease over when its process was killed and it runs again', async () => {
+        await withCache();
+        const job = await bench.add({ id: 1, for: 3000 }, { attempts: 3 });
+        const victim = await pidOf(job);
+        const first = await bench.holder('k-1');
+
+        process.kill(victim, 'SIGKILL');
+        const result = (await bench.result(job)) as Result;
+
+        expect(result.held).to.equal(true);
+        expect(result.fence).to.be.above(first?.fence as number);
+        expect(await bench.holder('k-1')).to.equal(undefined);
+      });
+    }
+  });
+}
