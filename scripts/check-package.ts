@@ -1,6 +1,7 @@
 /**
  * Checks the package as its users get it: packs it, lints the tarball (publint, attw), installs it beside BullMQ 6 and
- * 5, and runs it from `import`, from `require` and in a CommonJS Jest test, on each supported line of Node.
+ * 5, and runs it from `import` and from `require`, on each supported line of Node, and on Bun. The suite that proves
+ * caches is run under each test runner that it is for.
  */
 
 import { execFileSync } from 'node:child_process';
@@ -16,6 +17,9 @@ const temporary = mkdtempSync(join(tmpdir(), 'bullmq-once-package-'));
 
 /** The lines of Node that `engines` promises, by packages that contain the binary and install nothing else. */
 const NODES = ['20.19.0', '22', '24'];
+const platform = process.platform === 'win32' ? 'win' : process.platform;
+/** Bun's binary, without the script that would download it. */
+const bun = `@oven/bun-${process.platform === 'win32' ? 'windows' : process.platform}-${process.arch === 'arm64' ? 'aarch64' : process.arch}`;
 const PEERS = [
   ['bullmq@6', 'ioredis@6'],
   ['bullmq@5', 'ioredis@5'],
@@ -45,7 +49,6 @@ function pack(): string {
 }
 
 function installNodes(): string[] {
-  const platform = process.platform === 'win32' ? 'win' : process.platform;
   return NODES.map(version => {
     const folder = project(`node-${version}`);
     const name = `node-${platform}-${process.arch}`;
@@ -54,19 +57,30 @@ function installNodes(): string[] {
   });
 }
 
-function check(tarball: string, peers: readonly string[], nodes: readonly string[], withJest: boolean): void {
+function check(
+  tarball: string,
+  peers: readonly string[],
+  nodes: readonly string[],
+  withRunners: boolean,
+): void {
   console.log(`with ${peers.join(' and ')}`);
   const folder = project(peers.join('-'));
   cpSync(consumer, folder, { recursive: true });
   // The same program, compiled as an ES module and as CommonJS.
   copyFileSync(join(folder, 'types.mts'), join(folder, 'types.cts'));
-  const tools = ['typescript@7', '@types/node@20', ...(withJest ? ['jest@30', '@types/jest@30'] : [])];
+  const tools = ['typescript@7', '@types/node@20', ...(withRunners ? ['jest@30', 'vitest@4', bun] : [])];
   run(folder, 'npm', 'install', '--silent', '--no-audit', '--no-fund', tarball, ...peers, ...tools);
   run(folder, 'npx', 'tsc', '-p', '.');
   for (const node of nodes) {
     for (const program of ['import.mjs', 'require.cjs']) run(folder, node, program);
   }
-  if (withJest) run(folder, 'npx', 'jest');
+  if (!withRunners) return;
+  run(folder, 'npx', 'jest', 'consumer.test.js');
+  run(folder, 'npx', 'vitest', 'run', 'conformance.spec.mjs');
+  for (const node of nodes) run(folder, node, '--test', '--test-reporter', 'dot', 'node-test.mjs');
+  const bunBinary = join(folder, 'node_modules', ...bun.split('/'), 'bin', 'bun');
+  run(folder, bunBinary, 'import.mjs');
+  run(folder, bunBinary, 'test', './bun.mjs');
 }
 
 function project(name: string): string {

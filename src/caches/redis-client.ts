@@ -18,8 +18,13 @@ export interface CommandingClient {
   customCommand(command: string[]): Promise<unknown>;
 }
 
+/** So does Bun's own client. */
+export interface SendingClient {
+  send(command: string, args: string[]): Promise<unknown>;
+}
+
 /** What a {@link RedisCache} asks of a client: a way to run a script. */
-export type RedisClient = DefiningClient | EvaluatingClient | CommandingClient;
+export type RedisClient = DefiningClient | EvaluatingClient | CommandingClient | SendingClient;
 
 /** Runs one script on one client. What it sends it sends before it returns its promise. */
 export interface ScriptRunner {
@@ -40,7 +45,8 @@ export function scriptRunner(client: RedisClient, lua: string): ScriptRunner {
   const sha = createHash('sha1').update(lua).digest('hex');
   if (isDefining(client)) return { run: (keys, args) => runDefined(client, sha, lua, keys, args) };
   if (isEvaluating(client)) return { run: (keys, args) => runEvaluated(client, sha, lua, keys, args) };
-  if (isCommanding(client)) return { run: (keys, args) => runCommanded(client, sha, lua, keys, args) };
+  const send = sender(client);
+  if (send) return { run: (keys, args) => runSent(send, sha, lua, keys, args) };
   throw noClient(client);
 }
 
@@ -103,8 +109,8 @@ async function runEvaluated(
   );
 }
 
-async function runCommanded(
-  client: CommandingClient,
+async function runSent(
+  send: Sender,
   sha: string,
   lua: string,
   keys: readonly string[],
@@ -112,8 +118,8 @@ async function runCommanded(
 ): Promise<unknown> {
   const rest = [String(keys.length), ...keys, ...args.map(String)];
   return evalShaOrEval(
-    () => client.customCommand(['EVALSHA', sha, ...rest]),
-    () => client.customCommand(['EVAL', lua, ...rest]),
+    () => send('EVALSHA', [sha, ...rest]),
+    () => send('EVAL', [lua, ...rest]),
   );
 }
 
@@ -140,8 +146,15 @@ function isEvaluating(client: RedisClient): client is EvaluatingClient {
   return typeof run === 'function' && typeof evalSha === 'function';
 }
 
-function isCommanding(client: RedisClient): client is CommandingClient {
-  return typeof (client as Partial<CommandingClient>).customCommand === 'function';
+type Sender = (command: string, args: string[]) => Promise<unknown>;
+
+/** How a client sends any command, if it can. */
+function sender(client: RedisClient): Sender | undefined {
+  const { customCommand, send } = client as Partial<CommandingClient & SendingClient>;
+  if (typeof customCommand === 'function') {
+    return (command, args) => customCommand.call(client, [command, ...args]);
+  }
+  return typeof send === 'function' ? (command, args) => send.call(client, command, args) : undefined;
 }
 
 function noClient(given: unknown): TypeError {
@@ -150,7 +163,7 @@ function noClient(given: unknown): TypeError {
       ? `an object of class ${given.constructor?.name ?? '(none)'}`
       : String(given);
   return new TypeError(
-    'RedisCache needs a client that can run scripts: one of ioredis (defineCommand), node-redis (eval, evalSha) or ' +
-      `Valkey GLIDE (customCommand); it got ${what}`,
+    'RedisCache needs a client that can run scripts: one of ioredis (defineCommand), node-redis (eval, evalSha), ' +
+      `Valkey GLIDE (customCommand) or Bun (send); it got ${what}`,
   );
 }
