@@ -43,7 +43,7 @@ const bare: Guard = {
 
 const ours: Guard = {
   name: 'bullmq-once',
-  stores: ['ioredis', 'node-redis'],
+  stores: ['ioredis', 'node-redis', 'postgres'],
   wrap: async work => ({ processor: onceProcessor(work, { key: '{key}' }), close: nothing }),
 };
 

@@ -20,7 +20,7 @@ export async function throughput({ servers, rounds, crews, concurrencies, jobs }
   const report: Report = [
     '## A worker',
     'Jobs a second of one worker whose jobs do nothing, relative to the same worker without a guard. The lock libraries ' +
-      'run where they can: some know no node-redis, none knows PostgreSQL. There bullmq-once keeps its locks on a Redis.',
+      'run where they can: some know no node-redis, none knows PostgreSQL.',
   ];
   for (const [store, part] of Object.entries(STORES) as [Store, number][]) {
     const names = guards.filter(({ stores }) => stores.includes(store)).map(({ name }) => name);
