@@ -5,7 +5,8 @@
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { asError } from '../errors.ts';
-import type { Answers, Batch, Claim, Holder, Lease, LockCache, Verdict } from './cache.ts';
+import type { Answers, Batch, Holder } from './cache.ts';
+import { ExchangeCache } from './exchange.ts';
 import { Gatherer } from './gather.ts';
 import { allFailed, exchangeInParts, fits, type Limits } from './parts.ts';
 import { DEFAULT_SCHEMA, exchangeSql, inspectSql, MOST_SWEPT, migrationSql } from './postgres-sql.ts';
@@ -60,7 +61,7 @@ const NOT_ALLOWED = '42501';
  * caches.default = new PostgresCache(pool);
  * ```
  */
-export class PostgresCache implements LockCache {
+export class PostgresCache extends ExchangeCache {
   readonly #pool: PostgresPool;
   readonly #schema: string;
   readonly #exchangeSql: string;
@@ -71,6 +72,7 @@ export class PostgresCache implements LockCache {
 
   /** @throws TypeError it is no pool, or the schema is no plain name. */
   constructor(pool: PostgresPool, options: PostgresCacheOptions = {}) {
+    super();
     const { schema = DEFAULT_SCHEMA } = options;
     if (typeof (pool as Partial<PostgresPool> | null)?.query !== 'function') {
       throw new TypeError(
@@ -82,18 +84,6 @@ export class PostgresCache implements LockCache {
     this.#schema = schema;
     this.#exchangeSql = exchangeSql(schema);
     this.#inspectSql = inspectSql(schema);
-  }
-
-  async acquire(claims: readonly Claim[]): Promise<readonly (Verdict | Error)[]> {
-    return (await this.exchange({ claims, renewals: [], releases: [] })).claimed;
-  }
-
-  async renew(leases: readonly Lease[]): Promise<readonly (boolean | Error)[]> {
-    return (await this.exchange({ claims: [], renewals: leases, releases: [] })).renewed;
-  }
-
-  async release(leases: readonly Lease[]): Promise<readonly (boolean | Error)[]> {
-    return (await this.exchange({ claims: [], renewals: [], releases: leases })).released;
   }
 
   async inspect(keys: readonly string[]): Promise<(Holder | undefined)[]> {

@@ -4,7 +4,8 @@
  */
 
 import { asError } from '../errors.ts';
-import type { Answers, Batch, Claim, Holder, Lease, LockCache, Verdict } from './cache.ts';
+import type { Answers, Batch, Holder } from './cache.ts';
+import { ExchangeCache } from './exchange.ts';
 import { allFailed, cut, exchangeInParts, fits, join, type Limits } from './parts.ts';
 import { isCluster, MOST_KEYS, type RedisClient, type ScriptRunner, scriptRunner } from './redis-client.ts';
 import { EXCHANGE_LUA, INSPECT_LUA } from './redis-script.ts';
@@ -26,7 +27,7 @@ const IN_A_CLUSTER: Limits = { most: MOST_KEYS, groupOf: hashTag };
  * caches.default = new RedisCache(redis);
  * ```
  */
-export class RedisCache implements LockCache {
+export class RedisCache extends ExchangeCache {
   readonly #exchange: ScriptRunner;
   readonly #inspect: ScriptRunner;
   #limits: Limits;
@@ -36,21 +37,10 @@ export class RedisCache implements LockCache {
    * @throws TypeError it is none of them, or an ioredis client with a `keyPrefix`.
    */
   constructor(client: RedisClient) {
+    super();
     this.#exchange = scriptRunner(client, EXCHANGE_LUA);
     this.#inspect = scriptRunner(client, INSPECT_LUA);
     this.#limits = isCluster(client) ? IN_A_CLUSTER : ON_ONE_SERVER;
-  }
-
-  async acquire(claims: readonly Claim[]): Promise<readonly (Verdict | Error)[]> {
-    return (await this.exchange({ claims, renewals: [], releases: [] })).claimed;
-  }
-
-  async renew(leases: readonly Lease[]): Promise<readonly (boolean | Error)[]> {
-    return (await this.exchange({ claims: [], renewals: leases, releases: [] })).renewed;
-  }
-
-  async release(leases: readonly Lease[]): Promise<readonly (boolean | Error)[]> {
-    return (await this.exchange({ claims: [], renewals: [], releases: leases })).released;
   }
 
   async inspect(keys: readonly string[]): Promise<(Holder | undefined)[]> {

@@ -3,10 +3,13 @@
 import { type Job, Queue } from 'bullmq';
 import { expect } from 'chai';
 import { Redis } from 'ioredis';
+import pg from 'pg';
 import { Lock, once, onceProcessor, RedisCache } from '../../src/index.ts';
+import { PostgresCache } from '../../src/postgres.ts';
 import { Bench } from '../support/bullmq.ts';
 import { Child } from '../support/child.ts';
 import { rejection, uniqueName, until } from '../support/index.ts';
+import { PostgresServer } from '../support/postgres-server.ts';
 import { RedisServer } from '../support/redis-server.ts';
 
 describe('while Redis does not answer', () => {
@@ -204,5 +207,30 @@ describe('while Redis does not answer', () => {
       expect(await bench.failure(await bench.add({}))).to.equal('own error');
       server.thaw();
     });
+  });
+});
+
+describe('while PostgreSQL is down', () => {
+  it('the signal of a Lock aborts before its lease can have ended, and a claim fails', async () => {
+    const server = await PostgresServer.start();
+    const pool = new pg.Pool({ connectionString: server.url });
+    pool.on('error', () => {});
+    const cache = new PostgresCache(pool);
+    const lock = new Lock('k', { cache, ttl: 3000 });
+    await lock.acquire();
+    const aborted = new Promise<number>(resolve => {
+      lock.signal.addEventListener('abort', () => resolve(performance.now()));
+    });
+
+    await server.stop();
+    const stoppedAt = performance.now();
+    const refused = await rejection(new Lock('other', { cache }).tryAcquire());
+    const abortedAt = await aborted;
+
+    expect(refused).to.include({ code: 'ERR_LOCK_CACHE', key: 'other' });
+    expect((refused.cause as Error & { code: string }).code).to.equal('ECONNREFUSED');
+    expect(lock.signal.reason).to.include({ code: 'ERR_LOCK_LOST', why: 'unreachable' });
+    expect(abortedAt - stoppedAt).to.be.below(3000);
+    await pool.end();
   });
 });

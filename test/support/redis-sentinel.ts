@@ -20,12 +20,7 @@ export class RedisSentinel {
 
   static async start(): Promise<RedisSentinel> {
     const master = await RedisServer.start();
-    const replica = await RedisServer.start(
-      '--replicaof',
-      `127.0.0.1 ${master.port}`,
-      '--repl-diskless-sync-delay',
-      '0',
-    );
+    const replica = await RedisServer.start('--replicaof', `127.0.0.1 ${master.port}`);
     await until(async () => (await ask(replica, 'INFO', 'replication')).includes('master_link_status:up'));
     const config = [
       `sentinel monitor ${NAME} 127.0.0.1 ${master.port} 2`,
