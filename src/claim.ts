@@ -16,11 +16,11 @@ import { type CheckedLeaseOptions, DEFAULTS } from './options.ts';
  */
 export async function claimScoped(
   name: string,
-  { cache, scope = DEFAULTS.scope, ttl = DEFAULTS.ttl }: CheckedLeaseOptions,
+  { cache, scope = DEFAULTS.scope, ttl = DEFAULTS.ttl, maxHold }: CheckedLeaseOptions,
   owner: string,
 ): Promise<HeldLock | Holder> {
   const keeper = keeperOf(cacheFrom(cache));
-  const lease = new KeptLease({ key: scopedName(scope, name), name, owner, attempt: 0, ttl });
+  const lease = new KeptLease({ key: scopedName(scope, name), name, owner, attempt: 0, ttl, maxHold });
   const verdict = await keeper.claim(lease);
   return verdict.taken ? new HeldLock(keeper, lease, false) : verdict.holder;
 }

@@ -25,9 +25,10 @@ export class LockError extends Error {
  * Why a lease was lost:
  * - `'expired'`: its time ran out before it was renewed, because this process was stopped or its event loop blocked;
  * - `'taken-over'`: the cache says it is no longer ours: the same job was started again elsewhere, or the key was deleted;
- * - `'unreachable'`: the cache did not answer in time.
+ * - `'unreachable'`: the cache did not answer in time;
+ * - `'overdue'`: it was held for as long as `maxHold` allows, and is renewed no more.
  */
-export type LossReason = 'expired' | 'taken-over' | 'unreachable';
+export type LossReason = 'expired' | 'taken-over' | 'unreachable' | 'overdue';
 
 /** The reason of a lock's aborted `signal`: the work goes on, but others may be let in from now on. */
 export class LockLostError extends Error {
@@ -47,6 +48,7 @@ const LOSSES: Record<LossReason, string> = {
   expired: 'its lease ran out while this process was stopped or its event loop was blocked',
   'taken-over': 'its lease was taken over or deleted',
   unreachable: 'its lease could not be renewed, the cache did not answer in time',
+  overdue: 'it was held for as long as its maxHold allows, and is renewed no more',
 };
 
 /** No key could be built from this data. It is never a lock on the string `undefined`. */

@@ -97,7 +97,7 @@ export class Keeper implements Listener<KeptLease> {
     } else {
       lease.renewAt = performance.now() + lease.ttl * TOGETHER;
     }
-    this.#wakeAt(Math.min(lease.renewAt, lease.safeUntil));
+    this.#wakeAt(Math.min(lease.dueAt, lease.safeUntil));
   }
 
   released(lease: KeptLease, answer: boolean | Error): void {
@@ -113,9 +113,8 @@ export class Keeper implements Listener<KeptLease> {
       this.#abandon(lease, 'the cache answered too late');
       return;
     }
-    lease.phase = 'held';
-    lease.fence = verdict.fence;
-    this.#wakeAt(lease.renewAt);
+    lease.take(verdict.fence);
+    this.#wakeAt(lease.dueAt);
     if (verdict.tookOver) this.#loseOthers(lease);
     lease.onClaimed?.(verdict);
   }
@@ -181,6 +180,11 @@ export class Keeper implements Listener<KeptLease> {
         this.#giveUp(lease);
         continue;
       }
+      if (lease.overdue) {
+        this.#watched.delete(lease);
+        lease.lose('overdue');
+        continue;
+      }
       if (lease.renewable && now >= lease.renewAt - lease.ttl * TOGETHER) {
         if (renewals++ === MOST_RENEWALS) {
           next = now;
@@ -188,7 +192,7 @@ export class Keeper implements Listener<KeptLease> {
         }
         this.#renew(lease, now);
       }
-      next = Math.min(next, lease.renewable ? lease.renewAt : lease.safeUntil);
+      next = Math.min(next, lease.dueAt);
     }
     if (next !== Number.POSITIVE_INFINITY) this.#wakeAt(next);
   };

@@ -34,6 +34,8 @@ export interface LeaseRequest {
   readonly owner: string;
   readonly attempt: number;
   readonly ttl: number;
+  /** How long it is renewed at most, in ms. */
+  readonly maxHold: number;
 }
 
 /** Times are on the monotonic clock, in ms. */
@@ -43,6 +45,7 @@ export class KeptLease implements Claim, Lease {
   readonly owner: string;
   readonly attempt: number;
   readonly ttl: number;
+  readonly #maxHold: number;
   readonly token: string = `${PROCESS_SECRET}.${(leases++).toString(36)}`;
   keepFor = 0;
   fence = 0;
@@ -54,6 +57,8 @@ export class KeptLease implements Claim, Lease {
   renewAt = 0;
   /** Until when it is safe to believe that it is held, and to wait for an answer about it. */
   safeUntil = 0;
+  /** Until when it is renewed, once it is held. */
+  #holdUntil = Number.POSITIVE_INFINITY;
   /** When the renewal under way was sent; 0 while there is none. */
   renewalSentAt = 0;
   /** The last renewal was not answered, or has failed. */
@@ -65,18 +70,37 @@ export class KeptLease implements Claim, Lease {
   lost: LockLostError | undefined;
   #controller: AbortController | undefined;
 
-  constructor({ key, name, owner, attempt, ttl }: LeaseRequest) {
+  constructor({ key, name, owner, attempt, ttl, maxHold }: LeaseRequest) {
     this.key = key;
     this.name = name;
     this.owner = owner;
     this.attempt = attempt;
     this.ttl = ttl;
+    this.#maxHold = maxHold;
   }
 
   /** Counts from before the request was sent: the cache starts counting later, so it never ends earlier there. */
   extendFrom(sentAt: number): void {
     this.renewAt = sentAt + this.ttl * RENEW_AFTER;
     this.safeUntil = sentAt + this.ttl * SAFE_PART;
+  }
+
+  /** The claim was granted. */
+  take(fence: number): void {
+    this.phase = 'held';
+    this.fence = fence;
+    this.#holdUntil = performance.now() + this.#maxHold;
+  }
+
+  /** When something is to be done about it next. */
+  get dueAt(): number {
+    return this.phase === 'held'
+      ? Math.min(this.renewable ? this.renewAt : this.safeUntil, this.#holdUntil)
+      : this.safeUntil;
+  }
+
+  get overdue(): boolean {
+    return this.phase === 'held' && performance.now() >= this.#holdUntil;
   }
 
   get held(): boolean {

@@ -197,13 +197,14 @@ function homeOf(job: JobLike, { cache: option }: CheckedLeaseOptions): QueueCach
   return cache ? { cache, inOrder: false } : knownQueueCache(job);
 }
 
-function leaseFor(job: JobLike, name: string, { scope, ttl }: CheckedLeaseOptions): KeptLease {
+function leaseFor(job: JobLike, name: string, { scope, ttl, maxHold }: CheckedLeaseOptions): KeptLease {
   return new KeptLease({
     key: scope === undefined ? queueName(job.queueQualifiedName, name) : scopedName(scope, name),
     name,
     owner: ownerOf(job),
     attempt: attemptOf(job),
     ttl: ttl ?? lockDurationOf(job) ?? DEFAULTS.ttl,
+    maxHold,
   });
 }
 

@@ -20,14 +20,21 @@ export interface LeaseOptions {
    * @defaultValue 0
    */
   readonly keepFor?: number;
+  /**
+   * How long the lock is renewed at most, in whole ms, 10 or more, so that work that hangs does not hold its key for ever.
+   * Then its `signal` aborts, and the lease is left to end: after another `ttl` at most others are let in.
+   * @defaultValue no bound
+   */
+  readonly maxHold?: number;
 }
 
-export const DEFAULTS = {
+export const DEFAULTS: Required<Omit<LeaseOptions, 'cache'>> & { readonly raiseIfLock: boolean } = {
   scope: 'default',
   ttl: 30_000,
   keepFor: 0,
+  maxHold: Number.POSITIVE_INFINITY,
   raiseIfLock: false,
-} as const;
+};
 
 /** A lease shorter than this is over before an answer about it could be trusted. */
 const SHORTEST_TTL = 10;
@@ -38,6 +45,7 @@ export interface CheckedLeaseOptions {
   readonly scope: string | undefined;
   readonly ttl: number | undefined;
   readonly keepFor: number;
+  readonly maxHold: number;
 }
 
 /**
@@ -54,17 +62,18 @@ export function checkLeaseOptions(
   if (typeof options !== 'object' || options === null) {
     throw new TypeError(`${of}: the options must be an object, not ${show(options)}`);
   }
-  const known = ['cache', 'scope', 'ttl', 'keepFor', ...others];
+  const known = ['cache', 'scope', 'ttl', 'keepFor', 'maxHold', ...others];
   for (const name of Object.keys(options)) {
     if (!known.includes(name)) {
       throw new TypeError(`${of}: there is no option '${name}'; there are: ${known.join(', ')}`);
     }
   }
-  const { cache, scope, ttl, keepFor } = options;
+  const { cache, scope, ttl, keepFor = DEFAULTS.keepFor, maxHold = DEFAULTS.maxHold } = options;
   if (scope !== undefined) checkText(scope, of, 'scope');
   if (ttl !== undefined) checkMs(ttl, of, 'ttl', SHORTEST_TTL);
-  if (keepFor !== undefined) checkMs(keepFor, of, 'keepFor', 0);
-  return { cache: checkCache(cache, of), scope, ttl, keepFor: keepFor ?? DEFAULTS.keepFor };
+  checkMs(keepFor, of, 'keepFor', 0);
+  if (maxHold !== DEFAULTS.maxHold) checkMs(maxHold, of, 'maxHold', SHORTEST_TTL);
+  return { cache: checkCache(cache, of), scope, ttl, keepFor, maxHold };
 }
 
 /** The options of a guard but for its key, checked. */

@@ -21,9 +21,10 @@ describe('a keeper', () => {
   });
   afterEach(() => sinon.restore());
 
-  const lease = (key = 'k', ttl = 900) => new KeptLease({ key, name: key, owner: 'me', attempt: 0, ttl });
-  const take = async (key?: string, ttl?: number) => {
-    const taken = lease(key, ttl);
+  const lease = (key = 'k', ttl = 900, maxHold = Number.POSITIVE_INFINITY) =>
+    new KeptLease({ key, name: key, owner: 'me', attempt: 0, ttl, maxHold });
+  const take = async (key?: string, ttl?: number, maxHold?: number) => {
+    const taken = lease(key, ttl, maxHold);
     await keeper.claim(taken);
     return taken;
   };
@@ -87,6 +88,46 @@ describe('a keeper', () => {
       ['acquire', 3],
       ['release', 3],
     ]);
+  });
+
+  it('renews a lease for no longer than its maxHold, then tells it and leaves it to end', async () => {
+    const taken = await take('k', 900, 1000);
+
+    await clock.tickAsync(999);
+    const before = { held: taken.held, renewals: cache.renewals.length };
+    await clock.tickAsync(1);
+    const after = { held: taken.held, why: taken.lost?.why };
+    await clock.tickAsync(10_000);
+
+    expect(before).to.deep.equal({ held: true, renewals: 3 });
+    expect(after).to.deep.equal({ held: false, why: 'overdue' });
+    expect([cache.renewals.length, cache.releases.length, clock.countTimers()]).to.deep.equal([3, 0, 0]);
+  });
+
+  it('lets go of a lease that was held too long when its work ends after all', async () => {
+    const taken = await take('k', 900, 1000);
+    await clock.tickAsync(1100);
+
+    const wasHeld = await keeper.release(taken, 0);
+
+    expect(wasHeld).to.equal(false);
+    expect(cache.releases.map(({ token }) => token)).to.deep.equal([taken.token]);
+  });
+
+  it('counts maxHold from when the lock was taken, not from when it was asked for', async () => {
+    cache.stuck = deferred();
+    const asked = lease('k', 5000, 1000);
+    const claimed = keeper.claim(asked);
+    await clock.tickAsync(800);
+    cache.stuck.resolve();
+    cache.stuck = undefined;
+    await claimed;
+
+    await clock.tickAsync(999);
+    const before = asked.held;
+    await clock.tickAsync(1);
+
+    expect([before, asked.held]).to.deep.equal([true, false]);
   });
 
   it('loses a lease whose renewal is refused, and stops renewing', async () => {

@@ -337,6 +337,34 @@ for (const setup of setups) {
       expect(holder?.expiresIn).to.be.within(1, 60_000);
     });
 
+    it('tells a job that hangs for longer than maxHold, and lets others in when its lease has ended', async () => {
+      const runs: AbortSignal[] = [];
+      const gate = deferred();
+      await bench.worker(
+        onceProcessor(
+          async (_job: Job, _token, signal) => {
+            runs.push(signal as AbortSignal);
+            if (runs.length === 1) await gate.promise;
+            return runs.length;
+          },
+          { key: 'k', ttl: 1000, maxHold: 500 },
+        ),
+        { concurrency: 2 },
+      );
+      const hanging = await bench.add({});
+      await until(() => runs[0]?.aborted);
+      const leftToEnd = await bench.holder('k');
+
+      await until(async () => (await bench.holder('k')) === undefined);
+      const next = await bench.result(await bench.add({}));
+      gate.resolve();
+
+      expect(runs[0]?.reason).to.include({ code: 'ERR_LOCK_LOST', why: 'overdue' });
+      expect(leftToEnd?.state).to.equal('running');
+      expect(next).to.equal(2);
+      expect(await bench.result(hanging)).to.equal(2);
+    });
+
     it('renews while the job runs: three ttl later it is still exclusive', async () => {
       const gate = deferred();
       let runs = 0;
@@ -620,6 +648,8 @@ describe('onceProcessor', () => {
       [{ ttl: Number.POSITIVE_INFINITY }, /'ttl'/],
       [{ ttl: '30s' }, /'ttl' must be .* not '30s'/],
       [{ keepFor: -1 }, /'keepFor' must be a whole number of milliseconds, 0 or more, not -1/],
+      [{ maxHold: 9 }, /'maxHold' must be a whole number of milliseconds, 10 or more, not 9/],
+      [{ maxHold: '1m' }, /'maxHold' must be .* not '1m'/],
       [{ scope: '' }, /'scope' must be a text that is not empty/],
       [
         { cache: { get() {}, set() {} } },

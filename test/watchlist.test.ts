@@ -3,7 +3,7 @@ import { KeptLease } from '../src/lease.ts';
 import { Watchlist } from '../src/watchlist.ts';
 
 function lease(): KeptLease {
-  return new KeptLease({ key: 'k', name: 'k', owner: 'o', attempt: 0, ttl: 1000 });
+  return new KeptLease({ key: 'k', name: 'k', owner: 'o', attempt: 0, ttl: 1000, maxHold: 60_000 });
 }
 
 describe('Watchlist', () => {
