@@ -131,8 +131,8 @@ async function evalShaOrEval(
   try {
     return await evalSha();
   } catch (error) {
-    // GLIDE words it as 'NoScriptError'.
-    if (!(error instanceof Error && /^NoScript/i.test(error.message))) throw error;
+    // Redis and most clients begin with 'NOSCRIPT'; GLIDE has 'NoScriptError' in the midst of its own words.
+    if (!(error instanceof Error && /NoScript/i.test(error.message))) throw error;
     return evaluate();
   }
 }

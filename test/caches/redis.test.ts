@@ -133,6 +133,22 @@ describe('RedisCache', () => {
     node.destroy();
   });
 
+  it('sends its script to a server that does not have it, by each kind of client', async () => {
+    const node = await createClient({ url: redisUrl() }).connect();
+    const glide = await GlideClient.createClient({ addresses: [redisOptions()] });
+    for (const client of [connectRedis(), node, glide as RedisClient]) {
+      await redis.script('FLUSH');
+      const own = new RedisCache(client);
+      const a = claim();
+
+      expect((await acquire(own, a)).taken).to.equal(true);
+      await redis.script('FLUSH');
+      expect((await own.inspect([a.key]))[0]?.owner).to.equal(a.owner);
+    }
+    node.destroy();
+    glide.close();
+  });
+
   it('sends a batch in one call, and a large one in as few as it takes', async () => {
     const calls = async () => {
       const stats = (await redis.info('commandstats')).matchAll(/cmdstat_eval(?:sha)?:calls=(\d+)/g);
