@@ -3,10 +3,10 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
-import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import pg from 'pg';
 import { aptInstall, freePort, onPath } from './redis-server.ts';
 
 const CHOICES = `No PostgreSQL was found. Choose one:
@@ -41,7 +41,7 @@ export class PostgresServer {
     const args = ['-D', folder, '-p', `${port}`, ...settings.flatMap(setting => ['-c', setting])];
     const running = spawn(join(programs, 'postgres'), args, { stdio: 'ignore', cwd: folder, ...user });
     stopOnExit.add(running);
-    await listens(port, running);
+    await answers(port, running);
     return new PostgresServer(port, folder, running);
   }
 
@@ -82,19 +82,20 @@ function idsOf(user: string): { uid: number; gid: number } {
   return { uid: id('-u'), gid: id('-g') };
 }
 
-async function listens(port: number, running: ChildProcess): Promise<void> {
+/** It listens before it has started up: it is ready when it answers. */
+async function answers(port: number, running: ChildProcess): Promise<void> {
   const until = Date.now() + 30_000;
   for (;;) {
     if (running.exitCode !== null)
       throw new Error(`postgres on port ${port} ended with status ${running.exitCode}`);
-    const socket = connect(port, '127.0.0.1');
-    const connected = await once(socket, 'connect').then(
+    const client = new pg.Client({ host: '127.0.0.1', port, user: USER, database: 'postgres' });
+    client.on('error', () => {});
+    const ready = await client.connect().then(
       () => true,
       () => false,
     );
-    socket.destroy();
-    if (connected) return;
-    if (Date.now() > until) throw new Error(`postgres on port ${port} did not listen within 30 s`);
+    if (ready) return client.end();
+    if (Date.now() > until) throw new Error(`postgres on port ${port} did not answer within 30 s`);
     await delay(20);
   }
 }

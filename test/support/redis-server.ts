@@ -45,7 +45,7 @@ export class RedisServer {
 
   /** Starts a node of a cluster that knows no other yet. */
   static async startNode(...args: string[]): Promise<RedisServer> {
-    const cluster = ['--cluster-enabled', 'yes', '--cluster-node-timeout', '1000'];
+    const cluster = ['--cluster-enabled', 'yes', '--cluster-node-timeout', '2000'];
     const server = new RedisServer(await freeClusterPort(), [...QUICKLY, ...cluster, ...args]);
     await server.restart();
     return server;
