@@ -129,7 +129,7 @@ export function onceProcessor<Data = any, Result = any, const Template extends s
 ): OnceSandboxed<Data, Result>;
 export function onceProcessor(
   fn: (job: any, token: string | undefined, signal: AbortSignal | undefined, lock: HeldLock) => any,
-  options: OnceProcessorOptions<any, any, any> = {},
+  options: AnyOptions = {},
 ): (job: any, token?: string, signal?: AbortSignal) => Promise<any> {
   if (typeof fn !== 'function') {
     throw new TypeError(`onceProcessor: the processor must be a function, not ${typeof fn}`);
@@ -167,19 +167,18 @@ export function onceProcessor(
       };
 }
 
-interface Settings<Keyed> extends CheckedGuardOptions {
-  readonly keyOf: (job: Keyed) => string;
+interface Settings extends CheckedGuardOptions {
+  readonly keyOf: (job: JobLike) => string;
 }
 
-function check<Data, Name extends string, Template extends string>(
-  options: OnceProcessorOptions<Data, Name, Template>,
-): Settings<Job<Data, any, Name>> {
+/** Options as they come, of any data: their types were checked where they were written. */
+type AnyOptions = OnceProcessorOptions<any, any, any>;
+
+function check(options: AnyOptions): Settings {
   return { ...checkGuardOptions(options, 'onceProcessor'), keyOf: keyBuilder(options.key) };
 }
 
-function keyBuilder<Keyed extends JobLike>(
-  key: string | ((job: Keyed) => string) | undefined,
-): (job: Keyed) => string {
+function keyBuilder(key: string | ((job: any) => string) | undefined): Settings['keyOf'] {
   if (key === undefined) return job => defaultKey(job.name, job.data);
   if (typeof key === 'function') return job => keyFromFunction(() => key(job), 'onceProcessor: the key');
   if (typeof key !== 'string') {
