@@ -105,9 +105,7 @@ describe('a Redis Cluster', () => {
   });
 
   const calls = async () => {
-    const stats = await Promise.all(
-      cluster.masters.map(master => cluster.on(master, 'INFO', 'commandstats')),
-    );
+    const stats = await Promise.all(cluster.masters.map(master => master.info('commandstats')));
     const counts = stats.flatMap(text => [
       ...String(text).matchAll(/cmdstat_eval(?:sha)?:calls=(\d+),.*failed_calls=(\d+)/g),
     ]);
@@ -152,16 +150,15 @@ describe('a Redis Cluster', () => {
     const slot = Number(await client.cluster('KEYSLOT', held.key));
     const [from, to] = await mastersOf(slot);
     const [fromId, toId] = await Promise.all(
-      [from, to].map(async one => String(await cluster.on(one, 'CLUSTER', 'MYID'))),
+      [from, to].map(async one => String(await one.call('CLUSTER', 'MYID'))),
     );
 
-    await cluster.on(to, 'CLUSTER', 'SETSLOT', slot, 'IMPORTING', fromId as string);
-    await cluster.on(from, 'CLUSTER', 'SETSLOT', slot, 'MIGRATING', toId as string);
+    await to.call('CLUSTER', 'SETSLOT', slot, 'IMPORTING', fromId as string);
+    await from.call('CLUSTER', 'SETSLOT', slot, 'MIGRATING', toId as string);
     const whileMoving = await cache.renew([lease(held)]);
-    await cluster.on(from, 'MIGRATE', '127.0.0.1', to.port, '', 0, 5000, 'KEYS', held.key);
+    await from.call('MIGRATE', '127.0.0.1', to.port, '', 0, 5000, 'KEYS', held.key);
     const whenMoved = await cache.acquire([claim({ key: held.key })]);
-    for (const master of [to, from])
-      await cluster.on(master, 'CLUSTER', 'SETSLOT', slot, 'NODE', toId as string);
+    for (const master of [to, from]) await master.call('CLUSTER', 'SETSLOT', slot, 'NODE', toId as string);
     const afterwards = await cache.renew([lease(held)]);
     const released = await cache.release([lease(held)]);
 
@@ -179,12 +176,12 @@ describe('a Redis Cluster', () => {
     const slot = Number(await client.cluster('KEYSLOT', name));
     await until(async () => {
       // Other tests' keys may share the slot.
-      const there = await cluster.on(replica, 'CLUSTER', 'GETKEYSINSLOT', slot, 1000);
+      const there = await replica.call('CLUSTER', 'GETKEYSINSLOT', slot, 1000);
       return (there as string[]).includes(name);
     }, `the replica on port ${replica.port} has the key`);
 
     await master.kill();
-    await until(async () => String(await cluster.on(replica, 'ROLE')).startsWith('master'));
+    await until(async () => String(await replica.call('ROLE')).startsWith('master'));
     const left = await client.pttl(name);
     await until(async () => (await client.pttl(name)) > left);
 

@@ -1,6 +1,6 @@
 /** A real Redis Cluster on this machine: three masters, each with a replica where it is asked for. */
 
-import { Cluster, Redis } from 'ioredis';
+import { Cluster } from 'ioredis';
 import { until } from './index.ts';
 import { RedisServer } from './redis-server.ts';
 
@@ -34,17 +34,6 @@ export class RedisCluster {
     return client;
   }
 
-  /** Runs a command on one server. */
-  async on(server: RedisServer, command: string, ...args: (string | number)[]): Promise<unknown> {
-    const client = new Redis(server.port);
-    client.on('error', () => {});
-    try {
-      return await client.call(command, ...args.map(String));
-    } finally {
-      client.disconnect();
-    }
-  }
-
   async stop(): Promise<void> {
     await Promise.all([...this.masters, ...this.replicas].map(server => server.stop()));
   }
@@ -54,21 +43,19 @@ export class RedisCluster {
     for (const [i, master] of this.masters.entries()) {
       const [first, end] = [i, i + 1].map(n => Math.floor((n * SLOTS) / MASTERS)) as [number, number];
       const slots = Array.from({ length: end - first }, (_, slot) => first + slot);
-      await this.on(master, 'CLUSTER', 'ADDSLOTS', ...slots);
-      await this.on(master, 'CLUSTER', 'SET-CONFIG-EPOCH', i + 1);
+      await master.call('CLUSTER', 'ADDSLOTS', ...slots);
+      await master.call('CLUSTER', 'SET-CONFIG-EPOCH', i + 1);
     }
     for (const { port } of all.slice(1)) {
-      await this.on(this.masters[0] as RedisServer, 'CLUSTER', 'MEET', '127.0.0.1', port);
+      await (this.masters[0] as RedisServer).call('CLUSTER', 'MEET', '127.0.0.1', port);
     }
     for (const server of all) {
       await until(async () => (await this.#info(server)).includes(`cluster_known_nodes:${all.length}`));
     }
     for (const [i, replica] of this.replicas.entries()) {
-      const id = await this.on(this.masters[i] as RedisServer, 'CLUSTER', 'MYID');
-      await this.on(replica, 'CLUSTER', 'REPLICATE', String(id));
-      await until(async () =>
-        String(await this.on(replica, 'INFO', 'replication')).includes('link_status:up'),
-      );
+      const id = await (this.masters[i] as RedisServer).call('CLUSTER', 'MYID');
+      await replica.call('CLUSTER', 'REPLICATE', String(id));
+      await until(async () => (await replica.info('replication')).includes('link_status:up'));
     }
     for (const server of all) {
       await until(async () => (await this.#info(server)).includes('cluster_state:ok'));
@@ -76,6 +63,6 @@ export class RedisCluster {
   }
 
   async #info(server: RedisServer): Promise<string> {
-    return String(await this.on(server, 'CLUSTER', 'INFO'));
+    return String(await server.call('CLUSTER', 'INFO'));
   }
 }

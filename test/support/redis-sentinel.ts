@@ -21,7 +21,7 @@ export class RedisSentinel {
   static async start(): Promise<RedisSentinel> {
     const master = await RedisServer.start();
     const replica = await RedisServer.start('--replicaof', `127.0.0.1 ${master.port}`);
-    await until(async () => (await ask(replica, 'INFO', 'replication')).includes('master_link_status:up'));
+    await until(async () => (await replica.info('replication')).includes('master_link_status:up'));
     const config = [
       `sentinel monitor ${NAME} 127.0.0.1 ${master.port} 2`,
       `sentinel down-after-milliseconds ${NAME} 500`,
@@ -32,7 +32,7 @@ export class RedisSentinel {
     );
     for (const sentinel of sentinels) {
       await until(async () => {
-        const info = await ask(sentinel, 'INFO', 'sentinel');
+        const info = await sentinel.info('sentinel');
         return info.includes(`slaves=1,sentinels=${SENTINELS}`);
       });
     }
@@ -60,20 +60,10 @@ export class RedisSentinel {
   /** Kills the master, and waits until the replica has taken its place. */
   async failOver(): Promise<void> {
     await this.master.kill();
-    await until(async () => (await ask(this.replica, 'INFO', 'replication')).includes('role:master'));
+    await until(async () => (await this.replica.info('replication')).includes('role:master'));
   }
 
   async stop(): Promise<void> {
     await Promise.all([this.master, this.replica, ...this.#sentinels].map(server => server.stop()));
-  }
-}
-
-async function ask(server: RedisServer, command: string, ...args: string[]): Promise<string> {
-  const client = new Redis(server.port);
-  client.on('error', () => {});
-  try {
-    return String(await client.call(command, ...args));
-  } finally {
-    client.disconnect();
   }
 }

@@ -69,6 +69,22 @@ export class RedisServer {
     await answers(this.port, this.#process);
   }
 
+  /** Runs a command on it, by a connection of its own. */
+  async call(command: string, ...args: (string | number)[]): Promise<unknown> {
+    const client = new Redis(this.port);
+    client.on('error', () => {});
+    try {
+      return await client.call(command, ...args.map(String));
+    } finally {
+      client.disconnect();
+    }
+  }
+
+  /** What it tells of itself. */
+  async info(section: string): Promise<string> {
+    return String(await this.call('INFO', section));
+  }
+
   /** It takes connections and answers nothing. */
   freeze(): void {
     this.#process?.kill('SIGSTOP');
