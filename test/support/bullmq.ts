@@ -40,7 +40,6 @@ interface Store {
 
 export interface Setup {
   readonly name: string;
-  readonly version: 5 | 6;
   /** It uses the Redis of the run, where a test can look over the server's shoulder. */
   readonly onRedis: boolean;
   open(): Promise<Store>;
@@ -137,10 +136,10 @@ async function connectPool(): Promise<Connection> {
 }
 
 const itsOwn = (store: Store) => store.connect();
-const on6 = { version: 6, onRedis: true, open: () => openRedis(classes6) } as const;
-const on5 = { version: 5, onRedis: true, open: () => openRedis(classes5) } as const;
-const onCluster = { version: 6, onRedis: false, open: openCluster } as const;
-const onPostgres = { version: 6, onRedis: false, open: openPostgres } as const;
+const on6 = { onRedis: true, open: () => openRedis(classes6) } as const;
+const on5 = { onRedis: true, open: () => openRedis(classes5) } as const;
+const onCluster = { onRedis: false, open: openCluster } as const;
+const onPostgres = { onRedis: false, open: openPostgres } as const;
 
 export const setups: readonly Setup[] = [
   { name: 'BullMQ 6 with ioredis options', ...on6, connect: itsOwn },
