@@ -1,9 +1,47 @@
-/** What becomes of work that finds its key held. */
+/** How work gets its key, or what becomes of it where that is held and no queue is needed to say so. */
 
 import type { Holder } from './caches/cache.ts';
+import type { Claimant } from './claim.ts';
 import { LockError } from './errors.ts';
+import type { CheckedGuardOptions } from './guard-options.ts';
+import type { HeldLock } from './held-lock.ts';
+import { tellUnguarded } from './unguarded.ts';
+import { claimInTurn } from './wait.ts';
+import type { Policy } from './when-locked.ts';
 
-/** Skips a duplicate, or raises. */
-export function skipOrRaise(raiseIfLock: boolean, key: string, holder: Holder): undefined {
-  if (raiseIfLock) throw new LockError(key, holder);
+/**
+ * Claims a key, waiting for it where the policy says so.
+ * @param isFinal - whether there is no use in waiting for a holder.
+ * @returns the lock, which is not held where the work runs unguarded; or who holds the key.
+ * @throws CacheError the cache could not decide, and the work is not to run unguarded.
+ */
+export async function claimFor(
+  claimant: Claimant,
+  { policy, runUnguarded }: CheckedGuardOptions,
+  signal?: AbortSignal,
+  isFinal?: (holder: Holder) => boolean,
+): Promise<HeldLock | Holder> {
+  try {
+    if (policy.kind !== 'wait') return await claimant.ask();
+    return await claimInTurn(claimant, { waitFor: policy.ms, signal, isFinal });
+  } catch (error) {
+    if (!runUnguarded) throw error;
+    tellUnguarded(error);
+    return claimant.unguarded();
+  }
+}
+
+/**
+ * Skips a duplicate, raises, or asks the user's function.
+ * @param ask - gives that function what it takes.
+ */
+export function settle(
+  policy: Policy,
+  key: string,
+  holder: Holder,
+  ask: (answer: (...args: any[]) => unknown) => unknown,
+): unknown {
+  if (policy.kind === 'ask') return ask(policy.answer);
+  if (policy.kind === 'raise' || (policy.kind === 'wait' && policy.raise)) throw new LockError(key, holder);
+  return undefined;
 }

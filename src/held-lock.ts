@@ -61,17 +61,27 @@ export class HeldLock {
     this.#lease.follow(signal);
   }
 
+  /** @internal Holds on for another `ms` without renewing: the owner takes it over until then, or it ends. */
+  leave(ms: number): Promise<void> {
+    return this.#isOver() ? Promise.resolve() : this.#keeper.leave(this.#lease, ms);
+  }
+
   /**
    * Runs work, and lets go whatever becomes of it. What it returns or throws comes out unchanged.
    * @param keepFor - how long the key stays held when the work succeeds, in ms.
+   * @param onFailure - says whether the lock is held on to when the work fails, having seen to that.
    * @internal
    */
-  async whileHeld<Result>(keepFor: number, work: () => Result | PromiseLike<Result>): Promise<Result> {
+  async whileHeld<Result>(
+    keepFor: number,
+    work: () => Result | PromiseLike<Result>,
+    onFailure?: (error: unknown) => boolean | Promise<boolean>,
+  ): Promise<Result> {
     let result: Result;
     try {
       result = await work();
     } catch (error) {
-      await this.#end(0);
+      if (!(await onFailure?.(error))) await this.#end(0);
       throw error;
     }
     await this.#end(keepFor);

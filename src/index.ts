@@ -1,7 +1,18 @@
 /** bullmq-once: makes sure that a piece of work runs once at a time. */
 
 export type { JobLike } from './bullmq/job-owner.ts';
-export type { Answers, Batch, Claim, Holder, Lease, LockCache, Verdict } from './caches/cache.ts';
+export type {
+  Answers,
+  Arrival,
+  Batch,
+  Claim,
+  Holder,
+  Lease,
+  LockCache,
+  Newest,
+  Verdict,
+  Watch,
+} from './caches/cache.ts';
 export { MemoryCache } from './caches/memory.ts';
 export { RedisCache } from './caches/redis.ts';
 export type {
@@ -13,6 +24,7 @@ export type {
 export { type Cache, type CacheRegistry, caches } from './caches/registry.ts';
 export type { SimpleStore } from './caches/simple.ts';
 export { CacheError, KeyError, LockError, LockLostError, type LossReason } from './errors.ts';
+export type { GuardOptions } from './guard-options.ts';
 export type { HeldLock } from './held-lock.ts';
 export type { CheckedTemplate } from './key/placeholders.ts';
 export { Lock, type LockOptions, type WaitOptions } from './lock.ts';
@@ -27,3 +39,4 @@ export {
   type SandboxedFunction,
 } from './once-processor.ts';
 export type { LeaseOptions } from './options.ts';
+export type { OnDuplicate, RetryIn, WaitFor, WhenLocked } from './when-locked.ts';

@@ -72,6 +72,21 @@ export class Keeper implements Listener<KeptLease> {
     });
   }
 
+  /**
+   * Extends a lease for the last time, to `ms` from now, and leaves it to end, or to be taken over by its owner. Resolves as
+   * soon as that is handed to the cache, or has failed; never rejects.
+   */
+  leave(lease: KeptLease, ms: number): Promise<void> {
+    const wasHeld = this.#stopRenewing(lease);
+    this.#forget(lease);
+    if (!wasHeld) return Promise.resolve();
+    lease.ttl = ms;
+    this.#batcher.renew(lease);
+    return new Promise(resolve => {
+      lease.onSent = resolve;
+    });
+  }
+
   sent(lease: KeptLease): void {
     lease.onSent?.();
   }
@@ -85,6 +100,7 @@ export class Keeper implements Listener<KeptLease> {
   renewed(lease: KeptLease, answer: boolean | Error): void {
     const { renewalSentAt } = lease;
     lease.renewalSentAt = 0;
+    lease.onSent?.();
     if (lease.phase !== 'held') return;
     if (answer === false) {
       this.#watched.delete(lease);

@@ -44,7 +44,8 @@ export class KeptLease implements Claim, Lease {
   readonly name: string;
   readonly owner: string;
   readonly attempt: number;
-  readonly ttl: number;
+  ttl: number;
+  readonly waits: boolean;
   readonly #maxHold: number;
   readonly token: string = `${PROCESS_SECRET}.${(leases++).toString(36)}`;
   keepFor = 0;
@@ -70,12 +71,14 @@ export class KeptLease implements Claim, Lease {
   lost: LockLostError | undefined;
   #controller: AbortController | undefined;
 
-  constructor({ key, name, owner, attempt, ttl, maxHold }: LeaseRequest) {
+  /** @param waits - to be told of the end of the lease that is found in its place. */
+  constructor({ key, name, owner, attempt, ttl, maxHold }: LeaseRequest, waits = false) {
     this.key = key;
     this.name = name;
     this.owner = owner;
     this.attempt = attempt;
     this.ttl = ttl;
+    this.waits = waits;
     this.#maxHold = maxHold;
   }
 

@@ -1,22 +1,19 @@
 /** One key: taken, held and let go. */
 
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Holder } from './caches/cache.ts';
-import { cacheFrom } from './caches/registry.ts';
-import { claimScoped } from './claim.ts';
+import { type Claimant, scopedClaimant } from './claim.ts';
 import { LockError } from './errors.ts';
 import { HeldLock } from './held-lock.ts';
-import { scopedName } from './key/name.ts';
 import { checkKey } from './key/template.ts';
 import {
   type CheckedLeaseOptions,
   checkLeaseOptions,
   checkMs,
   checkText,
-  DEFAULTS,
   type LeaseOptions,
 } from './options.ts';
 import { newOwner } from './owner.ts';
+import { claimInTurn } from './wait.ts';
 
 /** Options of a {@link Lock}. Without `cache` it is kept in `caches.default`, else in the memory of this process. */
 export interface LockOptions extends LeaseOptions {
@@ -32,17 +29,14 @@ export interface LockOptions extends LeaseOptions {
 /** How {@link Lock.acquire} waits. */
 export interface WaitOptions {
   /**
-   * How long to wait for a holder to let go, in whole ms. `0` does not wait.
+   * How long to wait for a holder to let go, in whole ms. `0` does not wait. Those of one process are served in the order
+   * in which they came.
    * @defaultValue 0
    */
   readonly waitFor?: number;
   /** Ends the wait: {@link Lock.acquire} rejects with its reason. */
   readonly signal?: AbortSignal;
 }
-
-/** How long a wait sleeps before it asks again, in ms: at first, and at most. */
-const FIRST_PAUSE = 10;
-const LONGEST_PAUSE = 500;
 
 /**
  * A lock on one key. It is not re-entrant: while it is held, it can't be taken, through the same `Lock` either.
@@ -99,7 +93,8 @@ export class Lock implements AsyncDisposable {
    * @throws TypeError the option `cache` is a name that {@link caches} does not have.
    */
   async tryAcquire(): Promise<boolean> {
-    return (await this.#claim()) instanceof HeldLock;
+    const claim = await this.#claim(this.#claimant(), false);
+    return claim instanceof HeldLock;
   }
 
   /**
@@ -145,48 +140,37 @@ export class Lock implements AsyncDisposable {
 
   async #hold({ waitFor = 0, signal }: WaitOptions): Promise<HeldLock> {
     checkMs(waitFor, 'Lock', 'waitFor', 0);
-    const until = performance.now() + waitFor;
-    for (let pause = FIRST_PAUSE; ; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
-      signal?.throwIfAborted();
-      const claim = await this.#claim();
-      if (claim instanceof HeldLock) return claim;
-      const left = until - performance.now();
-      if (left <= 0) throw new LockError(this.key, claim);
-      await sleep(Math.min(jitter(pause), Math.max(claim.expiresIn, 1), left), signal);
-    }
+    const claimant = this.#claimant();
+    const asker = {
+      cache: claimant.cache,
+      key: claimant.key,
+      ask: (waits: boolean) => this.#claim(claimant, waits),
+    };
+    const claim = await claimInTurn(asker, { waitFor, signal });
+    if (claim instanceof HeldLock) return claim;
+    throw new LockError(this.key, claim);
+  }
+
+  /** The cache is looked up now: {@link caches} may have another by now. */
+  #claimant(): Claimant {
+    return scopedClaimant(this.key, this.#options, this.#owner ?? newOwner());
   }
 
   /** One after the other where they have one owner: they would take the lock over from each other. */
-  #claim(): Promise<HeldLock | Holder> {
-    if (this.#owner === undefined) return this.#ask(newOwner());
-    const owner = this.#owner;
-    const claim = this.#lastClaim.then(() => this.#ask(owner));
+  #claim(claimant: Claimant, waits: boolean): Promise<HeldLock | Holder> {
+    if (this.#owner === undefined) return this.#ask(claimant, waits);
+    const claim = this.#lastClaim.then(() => this.#ask(claimant, waits));
     this.#lastClaim = claim.catch(() => {});
     return claim;
   }
 
-  async #ask(owner: string): Promise<HeldLock | Holder> {
+  async #ask(claimant: Claimant, waits: boolean): Promise<HeldLock | Holder> {
     if (this.held && this.#owner !== undefined) {
-      const { cache, scope = DEFAULTS.scope } = this.#options;
-      const [holder] = await cacheFrom(cache).inspect([scopedName(scope, this.key)]);
+      const [holder] = await claimant.cache.inspect([claimant.key]);
       if (holder) return holder;
     }
-    const claim = await claimScoped(this.key, this.#options, owner);
+    const claim = await claimant.ask(waits);
     if (claim instanceof HeldLock) this.#current = claim;
     return claim;
-  }
-}
-
-/** Half of a pause is random, so that those who wait do not ask at once. */
-function jitter(pause: number): number {
-  return pause * (0.5 + Math.random() / 2);
-}
-
-async function sleep(ms: number, signal: AbortSignal | undefined): Promise<void> {
-  try {
-    await delay(ms, undefined, signal && { signal });
-  } catch {
-    // The only way for it to fail: whoever waits is told the signal's own reason, not an AbortError around it.
-    signal?.throwIfAborted();
   }
 }

@@ -1,26 +1,25 @@
 /** Wraps a BullMQ processor: a job runs unless the work that its key names is being done already. */
 
 import type { Job, SandboxedJob } from 'bullmq';
+import { type FailingJob, holdOn } from './bullmq/hold-on.ts';
 import { attemptOf, type JobLike, ownerOf } from './bullmq/job-owner.ts';
+import { KeepLast } from './bullmq/keep-last.ts';
+import { retryLater } from './bullmq/put-off.ts';
 import { findQueueCache, knownQueueCache, lockDurationOf, type QueueCache } from './bullmq/queue-cache.ts';
+import type { Task } from './bullmq/task.ts';
 import type { Holder } from './caches/cache.ts';
 import { cacheFrom, cacheOfQueue } from './caches/registry.ts';
-import { skipOrRaise } from './duplicate.ts';
+import { Claimant } from './claim.ts';
+import { claimFor, settle } from './duplicate.ts';
 import { LockError } from './errors.ts';
+import { type CheckedGuardOptions, checkGuardOptions, type GuardOptions } from './guard-options.ts';
 import { HeldLock } from './held-lock.ts';
-import { keeperOf } from './keeper.ts';
-import { queueName, scopedName } from './key/name.ts';
+import { jobName } from './key/name.ts';
 import { defaultKey } from './key/payload.ts';
 import type { CheckedTemplate } from './key/placeholders.ts';
 import { fillTemplate, keyFromFunction, parseTemplate } from './key/template.ts';
-import { KeptLease } from './lease.ts';
-import {
-  type CheckedGuardOptions,
-  type CheckedLeaseOptions,
-  checkGuardOptions,
-  DEFAULTS,
-  type LeaseOptions,
-} from './options.ts';
+import { type CheckedLeaseOptions, DEFAULTS, show } from './options.ts';
+import { ALL_FORMS, type WhenLocked } from './when-locked.ts';
 
 /**
  * A BullMQ processor, plus the lock that its job runs under. BullMQ makes a signal only for a processor that
@@ -53,7 +52,8 @@ export interface OnceProcessorOptions<
   Data = any,
   Name extends string = string,
   Template extends string = string,
-> extends LeaseOptions {
+  Result = any,
+> extends GuardOptions {
   /**
    * What may run once at a time: a template with paths into the job's data (`'welcome-{user.id}'`), or a function
    * of the job.
@@ -61,11 +61,17 @@ export interface OnceProcessorOptions<
    */
   readonly key?: (Template & CheckedTemplate<Template, Data>) | ((job: Job<Data, any, Name>) => string);
   /**
-   * `true`: a job that finds its key held fails with a {@link LockError} instead of being skipped. Its attempts and
-   * backoff apply: without a backoff it burns all attempts within milliseconds.
+   * What becomes of a job that finds its key held, see {@link WhenLocked}.
+   * @defaultValue 'skip'
+   */
+  readonly whenLocked?: WhenLocked<Job<Data, any, Name>, Result>;
+  /**
+   * `true`: a job that failed and will be retried, or that moved itself to delayed, back to waiting or to waiting-children, keeps
+   * its key until its next run, so that no duplicate slips in between; it lets go when it fails for good. Where its worker
+   * dies meanwhile, the key is free a `ttl` after the job's time.
    * @defaultValue false
    */
-  readonly raiseIfLock?: boolean;
+  readonly holdThroughRetries?: boolean;
   /**
    * Locks of one scope exclude each other. Name one to share it across queues, which must have the same cache then.
    * @defaultValue the queue
@@ -74,10 +80,12 @@ export interface OnceProcessorOptions<
 }
 
 /** Options of {@link onceProcessor} in a sandboxed processor. */
-export interface OnceSandboxedOptions<Data = any, Template extends string = string>
-  extends Omit<OnceProcessorOptions<Data, string, Template>, 'key'> {
+export interface OnceSandboxedOptions<Data = any, Template extends string = string, Result = any>
+  extends Omit<OnceProcessorOptions<Data, string, Template>, 'key' | 'whenLocked'> {
   /** As in {@link OnceProcessorOptions}. */
   readonly key?: (Template & CheckedTemplate<Template, Data>) | ((job: SandboxedJob<Data>) => string);
+  /** As in {@link OnceProcessorOptions}. */
+  readonly whenLocked?: WhenLocked<SandboxedJob<Data>, Result>;
 }
 
 /** What {@link onceProcessor} makes in a sandboxed processor. */
@@ -111,7 +119,7 @@ export function onceProcessor<
   const Template extends string = string,
 >(
   fn: GuardedFunction<Data, Result, Name>,
-  options?: OnceProcessorOptions<Data, Name, Template>,
+  options?: OnceProcessorOptions<Data, Name, Template, NoInfer<Result>>,
 ): OnceProcessor<Data, Result, Name>;
 /**
  * Wraps the default export of a sandboxed processor's file. A job has no connection there: give it a `cache`, and a `ttl`
@@ -125,7 +133,7 @@ export function onceProcessor<
  */
 export function onceProcessor<Data = any, Result = any, const Template extends string = string>(
   fn: SandboxedFunction<Data, Result>,
-  options?: OnceSandboxedOptions<Data, Template>,
+  options?: OnceSandboxedOptions<Data, Template, NoInfer<Result>>,
 ): OnceSandboxed<Data, Result>;
 export function onceProcessor(
   fn: (job: any, token: string | undefined, signal: AbortSignal | undefined, lock: HeldLock) => any,
@@ -135,7 +143,9 @@ export function onceProcessor(
     throw new TypeError(`onceProcessor: the processor must be a function, not ${typeof fn}`);
   }
   const settings = check(options);
-  const wantsSignal = fn.length >= 3;
+  const { policy, keepFor, holdThroughRetries } = settings;
+  const passesSignal = fn.length >= 3;
+  const wantsSignal = passesSignal || policy.kind === 'wait';
   type GuardedJob = Job<any, any, any>;
 
   async function run(
@@ -146,15 +156,17 @@ export function onceProcessor(
   ): Promise<unknown> {
     const name = settings.keyOf(job);
     const home = homeOf(job, settings) ?? (await findQueueCache(job));
-    const keeper = keeperOf(home.cache);
-    const lease = leaseFor(job, name, settings);
-    const verdict = await keeper.claim(lease);
-    if (!verdict.taken) return onHeld(lease, verdict.holder, settings.raiseIfLock);
-    const held = new HeldLock(keeper, lease, home.inOrder);
-    if (signal) held.follow(signal);
-    return held.whileHeld(settings.keepFor, () =>
-      fn.call(worker, job, token, wantsSignal ? held.signal : undefined, held),
-    );
+    const task = taskFor(job, token, name, settings, home);
+    const claim = await claimFor(task.claimant, settings, signal, holder => holder.owner === task.owner);
+    if (!(claim instanceof HeldLock)) return onHeld(task, settings, claim);
+    if (signal) claim.follow(signal);
+    const work = () => fn.call(worker, job, token, passesSignal ? claim.signal : undefined, claim);
+    const onFailure = holdThroughRetries
+      ? (error: unknown) => holdOn(claim, task.job, error, task.ttl)
+      : undefined;
+    return policy.kind === 'keep-last' && claim.held
+      ? new KeepLast(task).run(claim, keepFor, work, onFailure)
+      : claim.whileHeld(keepFor, work, onFailure);
   }
 
   // BullMQ makes a signal for each job of a processor with three parameters, and none for one with fewer.
@@ -169,16 +181,30 @@ export function onceProcessor(
 
 interface Settings extends CheckedGuardOptions {
   readonly keyOf: (job: JobLike) => string;
+  readonly holdThroughRetries: boolean;
 }
 
 /** Options as they come, of any data: their types were checked where they were written. */
-type AnyOptions = OnceProcessorOptions<any, any, any>;
+type AnyOptions = OnceProcessorOptions<any, any, any> | OnceSandboxedOptions<any, any>;
 
 function check(options: AnyOptions): Settings {
-  return { ...checkGuardOptions(options, 'onceProcessor'), keyOf: keyBuilder(options.key) };
+  const of = 'onceProcessor';
+  const guard = checkGuardOptions(options, of, ALL_FORMS, ['holdThroughRetries']);
+  const { holdThroughRetries = false } = options;
+  if (typeof holdThroughRetries !== 'boolean') {
+    throw new TypeError(
+      `${of}: option 'holdThroughRetries' must be true or false, not ${show(holdThroughRetries)}`,
+    );
+  }
+  if (guard.policy.kind === 'keep-last' && typeof guard.cache === 'object' && !guard.cache.announce) {
+    throw new TypeError(
+      `${of}: whenLocked: 'keep-last' needs a cache with the method 'announce', and that of option 'cache' has none`,
+    );
+  }
+  return { ...guard, keyOf: keyBuilder(options.key), holdThroughRetries };
 }
 
-function keyBuilder(key: string | ((job: any) => string) | undefined): Settings['keyOf'] {
+function keyBuilder(key: AnyOptions['key']): Settings['keyOf'] {
   if (key === undefined) return job => defaultKey(job.name, job.data);
   if (typeof key === 'function') return job => keyFromFunction(() => key(job), 'onceProcessor: the key');
   if (typeof key !== 'string') {
@@ -196,19 +222,30 @@ function homeOf(job: JobLike, { cache: option }: CheckedLeaseOptions): QueueCach
   return cache ? { cache, inOrder: false } : knownQueueCache(job);
 }
 
-function leaseFor(job: JobLike, name: string, { scope, ttl, maxHold }: CheckedLeaseOptions): KeptLease {
-  return new KeptLease({
-    key: scope === undefined ? queueName(job.queueQualifiedName, name) : scopedName(scope, name),
-    name,
-    owner: ownerOf(job),
-    attempt: attemptOf(job),
-    ttl: ttl ?? lockDurationOf(job) ?? DEFAULTS.ttl,
-    maxHold,
-  });
+function taskFor(
+  job: JobLike,
+  token: string | undefined,
+  name: string,
+  { scope, ttl: option, maxHold }: CheckedLeaseOptions,
+  { cache, inOrder }: QueueCache,
+): Task {
+  const key = jobName(job, scope, name);
+  const owner = ownerOf(job);
+  const ttl = option ?? lockDurationOf(job) ?? DEFAULTS.ttl;
+  const request = { key, name, owner, attempt: attemptOf(job), ttl, maxHold };
+  // The types hide the worker that it carries.
+  const running = job as FailingJob;
+  return { job: running, token, name, owner, ttl, scope, claimant: new Claimant(cache, request, inOrder) };
 }
 
 /** A job whose key is held by itself is no duplicate: its work is done, or a newer run of it is under way. */
-function onHeld({ name, owner }: KeptLease, holder: Holder, raiseIfLock: boolean): undefined {
-  if (holder.owner !== owner) return skipOrRaise(raiseIfLock, name, holder);
-  if (holder.state === 'running') throw new LockError(name, holder);
+function onHeld(task: Task, { policy }: Settings, holder: Holder): unknown {
+  const { job, token, name, owner, ttl } = task;
+  if (holder.owner === owner) {
+    if (holder.state === 'running') throw new LockError(name, holder);
+    return undefined;
+  }
+  if (policy.kind === 'retry') return retryLater(job, token, policy, name, holder, ttl);
+  if (policy.kind === 'keep-last') return new KeepLast(task).wait(holder);
+  return settle(policy, name, holder, answer => answer(job, holder));
 }

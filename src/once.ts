@@ -1,11 +1,13 @@
 /** Guards a function or a method: it runs once at a time for each key. */
 
-import { claimScoped } from './claim.ts';
-import { skipOrRaise } from './duplicate.ts';
+import type { Holder } from './caches/cache.ts';
+import { scopedClaimant } from './claim.ts';
+import { claimFor, settle } from './duplicate.ts';
+import { type CheckedGuardOptions, checkGuardOptions, type GuardOptions } from './guard-options.ts';
 import { HeldLock } from './held-lock.ts';
 import { fillTemplate, keyFromFunction, parseTemplate } from './key/template.ts';
-import { type CheckedGuardOptions, checkGuardOptions, type LeaseOptions } from './options.ts';
 import { newOwner } from './owner.ts';
+import { PLAIN_FORMS, type WaitFor } from './when-locked.ts';
 
 type AnyFunction = (this: any, ...args: any[]) => any;
 
@@ -16,7 +18,7 @@ export type Once<Fn extends AnyFunction> = (
 ) => Promise<Awaited<ReturnType<Fn>> | undefined>;
 
 /** Options of {@link once}. Without `cache` its locks are kept in `caches.default`, else in the memory of this process. */
-export interface OnceOptions<Args extends readonly unknown[] = any[]> extends LeaseOptions {
+export interface OnceOptions<Args extends readonly unknown[] = any[]> extends GuardOptions {
   /**
    * What may run once at a time: a template, or a function of the call's arguments. A placeholder is a path into the
    * first argument, an object of named values (`'invoice-{customer.id}'`). Where all of them begin with a number they
@@ -24,10 +26,11 @@ export interface OnceOptions<Args extends readonly unknown[] = any[]> extends Le
    */
   readonly key: string | ((...args: Args) => string);
   /**
-   * `true`: a call that finds its key held rejects with a {@link LockError} instead of being skipped.
-   * @defaultValue false
+   * What becomes of a call that finds its key held: `'skip'` resolves to `undefined`, `'raise'` rejects with a
+   * {@link LockError}, `{ waitFor }` waits its turn, and a function's result is the call's.
+   * @defaultValue 'skip'
    */
-  readonly raiseIfLock?: boolean;
+  readonly whenLocked?: 'skip' | 'raise' | WaitFor | ((holder: Holder, ...args: Args) => unknown);
 }
 
 /** Decorates a method, by the standard and by TypeScript's legacy rules. */
@@ -81,7 +84,7 @@ interface Settings extends CheckedGuardOptions {
 }
 
 function check(options: OnceOptions): Settings {
-  return { ...checkGuardOptions(options, 'once'), keyOf: keyBuilder(options.key) };
+  return { ...checkGuardOptions(options, 'once', PLAIN_FORMS, []), keyOf: keyBuilder(options.key) };
 }
 
 function keyBuilder(key: OnceOptions['key']): Settings['keyOf'] {
@@ -99,11 +102,13 @@ function keyBuilder(key: OnceOptions['key']): Settings['keyOf'] {
 }
 
 function guard(fn: AnyFunction, settings: Settings): AnyFunction {
-  const { keyOf, raiseIfLock, keepFor } = settings;
+  const { keyOf, policy, keepFor } = settings;
   async function guarded(this: unknown, ...args: unknown[]): Promise<unknown> {
     const name = keyOf(args);
-    const claim = await claimScoped(name, settings, newOwner());
-    if (!(claim instanceof HeldLock)) return skipOrRaise(raiseIfLock, name, claim);
+    const claim = await claimFor(scopedClaimant(name, settings, newOwner()), settings);
+    if (!(claim instanceof HeldLock)) {
+      return settle(policy, name, claim, answer => answer.call(this, claim, ...args));
+    }
     return claim.whileHeld(keepFor, () => fn.apply(this, args));
   }
   // Frameworks look at how many parameters a method declares; BullMQ does, to know who wants a signal.

@@ -28,12 +28,11 @@ export interface LeaseOptions {
   readonly maxHold?: number;
 }
 
-export const DEFAULTS: Required<Omit<LeaseOptions, 'cache'>> & { readonly raiseIfLock: boolean } = {
+export const DEFAULTS: Required<Omit<LeaseOptions, 'cache'>> = {
   scope: 'default',
   ttl: 30_000,
   keepFor: 0,
   maxHold: Number.POSITIVE_INFINITY,
-  raiseIfLock: false,
 };
 
 /** A lease shorter than this is over before an answer about it could be trusted. */
@@ -76,35 +75,21 @@ export function checkLeaseOptions(
   return { cache: checkCache(cache, of), scope, ttl, keepFor, maxHold };
 }
 
-/** The options of a guard but for its key, checked. */
-export interface CheckedGuardOptions extends CheckedLeaseOptions {
-  readonly raiseIfLock: boolean;
-}
-
-/** Checks the options of a guard but for its key, see {@link checkLeaseOptions}. */
-export function checkGuardOptions(
-  options: LeaseOptions & { readonly raiseIfLock?: boolean },
-  of: string,
-): CheckedGuardOptions {
-  const shared = checkLeaseOptions(options, of, ['key', 'raiseIfLock']);
-  const { raiseIfLock = DEFAULTS.raiseIfLock } = options;
-  if (typeof raiseIfLock !== 'boolean') {
-    throw new TypeError(`${of}: option 'raiseIfLock' must be true or false, not ${show(raiseIfLock)}`);
-  }
-  return { ...shared, raiseIfLock };
-}
-
 /** @throws TypeError the value is no text, or empty. */
 export function checkText(value: unknown, of: string, option: string): void {
   if (typeof value === 'string' && value !== '' && value.isWellFormed()) return;
   throw new TypeError(`${of}: option '${option}' must be a text that is not empty, not ${show(value)}`);
 }
 
-/** @throws TypeError the value is no whole number of ms, or out of bounds. */
-export function checkMs(value: unknown, of: string, option: string, least: number): void {
+/**
+ * @param others - what else it may be, for the error.
+ * @throws TypeError the value is no whole number of ms, or out of bounds.
+ */
+export function checkMs(value: unknown, of: string, option: string, least: number, others?: string): void {
   if (Number.isSafeInteger(value) && (value as number) >= least) return;
   throw new TypeError(
-    `${of}: option '${option}' must be a whole number of milliseconds, ${least} or more, not ${show(value)}`,
+    `${of}: option '${option}' must be a whole number of milliseconds, ${least} or more,${others ? ` or ${others},` : ''} ` +
+      `not ${show(value)}`,
   );
 }
 
@@ -115,7 +100,8 @@ function checkCache(cache: Cache | string | undefined, of: string): LockCache | 
   return cache;
 }
 
-function show(value: unknown): string {
+/** A value, for an error. */
+export function show(value: unknown): string {
   return typeof value === 'string'
     ? `'${value}'`
     : typeof value === 'object' && value !== null

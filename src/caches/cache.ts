@@ -15,6 +15,8 @@ export interface Claim {
   readonly attempt: number;
   /** How long the lease lasts unless it is renewed, in ms. */
   readonly ttl: number;
+  /** Whoever claims wants to be told by {@link LockCache.watch} when a key that is held is let go of. */
+  readonly waits?: boolean;
 }
 
 /** A claim that was granted until it expires. Renewing and letting go act only where `token` is still stored. */
@@ -80,6 +82,47 @@ export interface LockCache {
    * What it sends it sends before it returns its promise.
    */
   exchange?(batch: Batch): Promise<Answers>;
+  /**
+   * Calls `tell` whenever the key may have become free, and once when it begins to listen. What was let go of before it
+   * listened, or by a lease that no claim with `waits` has met, it need not tell, nor what expired: whoever waits asks
+   * now and then all the same. Without it they ask often.
+   */
+  watch?(key: string, tell: () => void): Watch;
+  /**
+   * Writes down under each key the newest job that came for it, and answers which that is now: for `'keep-last'`. The names
+   * of these keys are not those of locks.
+   */
+  announce?(arrivals: readonly Arrival[]): Promise<readonly (Newest | Error)[]>;
+}
+
+/** An ear for one key. */
+export interface Watch {
+  /** It listens at this moment, so that there is no need to ask often. */
+  readonly listens: boolean;
+  stop(): void;
+}
+
+/** A job that came for a key. Of two, the newest is the one with the higher `order`. */
+export interface Arrival {
+  readonly key: string;
+  readonly owner: string;
+  /** When the job was created, as a text of ASCII that sorts. Of two that are the same, whichever comes is newer, unless it is a `rerun`. */
+  readonly order: string;
+  /** The job was here before. */
+  readonly rerun: boolean;
+  /** It can't run now, and is put off until it is called or its time comes. */
+  readonly waits: boolean;
+  /** How long it is to be remembered, in ms, at least. */
+  readonly keepFor: number;
+}
+
+/** The newest job that came for a key. */
+export interface Newest {
+  readonly owner: string;
+  /** As it said of itself when it came last. */
+  readonly waits: boolean;
+  /** The owner that was the newest until now, if it is another and waits. */
+  readonly outdone?: string | undefined;
 }
 
 /** What one turn of the event loop has for a cache. */

@@ -3,8 +3,9 @@
  * nothing of other processes. Expired records are swept as new ones come in; there is no timer.
  */
 
-import type { Claim, Holder, Lease, LockCache, Verdict } from './cache.ts';
-import { decide, holderOf, isHeldBy, type LockRecord } from './record.ts';
+import type { Arrival, Claim, Holder, Lease, LockCache, Newest, Verdict, Watch } from './cache.ts';
+import { Ears } from './ears.ts';
+import { decide, holderOf, isHeldBy, type LockRecord, type NewestRecord, outdo } from './record.ts';
 
 /** Expired records are looked for when there are this many, and then at each doubling of those that live. */
 const FIRST_SWEEP = 1024;
@@ -19,6 +20,8 @@ const FIRST_SWEEP = 1024;
  */
 export class MemoryCache implements LockCache {
   readonly #records = new Map<string, LockRecord>();
+  readonly #newest = new Map<string, NewestRecord>();
+  readonly #ears = new Ears();
   #lastFence = 0;
   #sweepAt = FIRST_SWEEP;
 
@@ -39,8 +42,10 @@ export class MemoryCache implements LockCache {
     return leases.map(lease => {
       const stored = this.#live(lease.key);
       if (!isHeldBy(lease, stored)) return false;
-      if (lease.keepFor === 0) this.#records.delete(lease.key);
-      else {
+      if (lease.keepFor === 0) {
+        this.#records.delete(lease.key);
+        this.#ears.tell(lease.key);
+      } else {
         const expiresAt = performance.now() + lease.keepFor;
         this.#records.set(lease.key, { ...stored, state: 'done', expiresAt });
       }
@@ -55,13 +60,28 @@ export class MemoryCache implements LockCache {
     });
   }
 
+  watch(key: string, tell: () => void): Watch {
+    return this.#ears.open(key, tell);
+  }
+
+  async announce(arrivals: readonly Arrival[]): Promise<Newest[]> {
+    return arrivals.map(arrival => {
+      const now = performance.now();
+      const stored = this.#newest.get(arrival.key);
+      const { newest, record } = outdo(arrival, stored && stored.expiresAt > now ? stored : undefined, now);
+      this.#newest.set(arrival.key, record);
+      this.#sweepWhenFull();
+      return newest;
+    });
+  }
+
   #claim(claim: Claim): Verdict {
     const fence = Math.max(Date.now() * 1000, this.#lastFence + 1);
     const { verdict, record } = decide(claim, this.#live(claim.key), performance.now(), fence);
     if (!record) return verdict;
     this.#lastFence = Math.max(this.#lastFence, record.fence);
     this.#records.set(claim.key, record);
-    if (this.#records.size >= this.#sweepAt) this.#sweep();
+    this.#sweepWhenFull();
     return verdict;
   }
 
@@ -70,11 +90,12 @@ export class MemoryCache implements LockCache {
     return record && record.expiresAt > performance.now() ? record : undefined;
   }
 
-  #sweep(): void {
+  #sweepWhenFull(): void {
+    if (this.#records.size + this.#newest.size < this.#sweepAt) return;
     const now = performance.now();
-    for (const [key, record] of this.#records) {
-      if (record.expiresAt <= now) this.#records.delete(key);
+    for (const records of [this.#records, this.#newest]) {
+      for (const [key, { expiresAt }] of records) if (expiresAt <= now) records.delete(key);
     }
-    this.#sweepAt = Math.max(FIRST_SWEEP, this.#records.size * 2);
+    this.#sweepAt = Math.max(FIRST_SWEEP, (this.#records.size + this.#newest.size) * 2);
   }
 }

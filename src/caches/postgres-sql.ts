@@ -12,6 +12,12 @@ export const DEFAULT_SCHEMA = 'bullmq';
  */
 export const EXCHANGE = 'once_exchange_1';
 
+/** The name of the function that writes down which job is the newest. */
+export const ANNOUNCE = 'once_announce_1';
+
+/** The channel on which keys are told that were let go of, and that someone waits for. */
+export const CHANNEL = 'bullmq_once';
+
 /** A call that is told to sweep deletes this many expired locks at most, so that it is over soon. */
 export const MOST_SWEPT = 1000;
 
@@ -35,19 +41,21 @@ END $once$;
 
 CREATE TABLE IF NOT EXISTS ${quoted}.once_lock (
   key     text COLLATE "C" PRIMARY KEY,
-  state   text NOT NULL,         -- running; done: kept after a success
+  state   text NOT NULL,         -- running; done: kept after a success; newest: no lock, but which job is the newest
   token   text NOT NULL,         -- the secret of the lease
   owner   text NOT NULL,         -- who it is for
   attempt bigint NOT NULL,       -- which of its owner's runs has it
   fence   bigint NOT NULL,       -- rises with every taking of the key
   since   timestamptz NOT NULL,
-  expires timestamptz NOT NULL   -- what has expired is as good as gone
+  expires timestamptz NOT NULL,  -- what has expired is as good as gone
+  awaited boolean NOT NULL DEFAULT false  -- someone is to be told when it is let go of; of the newest job: it is put off
 );
 CREATE INDEX IF NOT EXISTS once_lock_expires ON ${quoted}.once_lock (expires);
 
 -- All releases, renewals and claims of a batch, one atomic step each.
 --
--- steps   an array of [verb, key, token, ms, owner, attempt]: releases first, then renewals, then claims.
+-- steps   an array of [verb, key, token, ms, owner, attempt]: releases first, then renewals, then claims. A claim is
+--         'claim' or 'wait', which is told by the channel ${CHANNEL} when the key is let go of, if it is held.
 --         ms: for which a released key is kept as done, 0: not at all; for which a lease lasts
 -- sweep   whether to delete expired locks afterwards
 -- returns an array with an answer a step: true or false; of a claim [fence, whether it took over from its own owner],
@@ -84,6 +92,9 @@ BEGIN
       IF FOUND THEN
         freed_key := step.key;
         freed_fence := held.fence;
+        IF held.awaited THEN
+          PERFORM pg_notify('${CHANNEL}', step.key);
+        END IF;
       END IF;
 
     ELSIF step.verb IN ('release', 'renew') THEN
@@ -130,6 +141,12 @@ BEGIN
           answers[step.at] := json_build_array(
             held.state, held.owner, held.attempt, held.fence, floor(extract(epoch FROM held.since) * 1000),
             ceil(extract(epoch FROM held.expires - asked) * 1000));
+          IF step.verb = 'wait' AND held.state = 'running' AND NOT held.awaited THEN
+            UPDATE ${quoted}.once_lock AS l SET awaited = true
+            WHERE l.key = step.key AND l.token = held.token AND l.state = 'running';
+            -- It was let go of in between.
+            CONTINUE WHEN NOT FOUND;
+          END IF;
           EXIT;
         ELSE
           held.fence := greatest(held.fence + 1, (extract(epoch FROM asked) * 1000000)::bigint);
@@ -156,7 +173,55 @@ BEGIN
   END IF;
   RETURN array_to_json(answers || to_json(swept));
 END $once$;
+
+-- Writes down which job is the newest that came for each key, in a row of its own whose token is the job's order.
+--
+-- arrivals an array of [key, order, is a rerun, waits, owner, ms to remember it]
+-- returns  an array: of each [the newest's owner, whether it waits, the owner it has outdone if that waits, else null]
+CREATE OR REPLACE FUNCTION ${quoted}.${ANNOUNCE}(arrivals json) RETURNS text
+LANGUAGE plpgsql AS $once$
+DECLARE
+  answers json[] := '{}';
+  came record;
+  newest ${quoted}.once_lock;
+  outdone text;
+  is_newer boolean;
+BEGIN
+  FOR came IN
+    SELECT at, item->>0 AS key, (item->>1) COLLATE "C" AS ord, (item->>2)::boolean AS rerun, (item->>3)::boolean AS waits,
+           item->>4 AS owner, clock_timestamp() + (item->>5)::float8 * interval '1 ms' AS until
+    FROM json_array_elements(arrivals) WITH ORDINALITY AS given(item, at)
+    ORDER BY (item->>0) COLLATE "C", at
+  LOOP
+    outdone := NULL;
+    INSERT INTO ${quoted}.once_lock AS l (key, state, token, owner, attempt, fence, since, expires, awaited)
+    VALUES (came.key, 'newest', came.ord, came.owner, 0, 0, clock_timestamp(), came.until, came.waits)
+    -- Locks the row that is there. One that has expired is as good as gone.
+    ON CONFLICT (key) DO UPDATE SET
+      token = CASE WHEN l.expires > clock_timestamp() THEN l.token ELSE excluded.token END,
+      owner = CASE WHEN l.expires > clock_timestamp() THEN l.owner ELSE excluded.owner END,
+      awaited = CASE WHEN l.expires > clock_timestamp() THEN l.awaited ELSE excluded.awaited END,
+      expires = greatest(l.expires, excluded.expires)
+    RETURNING l.* INTO newest;
+    is_newer := CASE WHEN newest.token = came.ord THEN NOT came.rerun ELSE came.ord > newest.token COLLATE "C" END;
+    IF newest.owner = came.owner OR is_newer THEN
+      IF newest.awaited AND newest.owner <> came.owner THEN
+        outdone := newest.owner;
+      END IF;
+      UPDATE ${quoted}.once_lock AS l SET token = came.ord, owner = came.owner, awaited = came.waits
+      WHERE l.key = came.key
+      RETURNING l.* INTO newest;
+    END IF;
+    answers[came.at] := json_build_array(newest.owner, newest.awaited, outdone);
+  END LOOP;
+  RETURN array_to_json(answers);
+END $once$;
 `;
+}
+
+/** Writes down arrivals. Parameter: arrivals. */
+export function announceSql(schema: string): string {
+  return `SELECT ${quote(schema)}.${ANNOUNCE}($1) AS newest`;
 }
 
 /** Does a batch. Parameters: steps, sweep. */

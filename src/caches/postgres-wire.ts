@@ -1,7 +1,7 @@
 /** Writes a batch for the function of `postgres-sql.ts`, and reads its answers. */
 
 import { createHash } from 'node:crypto';
-import type { Answers, Batch, Holder, Verdict } from './cache.ts';
+import type { Answers, Arrival, Batch, Holder, Newest, Verdict } from './cache.ts';
 import { stepsIn } from './parts.ts';
 
 /** A longest duration, in ms: a hundred years. The database's clock does not count to that of more. */
@@ -15,8 +15,15 @@ export function writeSteps({ releases, renewals, claims }: Batch): string {
   for (const { key, token, ttl } of renewals) {
     steps.push(['renew', storedKey(key), withoutNul(token), wholeMs(ttl)]);
   }
-  for (const { key, token, ttl, owner, attempt } of claims) {
-    steps.push(['claim', storedKey(key), withoutNul(token), wholeMs(ttl), withoutNul(owner), attempt]);
+  for (const { key, token, ttl, owner, attempt, waits } of claims) {
+    steps.push([
+      waits ? 'wait' : 'claim',
+      storedKey(key),
+      withoutNul(token),
+      wholeMs(ttl),
+      withoutNul(owner),
+      attempt,
+    ]);
   }
   return JSON.stringify(steps);
 }
@@ -60,6 +67,32 @@ function verdictOf(key: string, answer: Answer): Verdict | Error {
   }
   if (Array.isArray(answer)) return { taken: false, holder: holderFrom(key, answer as unknown as Held) };
   return new Error(`PostgreSQL gave ${JSON.stringify(answer)} for an answer`);
+}
+
+export function writeArrivals(arrivals: readonly Arrival[]): string {
+  return JSON.stringify(
+    arrivals.map(({ key, order, rerun, waits, owner, keepFor }) => [
+      storedKey(key),
+      order,
+      rerun,
+      waits,
+      withoutNul(owner),
+      wholeMs(keepFor),
+    ]),
+  );
+}
+
+/** @throws Error it is no answer to so many arrivals. */
+export function readNewest(text: unknown, count: number): Newest[] {
+  const all: unknown = typeof text === 'string' ? JSON.parse(text) : text;
+  if (!Array.isArray(all) || all.length !== count) {
+    throw new Error(`PostgreSQL answered ${JSON.stringify(text)} where ${count} answers were due`);
+  }
+  return (all as [string, boolean, string | null][]).map(([owner, waits, outdone]) => ({
+    owner: withNul(owner),
+    waits,
+    outdone: outdone === null ? undefined : withNul(outdone),
+  }));
 }
 
 /** Reads what `inspectSql` finds: by each stored key its holder. */

@@ -5,12 +5,28 @@
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { asError } from '../errors.ts';
-import type { Answers, Batch, Holder } from './cache.ts';
+import type { Answers, Arrival, Batch, Holder, Newest, Watch } from './cache.ts';
 import { ExchangeCache } from './exchange.ts';
 import { Gatherer } from './gather.ts';
 import { allFailed, exchangeInParts, fits, type Limits } from './parts.ts';
-import { DEFAULT_SCHEMA, exchangeSql, inspectSql, MOST_SWEPT, migrationSql } from './postgres-sql.ts';
-import { readAnswers, readHolders, storedKey, writeSteps } from './postgres-wire.ts';
+import {
+  announceSql,
+  DEFAULT_SCHEMA,
+  exchangeSql,
+  inspectSql,
+  MOST_SWEPT,
+  migrationSql,
+} from './postgres-sql.ts';
+import { postgresSubscriber } from './postgres-subscriber.ts';
+import {
+  readAnswers,
+  readHolders,
+  readNewest,
+  storedKey,
+  writeArrivals,
+  writeSteps,
+} from './postgres-wire.ts';
+import type { Subscriber } from './subscriber.ts';
 
 /** What is asked of a `pg.Pool`. */
 export interface PostgresPool {
@@ -66,6 +82,8 @@ export class PostgresCache extends ExchangeCache {
   readonly #schema: string;
   readonly #exchangeSql: string;
   readonly #inspectSql: string;
+  readonly #announceSql: string;
+  readonly #subscriber: Subscriber;
   readonly #gatherer = new Gatherer(batch => this.#exchange(batch), UNDER_WAY);
   #migrating: Promise<unknown> | undefined;
   #sweepAt = 0;
@@ -84,12 +102,24 @@ export class PostgresCache extends ExchangeCache {
     this.#schema = schema;
     this.#exchangeSql = exchangeSql(schema);
     this.#inspectSql = inspectSql(schema);
+    this.#announceSql = announceSql(schema);
+    this.#subscriber = postgresSubscriber(pool);
   }
 
   async inspect(keys: readonly string[]): Promise<(Holder | undefined)[]> {
     if (keys.length === 0) return [];
     const { rows } = await this.#ask(this.#inspectSql, [keys.map(storedKey)]);
     return readHolders(rows, keys);
+  }
+
+  async announce(arrivals: readonly Arrival[]): Promise<Newest[]> {
+    const { rows } = await this.#ask(this.#announceSql, [writeArrivals(arrivals)]);
+    return readNewest(rows[0]?.newest, arrivals.length);
+  }
+
+  /** Listens on one connection more, outside of the pool, which is there as long as anyone waits. */
+  watch(key: string, tell: () => void): Watch {
+    return this.#subscriber.watch(storedKey(key), tell);
   }
 
   exchange(batch: Batch): Promise<Answers> {

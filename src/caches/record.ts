@@ -3,7 +3,7 @@
  * cache that decides in JavaScript. The Lua of `redis-script.ts` says the same.
  */
 
-import type { Claim, Holder, Lease, Verdict } from './cache.ts';
+import type { Arrival, Claim, Holder, Lease, Newest, Verdict } from './cache.ts';
 
 /** The record of a holder. Times are in ms of whichever clock its cache uses. */
 export interface LockRecord {
@@ -83,4 +83,34 @@ function grant(claim: Claim, since: number, now: number, fence: number, tookOver
   const { token, owner, attempt, ttl } = claim;
   const record: LockRecord = { state: 'running', token, fence, attempt, since, owner, expiresAt: now + ttl };
   return { verdict: { taken: true, fence, tookOver }, record };
+}
+
+/** What is stored about the newest job of a key. */
+export interface NewestRecord {
+  readonly owner: string;
+  readonly order: string;
+  readonly waits: boolean;
+  readonly expiresAt: number;
+}
+
+/** Decides which is the newest job, the one that came or the one that is stored, and what to store of it. */
+export function outdo(
+  arrival: Arrival,
+  stored: NewestRecord | undefined,
+  now: number,
+): { newest: Newest; record: NewestRecord } {
+  const { owner, order, waits, keepFor } = arrival;
+  const expiresAt = Math.max(stored?.expiresAt ?? 0, now + keepFor);
+  if (stored && stored.owner !== owner && !isNewer(arrival, stored.order)) {
+    return {
+      newest: { owner: stored.owner, waits: stored.waits },
+      record: { ...stored, expiresAt },
+    };
+  }
+  const outdone = stored?.waits && stored.owner !== owner ? stored.owner : undefined;
+  return { newest: { owner, waits, outdone }, record: { owner, order, waits, expiresAt } };
+}
+
+function isNewer({ order, rerun }: Arrival, stored: string): boolean {
+  return order === stored ? !rerun : order > stored;
 }

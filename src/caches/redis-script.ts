@@ -2,15 +2,17 @@
  * The scripts that decide on Redis. How the client writes and reads what they speak stands in `redis-wire.ts`.
  *
  * What is stored under a key is a string of JSON that can be read in redis-cli. Its fields stand in a fixed order, so
- * that "is it this lease's?" is a comparison of texts. Any other value counts as held, by a foreigner. Nothing newer
- * than Redis 6.2 is used. Time is the server's, and stands still within a script.
+ * that "is it this lease's?" is a comparison of texts. The state of a lease is "running", or "awaited" from when someone
+ * found it held who is to be told of its end: a word of the same length. Any other value counts as held, by a foreigner.
+ * Nothing newer than Redis 6.2 is used. Time is the server's, and stands still within a script.
  */
 
 /** All releases, renewals and claims of a batch, one atomic step each. */
 export const EXCHANGE_LUA = `
 -- KEYS      one a step; more are padding
 -- ARGV[1]   how many groups of steps there are
--- then      of each group: 'release', 'renew' or 'claim'; how many steps; the ms that they share
+-- then      of each group: 'release', 'renew', 'claim' or 'wait' (a claim whose holder is to be marked as awaited);
+--           how many steps; the ms that they share
 --           (for which a released key is kept as done, 0: not at all; for which a lease lasts)
 -- then      of each step a part of its record: the token, to know its own by; of a claim the token to the owner
 -- returns   the fence of all that was plainly taken, a mark for each step, then an answer for each mark that is '+'.
@@ -22,8 +24,10 @@ local try, find, match, sub = redis.pcall, string.find, string.match, string.sub
 local RUNNING, DONE = '{"once":1,"state":"running","token":', '{"once":1,"state":"done","token":'
 -- The end of every record, by which its fence is found.
 local FENCE = '"fence":(%d+),"since":%d+}$'
--- A token stands here in a running record, and nowhere near in others: they have none, or stand at another place.
+-- A token stands here in the record of a lease, and nowhere near in others: they have none, or have it elsewhere.
 local TOKEN_AT = #RUNNING + 1
+local AWAITED, STATE_AT = 'awaited', 20
+local A = string.byte(AWAITED)
 local groups = tonumber(ARGV[1])
 local parts = groups * 3 + 1
 
@@ -54,7 +58,7 @@ end
 
 local function release(first, last, keepFor)
   local values, failure = readAll(first, last)
-  local free = {}
+  local free, awaited = {}, {}
   for i = first, last do
     local key, value = KEYS[i], values[i - first + 1]
     if failure then
@@ -66,16 +70,21 @@ local function release(first, last, keepFor)
       marks[i] = '1'
       if keepFor == '0' then
         free[#free + 1] = key
+        if string.byte(value, STATE_AT) == A then awaited[#awaited + 1] = key end
       else
         mark(i, failed(try('SET', key, DONE .. sub(value, TOKEN_AT), 'PX', keepFor)))
       end
     end
   end
   failure = #free > 0 and failed(try('DEL', unpack(free)))
-  if not failure then return end
-  for i = first, last do
-    if marks[i] == '1' then answer(i, failure) end
+  if failure then
+    for i = first, last do
+      if marks[i] == '1' then answer(i, failure) end
+    end
+    return
   end
+  -- Told are those who listen to a channel of the key's name.
+  for i = 1, #awaited do try('PUBLISH', awaited[i], '') end
 end
 
 local function renew(first, last, ttl)
@@ -108,7 +117,7 @@ end
 
 -- The fence of a stored record that a claim may take over: one of its own owner, for no newer run.
 local function mayTakeOver(stored, part)
-  if sub(stored, 1, #RUNNING) ~= RUNNING then return nil end
+  if sub(stored, 1, #DONE) == DONE then return nil end
   -- Only between two fields do a quote and a comma stand before a quote: those in a token or an owner are escaped.
   local attempt, owner = match(part, '","attempt":(%d+)(,"owner":".*")$')
   if not owner or not find(stored, owner .. ',"fence":', 1, true) then return nil end
@@ -142,7 +151,7 @@ local function meet(key, part, ttl)
   if fence then
     met[key] = nil
     fence = math.max(now, fence + 1)
-    return failed(try('SET', key, RUNNING .. part .. ending(fence), 'PX', ttl)) or -fence
+    return failed(try('SET', key, sub(stored, 1, #RUNNING) .. part .. ending(fence), 'PX', ttl)) or -fence
   end
   return holder
 end
@@ -168,7 +177,18 @@ local function claim(first, last, ttl)
   end
 end
 
-local steps = { release = release, renew = renew, claim = claim }
+local function wait(first, last, ttl)
+  claim(first, last, ttl)
+  for i = first, last do
+    local holder = met[KEYS[i]]
+    if holder and sub(holder[2] or '', 1, #RUNNING) == RUNNING then
+      -- It lasts as long as before. Where it can't be written, who waits asks now and then.
+      try('SETRANGE', KEYS[i], STATE_AT - 1, AWAITED)
+    end
+  end
+end
+
+local steps = { release = release, renew = renew, claim = claim, wait = wait }
 local first = 1
 for group = 2, groups * 3, 3 do
   local last = first + ARGV[group + 1] - 1
@@ -193,6 +213,40 @@ for i = 1, tonumber(ARGV[1]) do
     stored = ''
   end
   answers[i] = stored and { stored, redis.call('PTTL', KEYS[i]) } or 0
+end
+return answers
+`;
+
+/** Writes down which job is the newest that came for each key. What is stored is its order, '+' if it waits, else '-', its owner. */
+export const ANNOUNCE_LUA = `
+-- KEYS     one an arrival; more are padding
+-- ARGV[1]  how many
+-- then     of each: its order, 1 if it is a rerun, '+' if it waits, else '-', its owner, the ms to remember it
+-- returns  for each: { the newest's owner, '+' or '-', the owner it has outdone if that waits, else '' }; or { 'error', message }
+local answers = {}
+
+local function isNewer(order, than, rerun)
+  if order == than then return rerun ~= '1' end
+  return order > than
+end
+
+local function announce(key, order, rerun, waits, owner, ms)
+  local stored = redis.pcall('GET', key)
+  if type(stored) == 'table' then return { 'error', stored.err } end
+  -- Nothing here has a space in it but an owner.
+  local theirs, theyWait, them = string.match(stored or '', '^(%S+) ([+-]) (.*)$')
+  local left = math.max(redis.call('PTTL', key), tonumber(ms))
+  if theirs and them ~= owner and not isNewer(order, theirs, rerun) then
+    redis.pcall('PEXPIRE', key, left)
+    return { them, theyWait, '' }
+  end
+  local set = redis.pcall('SET', key, order .. ' ' .. waits .. ' ' .. owner, 'PX', left)
+  if set.err then return { 'error', set.err } end
+  return { owner, waits, theyWait == '+' and them ~= owner and them or '' }
+end
+
+for i = 1, tonumber(ARGV[1]) do
+  answers[i] = announce(KEYS[i], unpack(ARGV, i * 5 - 3, i * 5 + 1))
 end
 return answers
 `;

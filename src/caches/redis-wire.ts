@@ -1,6 +1,6 @@
 /** Writes a batch for the script of `redis-script.ts`, and reads its reply. */
 
-import type { Answers, Batch, Claim, Holder, Verdict } from './cache.ts';
+import type { Answers, Arrival, Batch, Claim, Holder, Newest, Verdict } from './cache.ts';
 import { foreignHolder, holderOf, parseRecord } from './record.ts';
 
 /** One call of the script. */
@@ -23,8 +23,8 @@ export function writeBatch({ releases, renewals, claims }: Batch): ScriptCall {
     keys.push(key);
     parts.push(tokenPart(token));
   }
-  for (const { key, token, ttl, attempt, owner } of claims) {
-    groups.add('claim', ttl);
+  for (const { key, token, ttl, attempt, owner, waits } of claims) {
+    groups.add(waits ? 'wait' : 'claim', ttl);
     keys.push(key);
     parts.push(`${tokenPart(token)}"attempt":${attempt},"owner":${JSON.stringify(owner)}`);
   }
@@ -38,7 +38,7 @@ class Groups {
   #ms = 0;
   #steps = 0;
 
-  add(verb: 'release' | 'renew' | 'claim', ms: number): void {
+  add(verb: 'release' | 'renew' | 'claim' | 'wait', ms: number): void {
     if (verb === this.#verb && ms === this.#ms) {
       this.#steps++;
       return;
@@ -111,6 +111,26 @@ function failureOf(special: Special | undefined): Error {
 /** @param left - ms for which the value stays, less than 0 if it stays for ever. */
 export function holderFrom(key: string, value: string, left: number): Holder {
   const expiresIn = left < 0 ? Number.POSITIVE_INFINITY : left;
-  const record = parseRecord(value);
+  const record = parseRecord(value.replace(AWAITED, RUNNING));
   return record ? { ...holderOf(key, record, 0), expiresIn } : foreignHolder(key, expiresIn);
+}
+
+/** A lease whose end someone is to be told of, and what it is otherwise. */
+const AWAITED = /^\{"once":1,"state":"awaited"/;
+const RUNNING = '{"once":1,"state":"running"';
+
+export function writeArrivals(arrivals: readonly Arrival[]): ScriptCall {
+  const args: (string | number)[] = [arrivals.length];
+  for (const { order, rerun, waits, owner, keepFor } of arrivals) {
+    args.push(order, rerun ? 1 : 0, waits ? '+' : '-', owner, Math.ceil(keepFor));
+  }
+  return { keys: arrivals.map(({ key }) => key), args };
+}
+
+export function readNewest(reply: unknown): (Newest | Error)[] {
+  return (reply as [string, string, string?][]).map(([owner, waits, outdone]) =>
+    outdone === undefined
+      ? new Error(waits)
+      : { owner, waits: waits === '+', outdone: outdone === '' ? undefined : outdone },
+  );
 }

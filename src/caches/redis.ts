@@ -4,12 +4,14 @@
  */
 
 import { asError } from '../errors.ts';
-import type { Answers, Batch, Holder } from './cache.ts';
+import type { Answers, Arrival, Batch, Holder, Newest, Watch } from './cache.ts';
 import { ExchangeCache } from './exchange.ts';
 import { allFailed, cut, exchangeInParts, fits, join, type Limits } from './parts.ts';
 import { isCluster, MOST_KEYS, type RedisClient, type ScriptRunner, scriptRunner } from './redis-client.ts';
-import { EXCHANGE_LUA, INSPECT_LUA } from './redis-script.ts';
-import { holderFrom, readReply, writeBatch } from './redis-wire.ts';
+import { ANNOUNCE_LUA, EXCHANGE_LUA, INSPECT_LUA } from './redis-script.ts';
+import { redisSubscriber } from './redis-subscriber.ts';
+import { holderFrom, readNewest, readReply, writeArrivals, writeBatch } from './redis-wire.ts';
+import type { Subscriber } from './subscriber.ts';
 
 const ON_ONE_SERVER: Limits = { most: MOST_KEYS };
 /** A call's keys must share a slot, which those of one hash tag do. */
@@ -30,6 +32,8 @@ const IN_A_CLUSTER: Limits = { most: MOST_KEYS, groupOf: hashTag };
 export class RedisCache extends ExchangeCache {
   readonly #exchange: ScriptRunner;
   readonly #inspect: ScriptRunner;
+  readonly #announce: ScriptRunner;
+  readonly #subscriber: Subscriber;
   #limits: Limits;
 
   /**
@@ -40,19 +44,48 @@ export class RedisCache extends ExchangeCache {
     super();
     this.#exchange = scriptRunner(client, EXCHANGE_LUA);
     this.#inspect = scriptRunner(client, INSPECT_LUA);
+    this.#announce = scriptRunner(client, ANNOUNCE_LUA);
+    this.#subscriber = redisSubscriber(client);
     this.#limits = isCluster(client) ? IN_A_CLUSTER : ON_ONE_SERVER;
   }
 
   async inspect(keys: readonly string[]): Promise<(Holder | undefined)[]> {
+    const found = await this.#inParts(
+      keys,
+      key => key,
+      async some => (await this.#inspect.run(some, [some.length])) as Stored[],
+    );
+    return found.map((stored, i) => (stored === 0 ? undefined : holderFrom(keys[i] as string, ...stored)));
+  }
+
+  announce(arrivals: readonly Arrival[]): Promise<(Newest | Error)[]> {
+    return this.#inParts(
+      arrivals,
+      ({ key }) => key,
+      async some => {
+        const { keys, args } = writeArrivals(some);
+        return readNewest(await this.#announce.run(keys, args));
+      },
+    );
+  }
+
+  /** Listens on one connection more, which is there as long as anyone waits. */
+  watch(key: string, tell: () => void): Watch {
+    return this.#subscriber.watch(key, tell);
+  }
+
+  async #inParts<Item, Answer>(
+    items: readonly Item[],
+    keyOf: (item: Item) => string,
+    ask: (some: readonly Item[]) => Promise<Answer[]>,
+  ): Promise<Answer[]> {
     const limits = this.#limits;
-    const parts = cut(keys, key => key, limits);
+    const parts = cut(items, keyOf, limits);
     try {
-      const answers = parts.map(({ items }) => this.#inspect.run(items, [items.length]));
-      const found = join(parts, (await Promise.all(answers)) as Stored[][]);
-      return found.map((stored, i) => (stored === 0 ? undefined : holderFrom(keys[i] as string, ...stored)));
+      return join(parts, await Promise.all(parts.map(({ items }) => ask(items))));
     } catch (error) {
       if (!this.#refusedByCluster(error, limits)) throw error;
-      return this.inspect(keys);
+      return this.#inParts(items, keyOf, ask);
     }
   }
 

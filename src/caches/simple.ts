@@ -7,7 +7,8 @@
  */
 
 import { asError } from '../errors.ts';
-import type { Claim, Holder, Lease, LockCache, Verdict } from './cache.ts';
+import type { Arrival, Claim, Holder, Lease, LockCache, Newest, Verdict, Watch } from './cache.ts';
+import { Ears } from './ears.ts';
 import {
   decide,
   foreignHolder,
@@ -15,6 +16,8 @@ import {
   holderOf,
   isHeldBy,
   type LockRecord,
+  type NewestRecord,
+  outdo,
   parseRecord,
 } from './record.ts';
 
@@ -30,6 +33,7 @@ export class SimpleCache implements LockCache {
   readonly #store: SimpleStore;
   /** The last step on each key that has one under way. */
   readonly #steps = new Map<string, Promise<unknown>>();
+  readonly #ears = new Ears();
   #lastFence = 0;
 
   constructor(store: SimpleStore) {
@@ -44,7 +48,8 @@ export class SimpleCache implements LockCache {
     return this.#each(leases, async lease => {
       const stored = await this.#read(lease.key);
       if (stored === 'foreign' || !isHeldBy(lease, stored)) return false;
-      await this.#lease(lease.key, { ...stored, expiresAt: Date.now() + lease.ttl }, lease.ttl);
+      const renewed = { ...stored, expiresAt: Date.now() + lease.ttl };
+      await this.#keep(lease.key, formatRecord(renewed), lease.ttl);
       return true;
     });
   }
@@ -53,10 +58,12 @@ export class SimpleCache implements LockCache {
     return this.#each(leases, async lease => {
       const stored = await this.#read(lease.key);
       if (stored === 'foreign' || !isHeldBy(lease, stored)) return false;
-      if (lease.keepFor === 0) await this.#delete(lease.key);
-      else {
+      if (lease.keepFor === 0) {
+        await this.#delete(lease.key);
+        this.#ears.tell(lease.key);
+      } else {
         const done: LockRecord = { ...stored, state: 'done', expiresAt: Date.now() + lease.keepFor };
-        await this.#write(lease.key, done, lease.keepFor);
+        await this.#write(lease.key, formatRecord(done), lease.keepFor);
       }
       return true;
     });
@@ -71,6 +78,27 @@ export class SimpleCache implements LockCache {
     );
   }
 
+  /** Tells what is let go of by this process. */
+  watch(key: string, tell: () => void): Watch {
+    return this.#ears.open(key, tell);
+  }
+
+  announce(arrivals: readonly Arrival[]): Promise<(Newest | Error)[]> {
+    return this.#each(arrivals, async arrival => {
+      const now = Date.now();
+      const { newest, record } = outdo(arrival, await this.#readNewest(arrival.key, now), now);
+      await this.#keep(arrival.key, JSON.stringify({ newest: 1, ...record }), record.expiresAt - now);
+      return newest;
+    });
+  }
+
+  async #readNewest(key: string, now: number): Promise<NewestRecord | undefined> {
+    const value = await this.#store.get(key);
+    if (typeof value !== 'string' || !value.startsWith('{"newest":1,')) return undefined;
+    const record: NewestRecord = JSON.parse(value);
+    return record.expiresAt > now ? record : undefined;
+  }
+
   async #claim(claim: Claim): Promise<Verdict> {
     const stored = await this.#read(claim.key);
     if (stored === 'foreign') return { taken: false, holder: foreignHolder(claim.key) };
@@ -79,7 +107,7 @@ export class SimpleCache implements LockCache {
     const { verdict, record } = decide(claim, stored, now, fence);
     if (!record) return verdict;
     this.#lastFence = Math.max(this.#lastFence, record.fence);
-    await this.#lease(claim.key, record, claim.ttl);
+    await this.#keep(claim.key, formatRecord(record), claim.ttl);
     return verdict;
   }
 
@@ -92,15 +120,13 @@ export class SimpleCache implements LockCache {
     return record.expiresAt > Date.now() ? record : undefined;
   }
 
-  async #write(key: string, record: LockRecord, lifetime: number): Promise<string> {
-    const value = formatRecord(record);
+  async #write(key: string, value: string, lifetime: number): Promise<void> {
     await this.#store.set(key, value, expiryFor(this.#store, lifetime));
-    return value;
   }
 
   /** Reads back what it wrote: some stores report a failed write to nobody, and an outage must not pass for a lease. */
-  async #lease(key: string, record: LockRecord, ttl: number): Promise<void> {
-    const value = await this.#write(key, record, ttl);
+  async #keep(key: string, value: string, lifetime: number): Promise<void> {
+    await this.#write(key, value, lifetime);
     if ((await this.#store.get(key)) !== value)
       throw new Error('the store did not keep what was written to it');
   }

@@ -1,0 +1,143 @@
+/**
+ * `'keep-last'`: of the jobs of one key one runs, and the newest of the others waits; those before it are skipped.
+ *
+ * Each job that comes for a key is announced: the cache remembers which is the newest. A job that is not is skipped, whether
+ * it finds the key held or free, for the newest has come and will run, or has run already. Jobs that were put off or
+ * failed come back late, so the newest is remembered for longer than they take. Announcing need not be one step with
+ * claiming: a job that holds the key is announced before its work starts, and whoever is newer can't have run since.
+ */
+
+import { type Announcer, announcerOf } from '../announcer.ts';
+import type { Holder, Newest } from '../caches/cache.ts';
+import { CacheError, LockError } from '../errors.ts';
+import type { HeldLock } from '../held-lock.ts';
+import { jobName } from '../key/name.ts';
+import { type FailingJob, longestBackoff, runsAgain } from './hold-on.ts';
+import { attemptOf } from './job-owner.ts';
+import { delayJob, endOf, mayStartAgain, putOff } from './put-off.ts';
+import type { Task } from './task.ts';
+
+/** A job that was put off, or is to be retried, is remembered for so long beyond its time, in ms: its queue may be paused. */
+const PUT_OFF = 86_400_000;
+/**
+ * Any other is remembered for so many ttl after it came, and for half of that after it ended: longer than a job that a worker
+ * fetched and then stood still takes to come back.
+ */
+const REMEMBERED = 4;
+/** A job that nobody can call comes back at least this often, in ms. */
+const LONGEST_UNCALLED = 5000;
+
+/** A job under `'keep-last'`: how it runs, and how it waits. */
+export class KeepLast {
+  readonly #task: Task;
+  readonly #announcer: Announcer;
+
+  constructor(task: Task) {
+    this.#task = task;
+    this.#announcer = announcerOf(task.claimant.cache);
+  }
+
+  /** Runs a job that holds its key, if it is the newest. */
+  async run(
+    lock: HeldLock,
+    keepFor: number,
+    work: () => unknown,
+    onFailure?: (error: unknown) => boolean | Promise<boolean>,
+  ): Promise<unknown> {
+    const { owner, name } = this.#task;
+    const startedAt = performance.now();
+    const newest = await this.#announceOrLetGo(lock);
+    if (newest.owner !== owner) {
+      await lock.release();
+      await this.#callNext();
+      return undefined;
+    }
+    if (!lock.held) throw new CacheError(name, 'its lock was lost before its work began');
+    try {
+      return await lock.whileHeld(keepFor, () => this.#remembered(startedAt, work), onFailure);
+    } finally {
+      await this.#callNext();
+    }
+  }
+
+  /** Puts a job off that found its key held, if it is the newest; else it is skipped. */
+  async wait(holder: Holder): Promise<undefined> {
+    const { job, token, owner, name, ttl, claimant } = this.#task;
+    if (!mayStartAgain(job)) throw new LockError(name, holder);
+    const ms = this.#isCalled() ? endOf(holder, ttl) : Math.min(endOf(holder, ttl), LONGEST_UNCALLED);
+    const newest = await this.#announce(true, ms + PUT_OFF);
+    if (newest.owner !== owner) return undefined;
+    await delayJob(job, token, ms);
+    // The holder may have let go before it could see this one waiting.
+    const [stillHeld] = await claimant.cache.inspect([claimant.key]).catch(() => [holder]);
+    if (!stillHeld) await this.#call(owner);
+    throw putOff(job);
+  }
+
+  async #announce(waits: boolean, keepFor: number, rerun = attemptOf(this.#task.job) > 1): Promise<Newest> {
+    const { job, owner, name, ttl, scope } = this.#task;
+    const key = jobName(job, scope, name, 'once-newest');
+    const arrival = { key, owner, order: orderOf(job), rerun, waits, keepFor };
+    const newest = await this.#announcer.announce(arrival, name, ttl);
+    // It comes back at once, only to be skipped.
+    if (newest.outdone !== undefined) await this.#call(newest.outdone);
+    return newest;
+  }
+
+  async #announceOrLetGo(lock: HeldLock): Promise<Newest> {
+    try {
+      return await this.#announce(false, REMEMBERED * this.#task.ttl);
+    } catch (error) {
+      await lock.release();
+      throw error;
+    }
+  }
+
+  /** Runs the work, and sees to it that the job is remembered for long enough, before anyone can have its key. */
+  async #remembered(startedAt: number, work: () => unknown): Promise<unknown> {
+    const { job, ttl } = this.#task;
+    let keepFor = REMEMBERED * ttl;
+    let short = true;
+    try {
+      const result = await work();
+      short = performance.now() - startedAt < keepFor / 2;
+      return result;
+    } catch (error) {
+      short = !runsAgain(job, error);
+      keepFor = (longestBackoff(job) ?? 0) + PUT_OFF;
+      throw error;
+    } finally {
+      if (!short) await this.#announce(false, keepFor, true).catch(() => {});
+    }
+  }
+
+  /** Calls the newest job, which waits for the key that was let go of. */
+  async #callNext(): Promise<void> {
+    const { owner, ttl } = this.#task;
+    // A failure hides nothing: the newest comes back by itself when its time has come.
+    const newest = await this.#announce(false, REMEMBERED * ttl, true).catch(() => undefined);
+    if (newest?.waits && newest.owner !== owner) await this.#call(newest.owner);
+  }
+
+  /** Whether others can call the job when it is put off. */
+  #isCalled(): boolean {
+    const { job, scope } = this.#task;
+    return scope === undefined && 'promote' in job;
+  }
+
+  /** Lets a job that was put off come back at once. Where it was not put off, or it can't be called, nothing happens. */
+  async #call(owner: string): Promise<void> {
+    const { job } = this.#task;
+    const start = `${job.queueQualifiedName}:`;
+    if (!('promote' in job) || !owner.startsWith(start)) return;
+    const id = owner.slice(start.length, owner.lastIndexOf('@'));
+    const other = Object.create(job, { id: { value: id } }) as { promote(): Promise<void> };
+    await other.promote().catch(() => {});
+  }
+}
+
+/** By when it was created, then by the number that its queue gave it. That alone would not do: it begins anew in a queue that was obliterated. */
+function orderOf({ id = '', timestamp }: FailingJob): string {
+  const number = /^\d{1,15}$/.test(id) ? `.${id.padStart(15, '0')}` : '';
+  return String(timestamp).padStart(15, '0') + number;
+}
