@@ -2,7 +2,7 @@
 
 import type { Holder } from './caches/cache.ts';
 import type { Claimant } from './claim.ts';
-import { LockError } from './errors.ts';
+import { asError, LockError } from './errors.ts';
 import type { CheckedGuardOptions } from './guard-options.ts';
 import type { HeldLock } from './held-lock.ts';
 import { tellUnguarded } from './unguarded.ts';
@@ -25,7 +25,8 @@ export async function claimFor(
     if (policy.kind !== 'wait') return await claimant.ask();
     return await claimInTurn(claimant, { waitFor: policy.ms, signal, isFinal });
   } catch (error) {
-    if (!runUnguarded) throw error;
+    // BullMQ may cancel a job for a reason that is only a text, and needs an error to record.
+    if (!runUnguarded || signal?.aborted) throw asError(error);
     tellUnguarded(error);
     return claimant.unguarded();
   }

@@ -24,12 +24,14 @@ for (const setup of setups.filter(({ name }) => STORES.includes(name)))
       await bench.close();
     });
 
-    const worker = async (ttl: number) => {
+    const worker = async (ttl: number, others: { keepFor?: number; hangs?: boolean } = {}) => {
+      const { keepFor = 0, hangs = false } = others;
       const child = new Child('worker.ts', {
         connection: bench.queue.opts.connection,
         onPostgres: setup.name.includes('PostgreSQL'),
         queueName: bench.queueName,
-        options: { key: 'k-{id}', ttl },
+        options: { key: 'k-{id}', ttl, keepFor },
+        hangs,
         worker: { lockDuration: 1000, stalledInterval: 500, maxStalledCount: 5, concurrency: 2 },
       });
       children.push(child);
@@ -55,6 +57,24 @@ for (const setup of setups.filter(({ name }) => STORES.includes(name)))
       expect(again.fence).to.be.above(started.fence as number);
       expect(result).to.match(/^done by/);
       expect(await bench.holder('k-1')).to.equal(undefined);
+    });
+
+    it('was killed after its work, before BullMQ knew, completes under keepFor without a second run', async () => {
+      const keepFor = 600_000;
+      const first = await worker(3000, { keepFor, hangs: true });
+      const job = await bench.add({ id: 1 });
+      await first.hears('started');
+      first.tell({ finish: job.id });
+      await until(async () => (await holder())?.state === 'done');
+      await first.kill();
+
+      const second = await worker(3000, { keepFor });
+      const result = await bench.result(job);
+      const duplicate = await bench.result(await bench.add({ id: 1 }));
+
+      expect(result).to.equal(null);
+      expect(duplicate).to.equal(null);
+      expect(second.told.some(({ event }) => event === 'started')).to.equal(false);
     });
 
     it('was killed keeps others out meanwhile: they are duplicates', async () => {
