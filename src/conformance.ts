@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Claim, Holder, Lease, LockCache, Verdict } from './caches/cache.ts';
+import type { Arrival, Claim, Holder, Lease, LockCache, Newest, Verdict } from './caches/cache.ts';
 
 /** What a cache can promise. Every test of the suite belongs to one of these. */
 export const PROMISES = {
@@ -22,6 +22,7 @@ export const PROMISES = {
   outages: 'a store that can not be reached is an error, never an answer',
   acrossInstances: 'two instances on one store exclude each other, as two processes do',
   retention: 'a lease stays, however many others there are',
+  newest: "it tells which job of a key is the newest, for 'keep-last'",
 } as const;
 
 export type PromiseName = keyof typeof PROMISES;
@@ -314,6 +315,93 @@ export function testLockCache({
           await cache.acquire(Array.from({ length: 1000 }, () => claim({ ttl: 10_000 })));
 
         assert.equal((await acquire(other, claim({ key: a.key }))).taken, false);
+      });
+    });
+
+    describe('an arrival', () => {
+      shows('newest', 'is the newest if none has a higher order, in whichever order they come', async () => {
+        const key = newKey();
+
+        const [second, first, third] = [
+          await announce(cache, arrival(key, 2)),
+          await announce(other, arrival(key, 1)),
+          await announce(cache, arrival(key, 3)),
+        ];
+
+        includes(second, { owner: 'job 2' });
+        includes(first, { owner: 'job 2' });
+        includes(third, { owner: 'job 3' });
+      });
+
+      shows('newest', 'of the same order is newer, unless it is a rerun', async () => {
+        const key = newKey();
+        await announce(cache, { ...arrival(key, 1), owner: 'a' });
+
+        const rerun = await announce(other, { ...arrival(key, 1), owner: 'b', rerun: true });
+        const newer = await announce(other, { ...arrival(key, 1), owner: 'c' });
+
+        includes(rerun, { owner: 'a' });
+        includes(newer, { owner: 'c' });
+      });
+
+      shows(
+        'newest',
+        'tells of one that waits, when it is outdone, and what it says itself when it comes again',
+        async () => {
+          const key = newKey();
+          const waits = await announce(cache, { ...arrival(key, 1), waits: true });
+          const seen = await announce(other, arrival(key, 0));
+          const outdoing = await announce(other, arrival(key, 2));
+          const late = await announce(cache, { ...arrival(key, 1), rerun: true });
+
+          includes(waits, { owner: 'job 1', waits: true });
+          includes(seen, { owner: 'job 1', waits: true });
+          includes(outdoing, { owner: 'job 2', waits: false, outdone: 'job 1' });
+          includes(late, { owner: 'job 2', waits: false });
+          assert.equal(late.outdone, undefined);
+          includes(await announce(cache, { ...arrival(key, 2), waits: true }), {
+            owner: 'job 2',
+            waits: true,
+          });
+        },
+      );
+
+      shows(
+        'newest',
+        'is forgotten after its time, and never before the longest that was asked for',
+        async () => {
+          const [short, long] = [newKey(), newKey()];
+          await announce(cache, { ...arrival(short, 2), keepFor: 40 });
+          await announce(cache, { ...arrival(long, 2), keepFor: 60_000 });
+          await announce(other, { ...arrival(long, 3), keepFor: 40 });
+
+          await until(
+            async () => (await announce(other, { ...arrival(short, 1), keepFor: 1 })).owner === 'job 1',
+          );
+
+          includes(await announce(cache, arrival(long, 1)), { owner: 'job 3' });
+        },
+      );
+
+      shows('newest', 'of many at once is one of each key', async () => {
+        const keys = Array.from({ length: 300 }, newKey);
+
+        const answers = await announceAll(
+          cache,
+          keys.flatMap(key => [arrival(key, 2), arrival(key, 1)]),
+        );
+
+        assert.equal(answers.length, 600);
+        for (const one of answers) includes(answer([one]), { owner: 'job 2' });
+      });
+
+      shows('newest', 'that is compared is of its own key, whatever characters that has', async () => {
+        for (const key of ['é', '{a}:b', 'a b', '%', "'; DROP"].map(part => `${newKey()}${part}`)) {
+          await announce(cache, { ...arrival(key, 5), owner: "it's a 'job' + - 7" });
+
+          includes(await announce(other, arrival(key, 4)), { owner: "it's a 'job' + - 7" });
+          includes(await announce(other, arrival(`${key}x`, 4)), { owner: 'job 4' });
+        }
       });
     });
 
@@ -647,6 +735,22 @@ function newKey(): string {
 
 async function acquire(cache: LockCache, one: Claim): Promise<Verdict> {
   return answer(await cache.acquire([one]));
+}
+
+function arrival(key: string, order: number): Arrival {
+  return { key, owner: `job ${order}`, order: `00${order}`, rerun: false, waits: false, keepFor: 60_000 };
+}
+
+function announceAll(cache: LockCache, all: readonly Arrival[]): Promise<readonly (Newest | Error)[]> {
+  assert(
+    cache.announce,
+    "the cache has no method 'announce', which 'keep-last' needs; one that does without declares promises: { newest: false }",
+  );
+  return cache.announce(all);
+}
+
+async function announce(cache: LockCache, one: Arrival): Promise<Newest> {
+  return answer(await announceAll(cache, [one]));
 }
 
 async function renew(cache: LockCache, one: Claim): Promise<boolean> {

@@ -2,7 +2,7 @@
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
-import type { Claim, Holder, Lease, LockCache, Verdict } from '../src/caches/cache.ts';
+import type { Arrival, Claim, Holder, Lease, LockCache, Newest, Verdict } from '../src/caches/cache.ts';
 import {
   type CreatedCache,
   PROMISES,
@@ -27,6 +27,9 @@ class Breakable implements LockCache {
   }
   async inspect(keys: readonly string[]): Promise<(Holder | undefined)[]> {
     return this.#inner.inspect(keys);
+  }
+  async announce(arrivals: readonly Arrival[]): Promise<(Newest | Error)[]> {
+    return this.#inner.announce(arrivals);
   }
 }
 
@@ -164,6 +167,14 @@ const broken: Record<PromiseName, () => CreatedCache> = {
       }
     }
     return shared(new Evicts());
+  },
+  newest: () => {
+    class TakesTheLatest extends Breakable {
+      override async announce(arrivals: readonly Arrival[]) {
+        return arrivals.map(({ owner, waits }) => ({ owner, waits }));
+      }
+    }
+    return shared(new TakesTheLatest());
   },
 };
 
