@@ -10,6 +10,8 @@ import { redisUrl } from './support/index.ts';
 const folder = fileURLToPath(new URL('../examples/', import.meta.url));
 const run = promisify(execFile);
 
+const lines = (output: string) => output.trim().split('\n');
+
 describe('examples', () => {
   const expected: Record<string, (output: string) => void> = {
     'quick-start.ts': output => {
@@ -38,6 +40,47 @@ describe('examples', () => {
       expect(output.trim().split('\n')).to.deep.equal(
         ['thumbnails', 'invoices', 'emails'].map(name => `${name}: skipped, worked, worked`),
       );
+    },
+    'put-off.ts': output => {
+      expect(lines(output)).to.have.members([
+        'export first, failed 0 times before',
+        'export second, failed 0 times before',
+      ]);
+    },
+    'wait-your-turn.ts': output => {
+      expect(lines(output)).to.deep.equal(['alice has 160']);
+    },
+    'newest-wins.ts': output => {
+      expect(lines(output)).to.deep.equal(['indexed versions 1 and 5']);
+    },
+    'ask-a-function.ts': output => {
+      expect(lines(output)).to.deep.equal(['sales is under way for less than a minute', 'sales is ready']);
+    },
+    'hold-through-retries.ts': output => {
+      expect(lines(output)).to.deep.equal([
+        'first begins',
+        'second: skipped',
+        'first begins',
+        'first: imported',
+      ]);
+    },
+    'hung-job.ts': output => {
+      expect(lines(output)).to.deep.equal([
+        "lock 'download-https://example.org/big' is lost: it was held for as long as its maxHold allows, and is renewed no more",
+        'downloaded',
+      ]);
+    },
+    'run-unguarded.ts': output => {
+      expect(lines(output)).to.deep.equal([
+        "unguarded: lock 'letter-alice' could not be decided: the store of the locks is down",
+        'sent to alice',
+      ]);
+    },
+    'one-scope-two-queues.ts': output => {
+      expect(lines(output)).to.deep.equal(['skipped 1', 'imported shop 3 2', 'at most 1 at once']);
+    },
+    'both-deduplications.ts': output => {
+      expect(lines(output)).to.deep.equal(['waiting: 1', 'ran: 1']);
     },
     'lock-alone.ts': output => {
       expect(output).to.match(/^(one|two) imports under fence n$/m);

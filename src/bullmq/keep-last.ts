@@ -62,16 +62,35 @@ export class KeepLast {
 
   /** Puts a job off that found its key held, if it is the newest; else it is skipped. */
   async wait(holder: Holder): Promise<undefined> {
-    const { job, token, owner, name, ttl, claimant } = this.#task;
+    const { job, token, owner, name, ttl } = this.#task;
     if (!mayStartAgain(job)) throw new LockError(name, holder);
     const ms = this.#isCalled() ? endOf(holder, ttl) : Math.min(endOf(holder, ttl), LONGEST_UNCALLED);
     const newest = await this.#announce(true, ms + PUT_OFF);
     if (newest.owner !== owner) return undefined;
     await delayJob(job, token, ms);
-    // The holder may have let go before it could see this one waiting.
-    const [stillHeld] = await claimant.cache.inspect([claimant.key]).catch(() => [holder]);
-    if (!stillHeld) await this.#call(owner);
+    if (await this.#wasMissed()) await this.#call(owner);
     throw putOff(job);
+  }
+
+  /**
+   * Whoever lets go of the key, or outdoes a job that waits, calls it, which only works once it was put off. Whether that was
+   * missed: the key is free by now, or another the newest.
+   */
+  async #wasMissed(): Promise<boolean> {
+    const { job, owner, name, scope, ttl, claimant } = this.#task;
+    const key = jobName(job, scope, name, 'once-newest');
+    // Asks which is the newest, as one that can't be.
+    const look = { key, owner: '', order: '0', rerun: true, waits: false, keepFor: 1 };
+    try {
+      const [[holder], newest] = await Promise.all([
+        claimant.cache.inspect([claimant.key]),
+        this.#announcer.announce(look, name, ttl),
+      ]);
+      return !holder || newest.owner !== owner;
+    } catch {
+      // It was put off, and comes back by itself.
+      return false;
+    }
   }
 
   async #announce(waits: boolean, keepFor: number, rerun = attemptOf(this.#task.job) > 1): Promise<Newest> {

@@ -49,6 +49,53 @@ for (const setup of setups.filter(({ name }) => some.includes(name))) {
       expect(await bench.holder('k')).to.equal(undefined);
     });
 
+    for (const [meanwhile, happened] of [
+      ['it was outdone', async (_first?: Job, third?: Job) => (await third?.getState()) === 'delayed'],
+      ['the holder let go', async (first?: Job) => (await first?.getState()) === 'completed'],
+    ] as const) {
+      it(`comes back at once, though ${meanwhile} while it was being put off`, async () => {
+        const gate = deferred();
+        const ran: unknown[] = [];
+        const jobs: Job[] = [];
+        const guarded = onceProcessor(
+          async (job: Job<{ version: number }>) => {
+            ran.push(job.data.version);
+            if (ran.length === 1) await gate.promise;
+          },
+          { key: 'k', whenLocked: 'keep-last' },
+        );
+        const isPutOff = deferred();
+        await bench.worker(
+          ((job: Job<{ version: number }>, token?: string) => {
+            const move = job.moveToDelayed.bind(job);
+            if (job.data.version === 2 && job.attemptsStarted === 1) {
+              job.moveToDelayed = async (...args) => {
+                isPutOff.resolve();
+                await until(() => happened(jobs[0], jobs[2]));
+                return move(...args);
+              };
+            }
+            return guarded(job as never, token);
+          }) as never,
+          { concurrency: 4 },
+        );
+        jobs.push(await bench.add({ version: 1 }));
+        await until(() => ran.length === 1);
+        jobs.push(await bench.add({ version: 2 }));
+        await isPutOff.promise;
+        if (meanwhile === 'it was outdone') jobs.push(await bench.add({ version: 3 }));
+        else gate.resolve();
+
+        // Without being called it would come back when the lease would end, after 30 s.
+        await until(async () => (await jobs[1]?.getState()) === 'completed', 'it came back', 15_000);
+
+        gate.resolve();
+        const last = jobs.length;
+        await until(() => ran.includes(last));
+        expect(ran).to.deep.equal([1, last]);
+      });
+    }
+
     it('outdoes a retry of an older job', async () => {
       const gate = deferred();
       const ran: unknown[] = [];

@@ -1,0 +1,35 @@
+/**
+ * BullMQ's own deduplication keeps a queue from filling up with what waits in it already; the guard keeps two from running at
+ * once, however they came: by another producer that forgot the id, a retry, a stalled worker. Together they do both.
+ */
+
+import { type Job, Queue, Worker } from 'bullmq';
+import { onceProcessor } from 'bullmq-once';
+
+const connection = { url: process.env.REDIS_URL ?? 'redis://127.0.0.1:6379' };
+const queue = new Queue('thumbnails-of-films', { connection });
+await queue.obliterate({ force: true });
+
+let ran = 0;
+
+async function makeThumbnail(_job: Job<{ film: number }>): Promise<void> {
+  ran++;
+  await new Promise(resolve => setTimeout(resolve, 300));
+}
+
+const data = { film: 12 };
+// A thousand requests while nobody works: one job.
+await Promise.all(
+  Array.from({ length: 1000 }, () => queue.add('thumbnail', data, { deduplication: { id: 'film-12' } })),
+);
+console.log(`waiting: ${await queue.getWaitingCount()}`);
+// A producer that knows nothing of the id.
+await queue.add('thumbnail', data);
+
+const guarded = onceProcessor(makeThumbnail, { key: 'film-{film}' });
+const worker = new Worker('thumbnails-of-films', guarded, { connection, concurrency: 10 });
+while ((await queue.getCompletedCount()) < 2) await new Promise(resolve => setTimeout(resolve, 50));
+
+await worker.close();
+await queue.close();
+console.log(`ran: ${ran}`);
