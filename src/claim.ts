@@ -31,11 +31,12 @@ export class Claimant {
    * @returns the lock, or who holds it.
    * @throws CacheError the cache could not decide.
    */
-  async ask(waits = false): Promise<HeldLock | Holder> {
+  ask(waits = false): Promise<HeldLock | Holder> {
     const lease = new KeptLease(this.#request, waits);
     const keeper = keeperOf(this.cache);
-    const verdict = await keeper.claim(lease);
-    return verdict.taken ? new HeldLock(keeper, lease, this.#inOrder) : verdict.holder;
+    return keeper
+      .claim(lease)
+      .then(verdict => (verdict.taken ? new HeldLock(keeper, lease, this.#inOrder) : verdict.holder));
   }
 
   /** The lock of work that runs all the same, though the cache can't decide: it is not held, and has no fence. */

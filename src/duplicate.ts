@@ -11,19 +11,31 @@ import type { Policy } from './when-locked.ts';
 
 /**
  * Claims a key, waiting for it where the policy says so.
- * @param isFinal - whether there is no use in waiting for a holder.
+ * @param owner - who the work is for: there is no use in waiting for its own lease.
  * @returns the lock, which is not held where the work runs unguarded; or who holds the key.
  * @throws CacheError the cache could not decide, and the work is not to run unguarded.
  */
-export async function claimFor(
+export function claimFor(
+  claimant: Claimant,
+  options: CheckedGuardOptions,
+  signal?: AbortSignal,
+  owner?: string,
+): Promise<HeldLock | Holder> {
+  const { policy, runUnguarded } = options;
+  // Most work: nothing stands between its claim and the cache's answer.
+  if (policy.kind !== 'wait' && !runUnguarded) return claimant.ask();
+  return claimOtherwise(claimant, options, signal, owner);
+}
+
+async function claimOtherwise(
   claimant: Claimant,
   { policy, runUnguarded }: CheckedGuardOptions,
-  signal?: AbortSignal,
-  isFinal?: (holder: Holder) => boolean,
+  signal: AbortSignal | undefined,
+  owner: string | undefined,
 ): Promise<HeldLock | Holder> {
   try {
     if (policy.kind !== 'wait') return await claimant.ask();
-    return await claimInTurn(claimant, { waitFor: policy.ms, signal, isFinal });
+    return await claimInTurn(claimant, { waitFor: policy.ms, signal, owner });
   } catch (error) {
     // BullMQ may cancel a job for a reason that is only a text, and needs an error to record.
     if (!runUnguarded || signal?.aborted) throw asError(error);

@@ -157,7 +157,7 @@ export function onceProcessor(
     const name = settings.keyOf(job);
     const home = homeOf(job, settings) ?? (await findQueueCache(job));
     const task = taskFor(job, token, name, settings, home);
-    const claim = await claimFor(task.claimant, settings, signal, holder => holder.owner === task.owner);
+    const claim = await claimFor(task.claimant, settings, signal, task.owner);
     if (!(claim instanceof HeldLock)) return onHeld(task, settings, claim);
     if (signal) claim.follow(signal);
     const work = () => fn.call(worker, job, token, passesSignal ? claim.signal : undefined, claim);

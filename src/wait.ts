@@ -29,8 +29,8 @@ export interface Wait {
   readonly waitFor: number;
   /** Ends it: it rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
-  /** Whether there is no use in waiting for this holder. */
-  readonly isFinal?: ((holder: Holder) => boolean) | undefined;
+  /** There is no use in waiting for a lease of this owner. */
+  readonly owner?: string | undefined;
 }
 
 /**
@@ -43,7 +43,7 @@ export async function claimInTurn(asker: Asker, wait: Wait): Promise<HeldLock | 
   const line = lines.get(asker.cache)?.get(asker.key);
   if (line) return line.stand(asker, wait);
   const first = await asker.ask(false);
-  if (first instanceof HeldLock || wait.waitFor === 0 || wait.isFinal?.(first)) return first;
+  if (first instanceof HeldLock || wait.waitFor === 0 || first.owner === wait.owner) return first;
   return lineOf(asker).stand(asker, wait, first);
 }
 
@@ -74,7 +74,7 @@ class Line {
     }
   }
 
-  async #ask(asker: Asker, { signal, isFinal }: Wait, until: number): Promise<HeldLock | Holder> {
+  async #ask(asker: Asker, { signal, owner }: Wait, until: number): Promise<HeldLock | Holder> {
     const bell = new Bell(asker.cache, asker.key);
     try {
       for (let pause = FIRST_PAUSE; ; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
@@ -83,7 +83,7 @@ class Line {
         if (claim instanceof HeldLock) return claim;
         this.#holder = claim;
         const left = until - performance.now();
-        if (left <= 0 || isFinal?.(claim)) return claim;
+        if (left <= 0 || claim.owner === owner) return claim;
         const longest = jitter(bell.listens ? PAUSE_WHEN_TOLD : pause);
         const next = Math.min(longest, Math.max(claim.expiresIn, 1), left);
         await beforeTheEnd(bell.rung, performance.now() + next, signal);
