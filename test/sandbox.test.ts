@@ -56,12 +56,13 @@ for (const { name, useWorkerThreads, setup } of sandboxes) {
         stalledInterval: 500,
       });
     };
-    const withCache = async () =>
-      start(
-        setup === postgresSetup
+    const withCache = async (options: object = {}) =>
+      start({
+        SANDBOX_OPTIONS: JSON.stringify(options),
+        ...(setup === postgresSetup
           ? { SANDBOX_POSTGRES: (await sharedPostgres()).url }
-          : { SANDBOX_REDIS: redisUrl() },
-      );
+          : { SANDBOX_REDIS: redisUrl() }),
+      });
 
     it('runs a job under a lock of its queue, and skips its duplicate', async () => {
       await withCache();
@@ -75,6 +76,34 @@ for (const { name, useWorkerThreads, setup } of sandboxes) {
       expect(await bench.result(other)).to.include({ held: true, aborted: false });
       expect(await bench.result(job)).to.include({ held: true, aborted: false });
       expect(await bench.holder('k-1')).to.equal(undefined);
+    });
+
+    it('puts a duplicate off, which runs later', async () => {
+      await withCache({ whenLocked: { retryIn: 200 } });
+      const job = await bench.add({ id: 1, for: 700 });
+      await until(async () => (await bench.holder('k-1'))?.state === 'running');
+
+      const duplicate = await bench.add({ id: 1, for: 0 });
+      await until(async () => (await duplicate.getState()) === 'completed');
+
+      const [first, second] = await Promise.all([bench.result(job), bench.result(duplicate)]);
+      expect((second as Result).fence).to.be.above((first as Result).fence);
+    });
+
+    it('keeps the last of several duplicates', async () => {
+      // Nobody can call it here: it comes back when the lease would have ended.
+      await withCache({ whenLocked: 'keep-last', ttl: 500 });
+      const job = await bench.add({ id: 1, for: 700 });
+      await until(async () => (await bench.holder('k-1'))?.state === 'running');
+
+      const older = await bench.add({ id: 1, for: 0 });
+      const newest = await bench.add({ id: 1, for: 0 });
+      await until(async () => (await bench.queue.getCompletedCount()) === 3);
+
+      expect((await bench.queue.getJob(older.id as string))?.returnvalue).to.equal(null);
+      for (const { id } of [job, newest]) {
+        expect((await bench.queue.getJob(id as string))?.returnvalue).to.include({ held: true });
+      }
     });
 
     it('says exactly what to write where it has no cache', async () => {
