@@ -89,6 +89,17 @@ function typesOfKeys(): void {
   onceProcessor(async (_job: Job) => {}, { key: '{whatever}' });
   // @ts-expect-error there is no such option
   onceProcessor(send, { raiseIfLocked: true });
+
+  // What becomes of a duplicate: its job is the processor's, and what is made of it a result of the processor's.
+  onceProcessor(send, { whenLocked: { retryIn: job => job.data.userId } });
+  onceProcessor(send, { whenLocked: (job, holder) => `${job.data.userId} ${holder.owner}` });
+  onceProcessor(send, { whenLocked: { waitFor: 100 }, raiseIfLock: true });
+  // @ts-expect-error there is no such form
+  onceProcessor(send, { whenLocked: 'wait' });
+  // @ts-expect-error the processor's result is a text
+  onceProcessor(send, { whenLocked: () => 42 });
+  // @ts-expect-error a time is a number
+  onceProcessor(send, { whenLocked: { retryIn: 'soon' } });
 }
 
 function typesOfCaches(): void {

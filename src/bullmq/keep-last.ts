@@ -31,10 +31,13 @@ const LONGEST_UNCALLED = 5000;
 export class KeepLast {
   readonly #task: Task;
   readonly #announcer: Announcer;
+  /** Under which the cache has the newest job of the key. */
+  readonly #newestKey: string;
 
   constructor(task: Task) {
     this.#task = task;
     this.#announcer = announcerOf(task.claimant.cache);
+    this.#newestKey = jobName(task.job, task.scope, task.name, 'once-newest');
   }
 
   /** Runs a job that holds its key, if it is the newest. */
@@ -77,8 +80,8 @@ export class KeepLast {
    * missed: the key is free by now, or another the newest.
    */
   async #wasMissed(): Promise<boolean> {
-    const { job, owner, name, scope, ttl, claimant } = this.#task;
-    const key = jobName(job, scope, name, 'once-newest');
+    const { owner, name, ttl, claimant } = this.#task;
+    const key = this.#newestKey;
     // Asks which is the newest, as one that can't be.
     const look = { key, owner: '', order: '0', rerun: true, waits: false, keepFor: 1 };
     try {
@@ -94,9 +97,8 @@ export class KeepLast {
   }
 
   async #announce(waits: boolean, keepFor: number, rerun = attemptOf(this.#task.job) > 1): Promise<Newest> {
-    const { job, owner, name, ttl, scope } = this.#task;
-    const key = jobName(job, scope, name, 'once-newest');
-    const arrival = { key, owner, order: orderOf(job), rerun, waits, keepFor };
+    const { job, owner, name, ttl } = this.#task;
+    const arrival = { key: this.#newestKey, owner, order: orderOf(job), rerun, waits, keepFor };
     const newest = await this.#announcer.announce(arrival, name, ttl);
     // It comes back at once, only to be skipped.
     if (newest.outdone !== undefined) await this.#call(newest.outdone);

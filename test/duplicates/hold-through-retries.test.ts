@@ -1,13 +1,12 @@
 import { DelayedError, type Job, UnrecoverableError, WaitingChildrenError } from 'bullmq';
 import { expect } from 'chai';
 import { onceProcessor } from '../../src/index.ts';
-import { Bench, setups } from '../support/bullmq.ts';
+import { Bench, oneOfEachKind } from '../support/bullmq.ts';
 import { deferred, until } from '../support/index.ts';
 
-const some = ['BullMQ 6 with ioredis options', 'BullMQ 6 on PostgreSQL', 'BullMQ 5 with ioredis options'];
 const TTL = 2_000;
 
-for (const setup of setups.filter(({ name }) => some.includes(name))) {
+for (const setup of oneOfEachKind) {
   describe(`holdThroughRetries on ${setup.name}`, () => {
     let bench: Bench;
     beforeEach(async () => {

@@ -4,13 +4,11 @@ import fc from 'fast-check';
 import pg from 'pg';
 import { type LockCache, onceProcessor, RedisCache } from '../../src/index.ts';
 import { PostgresCache } from '../../src/postgres.ts';
-import { Bench, type Setup, setups } from '../support/bullmq.ts';
+import { Bench, oneOfEachKind, type Setup, setups } from '../support/bullmq.ts';
 import { connectRedis, deferred, until } from '../support/index.ts';
 import { sharedPostgres } from '../support/shared-servers.ts';
 
-const some = ['BullMQ 6 with ioredis options', 'BullMQ 6 on PostgreSQL', 'BullMQ 5 with ioredis options'];
-
-for (const setup of setups.filter(({ name }) => some.includes(name))) {
+for (const setup of oneOfEachKind) {
   describe(`the newest of many duplicates, on ${setup.name}`, () => {
     let bench: Bench;
     beforeEach(async () => {

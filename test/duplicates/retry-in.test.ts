@@ -1,12 +1,10 @@
 import type { Job } from 'bullmq';
 import { expect } from 'chai';
 import { type Holder, MemoryCache, onceProcessor } from '../../src/index.ts';
-import { Bench, setups } from '../support/bullmq.ts';
+import { Bench, oneOfEachKind } from '../support/bullmq.ts';
 import { deferred, until } from '../support/index.ts';
 
-const some = ['BullMQ 6 with ioredis options', 'BullMQ 6 on PostgreSQL', 'BullMQ 5 with ioredis options'];
-
-for (const setup of setups.filter(({ name }) => some.includes(name))) {
+for (const setup of oneOfEachKind) {
   describe(`a duplicate that is put off, on ${setup.name}`, () => {
     let bench: Bench;
     beforeEach(async () => {

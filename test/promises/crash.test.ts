@@ -11,6 +11,12 @@ import { connectRedis, redisOptions, uniqueName, until } from '../support/index.
 /** A crash is told by BullMQ, which does so in its own way on each. */
 const STORES = ['BullMQ 6 with ioredis options', 'BullMQ 6 on PostgreSQL'];
 
+interface Others {
+  readonly keepFor?: number;
+  readonly hangs?: boolean;
+  readonly holdThroughRetries?: boolean;
+}
+
 for (const setup of setups.filter(({ name }) => STORES.includes(name)))
   describe(`a job whose worker, ${setup.name},`, () => {
     let bench: Bench;
@@ -24,13 +30,13 @@ for (const setup of setups.filter(({ name }) => STORES.includes(name)))
       await bench.close();
     });
 
-    const worker = async (ttl: number, others: { keepFor?: number; hangs?: boolean } = {}) => {
-      const { keepFor = 0, hangs = false } = others;
+    const worker = async (ttl: number, others: Others = {}) => {
+      const { keepFor = 0, hangs = false, holdThroughRetries = false } = others;
       const child = new Child('worker.ts', {
         connection: bench.queue.opts.connection,
         onPostgres: setup.name.includes('PostgreSQL'),
         queueName: bench.queueName,
-        options: { key: 'k-{id}', ttl, keepFor },
+        options: { key: 'k-{id}', ttl, keepFor, holdThroughRetries },
         hangs,
         worker: { lockDuration: 1000, stalledInterval: 500, maxStalledCount: 5, concurrency: 2 },
       });
@@ -75,6 +81,23 @@ for (const setup of setups.filter(({ name }) => STORES.includes(name)))
       expect(result).to.equal(null);
       expect(duplicate).to.equal(null);
       expect(second.told.some(({ event }) => event === 'started')).to.equal(false);
+    });
+
+    it('was killed while its job awaits its retry leaves the key held until then, and a ttl more', async () => {
+      const [backoff, ttl] = [1500, 1000];
+      const first = await worker(ttl, { holdThroughRetries: true });
+      const job = await bench.add({ id: 1 }, { attempts: 2, backoff });
+      await first.hears('started');
+      const failedAt = performance.now();
+      first.tell({ fail: job.id });
+      await first.hears('failed');
+      await first.kill();
+      const left = (await holder())?.expiresIn;
+
+      await until(async () => (await holder()) === undefined);
+
+      expect(left).to.be.within(ttl, backoff + ttl);
+      expect(performance.now() - failedAt).to.be.at.least(backoff + ttl - 50);
     });
 
     it('was killed keeps others out meanwhile: they are duplicates', async () => {

@@ -154,6 +154,11 @@ export const setups: readonly Setup[] = [
   { name: 'BullMQ 5 with a node-redis client', ...on5, connect: connectWrappedNodeRedis },
 ];
 
+/** One setup of each kind that BullMQ itself treats in another way. */
+export const oneOfEachKind: readonly Setup[] = setups.filter(({ name }) =>
+  ['BullMQ 6 with ioredis options', 'BullMQ 6 on PostgreSQL', 'BullMQ 5 with ioredis options'].includes(name),
+);
+
 type AnyProcessor = (job: Job, token?: string, signal?: AbortSignal) => Promise<unknown>;
 
 /** One queue of a test, its workers, and how each of its jobs ended. */
