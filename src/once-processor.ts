@@ -164,7 +164,8 @@ export function onceProcessor(
     const onFailure = holdThroughRetries
       ? (error: unknown) => holdOn(claim, task.job, error, task.ttl)
       : undefined;
-    return policy.kind === 'keep-last' && claim.held
+    const isGuarded = claim.fence > 0;
+    return policy.kind === 'keep-last' && isGuarded
       ? new KeepLast(task).run(claim, keepFor, work, onFailure)
       : claim.whileHeld(keepFor, work, onFailure);
   }

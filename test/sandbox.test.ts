@@ -106,6 +106,16 @@ for (const { name, useWorkerThreads, setup } of sandboxes) {
       }
     });
 
+    it('keeps the key of a failed job through its backoff', async () => {
+      await withCache({ holdThroughRetries: true });
+      const job = await bench.add({ id: 1, for: 0, failsAtFirst: true }, { attempts: 2, backoff: 1000 });
+      await until(async () => (await job.getState()) === 'delayed');
+
+      expect(await bench.result(await bench.add({ id: 1, for: 0 }))).to.equal(null);
+      expect(await bench.result(job)).to.include({ held: true });
+      expect(await bench.holder('k-1')).to.equal(undefined);
+    });
+
     it('says exactly what to write where it has no cache', async () => {
       await start({});
 
