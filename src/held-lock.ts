@@ -96,6 +96,7 @@ export class HeldLock {
   }
 
   #isOver(): boolean {
-    return this.#lease.phase === 'over' || this.#lease.phase === 'releasing';
+    const { phase } = this.#lease;
+    return phase === 'over' || phase === 'releasing' || phase === 'leaving';
   }
 }

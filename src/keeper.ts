@@ -73,17 +73,20 @@ export class Keeper implements Listener<KeptLease> {
   }
 
   /**
-   * Extends a lease for the last time, to `ms` from now, and leaves it to end, or to be taken over by its owner. Resolves as
-   * soon as that is handed to the cache, or has failed; never rejects.
+   * Extends a lease for the last time, to `ms` from now, and leaves it to end, or to be taken over by its owner. Resolves when
+   * the cache has answered, at the latest when the lease is no longer safe; never rejects.
    */
   leave(lease: KeptLease, ms: number): Promise<void> {
-    const wasHeld = this.#stopRenewing(lease);
-    this.#forget(lease);
-    if (!wasHeld) return Promise.resolve();
+    if (!this.#stopRenewing(lease)) {
+      this.#forget(lease);
+      return Promise.resolve();
+    }
+    lease.phase = 'leaving';
     lease.ttl = ms;
     this.#batcher.renew(lease);
+    this.#watch(lease, lease.safeUntil);
     return new Promise(resolve => {
-      lease.onSent = resolve;
+      lease.onReleased = () => resolve();
     });
   }
 
@@ -100,7 +103,7 @@ export class Keeper implements Listener<KeptLease> {
   renewed(lease: KeptLease, answer: boolean | Error): void {
     const { renewalSentAt } = lease;
     lease.renewalSentAt = 0;
-    lease.onSent?.();
+    if (lease.phase === 'leaving') this.#letGo(lease, answer);
     if (lease.phase !== 'held') return;
     if (answer === false) {
       this.#watched.delete(lease);
@@ -118,7 +121,10 @@ export class Keeper implements Listener<KeptLease> {
 
   released(lease: KeptLease, answer: boolean | Error): void {
     if (answer === false && lease.fence > 0) lease.lose('taken-over');
-    if (lease.phase !== 'releasing') return;
+    if (lease.phase === 'releasing') this.#letGo(lease, answer);
+  }
+
+  #letGo(lease: KeptLease, answer: boolean | Error): void {
     this.#forget(lease);
     lease.onReleased?.(answer === true);
   }
@@ -218,7 +224,7 @@ export class Keeper implements Listener<KeptLease> {
     this.#watched.delete(lease);
     if (lease.phase === 'held') lease.lose(lease.unanswered ? 'unreachable' : 'expired');
     else if (lease.phase === 'claiming') this.#abandon(lease, 'the cache did not answer in time');
-    else this.released(lease, new Error('the cache did not answer in time'));
+    else this.#letGo(lease, new Error('the cache did not answer in time'));
   }
 
   #renew(lease: KeptLease, now: number): void {

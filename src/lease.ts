@@ -21,9 +21,10 @@ let leases = 0;
  * - `'held'`: granted, and renewed until it is let go;
  * - `'lost'`: no longer ours, though the work goes on;
  * - `'releasing'`: let go of, not yet answered;
+ * - `'leaving'`: extended for the last time, not yet answered;
  * - `'over'`: no more is done about it.
  */
-export type Phase = 'claiming' | 'held' | 'lost' | 'releasing' | 'over';
+export type Phase = 'claiming' | 'held' | 'lost' | 'releasing' | 'leaving' | 'over';
 
 /** What is asked for. */
 export interface LeaseRequest {

@@ -253,6 +253,18 @@ describe('a keeper', () => {
     expect(released).to.equal(false);
   });
 
+  it('does not wait for the answer to a last extension for longer than the lease is safe', async () => {
+    const taken = await take();
+    cache.renew = () => new Promise(() => {});
+
+    const left = keeper.leave(taken, 60_000);
+    await clock.tickAsync(810);
+    await left;
+
+    expect(taken.phase).to.equal('over');
+    expect(clock.countTimers()).to.equal(0);
+  });
+
   it('never rejects a release', async () => {
     const taken = await take();
     cache.releaseAnswer = new Error('gone');
