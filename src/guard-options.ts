@@ -28,14 +28,14 @@ export interface CheckedGuardOptions extends CheckedLeaseOptions {
 
 /**
  * Checks the options of a guard but for its key.
- * @param forms - how `whenLocked` may be written.
+ * @param kinds - what `whenLocked` may be there.
  * @param others - the names of the options beyond {@link GuardOptions}.
  * @throws TypeError an option is unknown, or its value is not one of those that it takes.
  */
 export function checkGuardOptions(
   options: GuardOptions,
   of: string,
-  forms: readonly string[],
+  kinds: readonly Policy['kind'][],
   others: readonly string[],
 ): CheckedGuardOptions {
   const known = ['key', 'raiseIfLock', 'whenLocked', 'onCacheError', ...others];
@@ -44,5 +44,5 @@ export function checkGuardOptions(
   if (onCacheError !== 'raise' && onCacheError !== 'run') {
     throw new TypeError(`${of}: option 'onCacheError' must be 'raise' or 'run', not ${show(onCacheError)}`);
   }
-  return { ...lease, policy: checkWhenLocked(options, of, forms), runUnguarded: onCacheError === 'run' };
+  return { ...lease, policy: checkWhenLocked(options, of, kinds), runUnguarded: onCacheError === 'run' };
 }

@@ -19,7 +19,7 @@ import { defaultKey } from './key/payload.ts';
 import type { CheckedTemplate } from './key/placeholders.ts';
 import { fillTemplate, keyFromFunction, parseTemplate } from './key/template.ts';
 import { type CheckedLeaseOptions, DEFAULTS, show } from './options.ts';
-import { ALL_FORMS, type WhenLocked } from './when-locked.ts';
+import { ALL_KINDS, type WhenLocked } from './when-locked.ts';
 
 /**
  * A BullMQ processor, plus the lock that its job runs under. BullMQ makes a signal only for a processor that
@@ -190,7 +190,7 @@ type AnyOptions = OnceProcessorOptions<any, any, any> | OnceSandboxedOptions<any
 
 function check(options: AnyOptions): Settings {
   const of = 'onceProcessor';
-  const guard = checkGuardOptions(options, of, ALL_FORMS, ['holdThroughRetries']);
+  const guard = checkGuardOptions(options, of, ALL_KINDS, ['holdThroughRetries']);
   const { holdThroughRetries = false } = options;
   if (typeof holdThroughRetries !== 'boolean') {
     throw new TypeError(

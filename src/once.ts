@@ -7,7 +7,7 @@ import { type CheckedGuardOptions, checkGuardOptions, type GuardOptions } from '
 import { HeldLock } from './held-lock.ts';
 import { fillTemplate, keyFromFunction, parseTemplate } from './key/template.ts';
 import { newOwner } from './owner.ts';
-import { PLAIN_FORMS, type WaitFor } from './when-locked.ts';
+import { PLAIN_KINDS, type WaitFor } from './when-locked.ts';
 
 type AnyFunction = (this: any, ...args: any[]) => any;
 
@@ -84,7 +84,7 @@ interface Settings extends CheckedGuardOptions {
 }
 
 function check(options: OnceOptions): Settings {
-  return { ...checkGuardOptions(options, 'once', PLAIN_FORMS, []), keyOf: keyBuilder(options.key) };
+  return { ...checkGuardOptions(options, 'once', PLAIN_KINDS, []), keyOf: keyBuilder(options.key) };
 }
 
 function keyBuilder(key: OnceOptions['key']): Settings['keyOf'] {

@@ -52,20 +52,21 @@ export type Policy =
   | { readonly kind: 'wait'; readonly ms: number; readonly raise: boolean }
   | { readonly kind: 'ask'; readonly answer: (...args: any[]) => unknown };
 
+type Kind = Policy['kind'];
 /** The kinds that need no job. */
-export const PLAIN_FORMS: readonly string[] = ["'skip'", "'raise'", '{ waitFor: ms }', 'a function'];
-export const ALL_FORMS: readonly string[] = [...PLAIN_FORMS, '{ retryIn: ms }', "'keep-last'"];
+export const PLAIN_KINDS: readonly Kind[] = ['skip', 'raise', 'wait', 'ask'];
+export const ALL_KINDS: readonly Kind[] = [...PLAIN_KINDS, 'retry', 'keep-last'];
 
 /**
  * Checks what is to become of a duplicate.
  * @param of - whose options they are, for errors.
- * @param forms - how `whenLocked` may be written there.
+ * @param kinds - those that there are.
  * @throws TypeError it is none of them, or says another thing than `raiseIfLock`.
  */
 export function checkWhenLocked(
   { whenLocked, raiseIfLock }: { readonly whenLocked?: unknown; readonly raiseIfLock?: unknown },
   of: string,
-  forms: readonly string[],
+  kinds: readonly Kind[],
 ): Policy {
   if (raiseIfLock !== undefined && typeof raiseIfLock !== 'boolean') {
     throw new TypeError(`${of}: option 'raiseIfLock' must be true or false, not ${show(raiseIfLock)}`);
@@ -79,14 +80,16 @@ export function checkWhenLocked(
     );
   }
   const policy = policyOf(whenLocked, of, raiseIfLock === true);
-  if (policy && forms.includes(FORM_OF[policy.kind])) return policy;
+  if (policy && kinds.includes(policy.kind)) return policy;
+  const forms = kinds.map(kind => FORM_OF[kind]);
   const last = forms.at(-1);
   throw new TypeError(
     `${of}: option 'whenLocked' must be ${forms.slice(0, -1).join(', ')} or ${last}, not ${show(whenLocked)}`,
   );
 }
 
-const FORM_OF: Record<Policy['kind'], string> = {
+/** How each kind is written. */
+const FORM_OF: Record<Kind, string> = {
   skip: "'skip'",
   raise: "'raise'",
   'keep-last': "'keep-last'",

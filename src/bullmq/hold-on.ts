@@ -5,7 +5,7 @@
  */
 
 import type { HeldLock } from '../held-lock.ts';
-import type { RunningJob } from './put-off.ts';
+import { mayStartAgain, type RunningJob } from './put-off.ts';
 
 /** What of a job is asked for to know whether it will run again. */
 export interface FailingJob extends RunningJob {
@@ -54,10 +54,8 @@ function wasMoved(error: unknown): boolean {
  */
 function willBeRetried(job: FailingJob, error: unknown): boolean {
   if ((error as { name?: string } | null)?.name === 'UnrecoverableError') return false;
-  const { attemptsMade = 0, attemptsStarted = 0, opts, queue } = job;
-  const mostStarts = queue?.opts?.maxStartedAttempts;
-  if (mostStarts && mostStarts <= attemptsStarted) return false;
-  return attemptsMade + 1 < (opts?.attempts ?? 1);
+  const { attemptsMade = 0, opts } = job;
+  return mayStartAgain(job) && attemptsMade + 1 < (opts?.attempts ?? 1);
 }
 
 /** The longest time until a failed job is retried, in ms; unknown where a function of the user's decides. */

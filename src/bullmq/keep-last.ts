@@ -117,27 +117,27 @@ export class KeepLast {
   /** Runs the work, and sees to it that the job is remembered for long enough, before anyone can have its key. */
   async #remembered(startedAt: number, work: () => unknown): Promise<unknown> {
     const { job, ttl } = this.#task;
-    let keepFor = REMEMBERED * ttl;
-    let short = true;
+    let result: unknown;
     try {
-      const result = await work();
-      short = performance.now() - startedAt < keepFor / 2;
-      return result;
+      result = await work();
     } catch (error) {
-      short = !runsAgain(job, error);
-      keepFor = (longestBackoff(job) ?? 0) + PUT_OFF;
+      if (runsAgain(job, error)) await this.#remember((longestBackoff(job) ?? 0) + PUT_OFF);
       throw error;
-    } finally {
-      if (!short) await this.#announce(false, keepFor, true).catch(() => {});
     }
+    const rememberFor = REMEMBERED * ttl;
+    if (performance.now() - startedAt >= rememberFor / 2) await this.#remember(rememberFor);
+    return result;
   }
 
   /** Calls the newest job, which waits for the key that was let go of. */
   async #callNext(): Promise<void> {
-    const { owner, ttl } = this.#task;
-    // A failure hides nothing: the newest comes back by itself when its time has come.
-    const newest = await this.#announce(false, REMEMBERED * ttl, true).catch(() => undefined);
-    if (newest?.waits && newest.owner !== owner) await this.#call(newest.owner);
+    const newest = await this.#remember(REMEMBERED * this.#task.ttl);
+    if (newest?.waits && newest.owner !== this.#task.owner) await this.#call(newest.owner);
+  }
+
+  /** Announces a job that was here before. Hides nothing when it fails: who waits comes back by itself. */
+  #remember(keepFor: number): Promise<Newest | undefined> {
+    return this.#announce(false, keepFor, true).catch(() => undefined);
   }
 
   /** Whether others can call the job when it is put off. */
