@@ -3,7 +3,7 @@
 import { fileURLToPath } from 'node:url';
 import type { Job, Worker } from 'bullmq';
 import { expect } from 'chai';
-import { Bench, setups } from './support/bullmq.ts';
+import { Bench, setupNamed } from './support/bullmq.ts';
 import { redisUrl, until } from './support/index.ts';
 import { sharedPostgres } from './support/shared-servers.ts';
 
@@ -19,9 +19,9 @@ interface Result {
   readonly aborted: boolean;
 }
 
-const redisSetup = setups.find(({ name }) => name === 'BullMQ 6 with ioredis options');
-const redis5Setup = setups.find(({ name }) => name === 'BullMQ 5 with ioredis options');
-const postgresSetup = setups.find(({ name }) => name === 'BullMQ 6 on PostgreSQL');
+const redisSetup = setupNamed('BullMQ 6 with ioredis options');
+const redis5Setup = setupNamed('BullMQ 5 with ioredis options');
+const postgresSetup = setupNamed('BullMQ 6 on PostgreSQL');
 
 const sandboxes = [
   { name: 'a child process, BullMQ 6', useWorkerThreads: false, setup: redisSetup },

@@ -4,10 +4,9 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { FlowProducer, type Job } from 'bullmq';
 import { expect } from 'chai';
 import { caches, type LockCache, MemoryCache, once, onceProcessor } from '../../src/index.ts';
-import { Bench, oneOfEachKind, type Setup, setups } from '../support/bullmq.ts';
+import { Bench, oneOfEachKind, setupNamed } from '../support/bullmq.ts';
 import { deferred, redisOptions, until } from '../support/index.ts';
 
-const setupNamed = (name: string) => setups.find(setup => setup.name === name) as Setup;
 const on6 = setupNamed('BullMQ 6 with ioredis options');
 
 for (const setup of oneOfEachKind) {

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import pg from 'pg';
 import { type LockCache, onceProcessor, RedisCache } from '../../src/index.ts';
 import { PostgresCache } from '../../src/postgres.ts';
-import { Bench, oneOfEachKind, type Setup, setups } from '../support/bullmq.ts';
+import { Bench, oneOfEachKind, setupNamed } from '../support/bullmq.ts';
 import { connectRedis, deferred, until } from '../support/index.ts';
 import { sharedPostgres } from '../support/shared-servers.ts';
 
@@ -390,14 +390,13 @@ for (const { setup, open } of stores) {
     it('ends with the newest data, and never runs two at once', async function () {
       this.timeout(240_000);
       const { cache, close } = await open();
-      const setupOf = setups.find(({ name }) => name === setup) as Setup;
 
       await fc.assert(
         fc.asyncProperty(
           fc.commands(commands, { maxCommands: 40, size: 'max' }),
           fc.array(fc.nat(12), { minLength: 1, maxLength: 20 }),
           async (steps, pauses) => {
-            const bench = await Bench.open(setupOf);
+            const bench = await Bench.open(setupNamed(setup));
             const crew = new Crew(bench, cache, pauses);
             try {
               for (let i = 0; i < 3; i++) await crew.hire();

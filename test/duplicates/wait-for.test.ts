@@ -13,7 +13,7 @@ import {
   RedisCache,
 } from '../../src/index.ts';
 import { PostgresCache } from '../../src/postgres.ts';
-import { Bench, setups } from '../support/bullmq.ts';
+import { Bench, oneOfEachKind, setupNamed } from '../support/bullmq.ts';
 import {
   connectRedis,
   deferred,
@@ -206,13 +206,7 @@ describe('a process that has waited in Redis and in PostgreSQL', () => {
   });
 });
 
-const some = [
-  'BullMQ 6 with ioredis options',
-  'BullMQ 6 with a node-redis client',
-  'BullMQ 6 on PostgreSQL',
-  'BullMQ 5 with ioredis options',
-];
-for (const setup of setups.filter(({ name }) => some.includes(name))) {
+for (const setup of [...oneOfEachKind, setupNamed('BullMQ 6 with a node-redis client')]) {
   describe(`a duplicate that waits its turn, on ${setup.name}`, () => {
     let bench: Bench;
     beforeEach(async () => {

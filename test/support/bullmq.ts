@@ -154,10 +154,18 @@ export const setups: readonly Setup[] = [
   { name: 'BullMQ 5 with a node-redis client', ...on5, connect: connectWrappedNodeRedis },
 ];
 
+export function setupNamed(name: string): Setup {
+  const setup = setups.find(one => one.name === name);
+  if (!setup) throw new Error(`there is no setup '${name}'`);
+  return setup;
+}
+
 /** One setup of each kind that BullMQ itself treats in another way. */
-export const oneOfEachKind: readonly Setup[] = setups.filter(({ name }) =>
-  ['BullMQ 6 with ioredis options', 'BullMQ 6 on PostgreSQL', 'BullMQ 5 with ioredis options'].includes(name),
-);
+export const oneOfEachKind: readonly Setup[] = [
+  'BullMQ 6 with ioredis options',
+  'BullMQ 6 on PostgreSQL',
+  'BullMQ 5 with ioredis options',
+].map(setupNamed);
 
 type AnyProcessor = (job: Job, token?: string, signal?: AbortSignal) => Promise<unknown>;
 
