@@ -1,0 +1,262 @@
+/**
+ * Reads a history and tells where a promise was broken. It knows nothing of how locks work, only what may be seen of
+ * them. What can't be known (an answer that was lost, what a process did that was killed) is taken for the best.
+ */
+
+import { type Account, account, groupBy, type Lease, type Run } from './account.ts';
+import type { Entry } from './history.ts';
+
+/** What was seen, and when. */
+type Sight = readonly [what: string, at: number];
+
+export type Promised =
+  | 'exclusion'
+  | 'holder'
+  | 'ttl'
+  | 'itself'
+  | 'time'
+  | 'free'
+  | 'fence'
+  | 'undecided'
+  | 'lost'
+  | 'twice'
+  | 'left'
+  | 'unhandled';
+
+interface Rule {
+  readonly says: string;
+  readonly broken: (account: Account) => Iterable<Sight>;
+}
+
+/** The promises of docs/guarantees.md, and what every worker owes its queue, with what is seen where they are broken. */
+const RULES: Record<Promised, Rule> = {
+  exclusion: { says: 'two runs of a key do not overlap', broken: overlaps },
+  holder: { says: 'only the holder renews and lets go', broken: strangers },
+  ttl: { says: 'a crash blocks for at most ttl', broken: deadHolders },
+  itself: { says: 'a job is never a duplicate of itself', broken: ownDuplicates },
+  time: { says: 'a holder knows in time', broken: lateHolders },
+  free: { says: 'what was let go of is free', broken: ghosts },
+  fence: { says: 'fences rise', broken: fallingFences },
+  undecided: { says: 'a cache that fails is not a duplicate', broken: guesses },
+  lost: { says: 'no job is lost', broken: lostJobs },
+  twice: { says: 'what is done does not run again', broken: repeats },
+  left: { says: 'no lock is left behind', broken: leftovers },
+  unhandled: { says: 'no process is harmed', broken: accidents },
+};
+
+export interface Violation {
+  readonly promise: Promised;
+  /** The promise in words, and what was seen. */
+  readonly what: string;
+  readonly at: number;
+}
+
+/** How much later than its time something may be noticed, in ms, where that takes a loaded machine a while. */
+const SLACK = 1000;
+
+/** All violations of a history, in the order of time. */
+export function check(entries: readonly Entry[]): Violation[] {
+  const whole = account(entries);
+  const violations = Object.entries(RULES).flatMap(([promise, { says, broken }]) =>
+    [...broken(whole)].map(([what, at]) => ({ promise: promise as Promised, what: `${says}: ${what}`, at })),
+  );
+  return violations.sort((a, b) => a.at - b.at);
+}
+
+function* overlaps(account: Account): Iterable<Sight> {
+  const known = account.runs.filter(run => run.lease !== undefined);
+  for (const [key, runs] of groupBy(known, ({ lease }) => lease?.key ?? '')) {
+    for (const [i, second] of runs.entries()) {
+      for (const first of runs.slice(0, i)) {
+        if (believedUntil(first) <= mayBelieveUntil(account, first, second)) continue;
+        const what = `${second.owner} began to run under '${key}', and ${first.owner} saw later that its lock was held`;
+        yield [what, second.startedAt];
+      }
+    }
+  }
+}
+
+/** When a run last saw that its lock was held and its signal had not aborted. */
+function believedUntil({ startedAt, steps }: Run): number {
+  return steps.findLast(({ held, aborted }) => held && !aborted)?.at ?? startedAt;
+}
+
+/** Until when a run may believe that it holds the lock though a second one has begun. */
+function mayBelieveUntil(account: Account, first: Run, second: Run): number {
+  const { startedAt } = second;
+  const ttl = first.lease?.ttl ?? 0;
+  // The same job was started again: its first run is told by its next renewal, or knows that it can't be told.
+  const until = second.owner === first.owner ? startedAt + ttl : startedAt;
+  // So it is where the datastore lost the first one's lease.
+  return Math.max(until, forgottenAt(account, first.lease?.askedAt ?? 0, startedAt) + ttl);
+}
+
+/** When the datastore may have lost for the last time what it had stored at `since`, if that began before `until`; else never. */
+function forgottenAt({ forgets }: Account, since: number, until: number): number {
+  return (
+    forgets.findLast(span => span.until >= since && span.from <= until)?.until ?? Number.NEGATIVE_INFINITY
+  );
+}
+
+function wasForgotten(account: Account, since: number, until: number): boolean {
+  return forgottenAt(account, since, until) > 0;
+}
+
+function* strangers(account: Account): Iterable<Sight> {
+  for (const lease of account.leases) {
+    const others = account.leasesOf.get(lease.key) ?? [];
+    const renewals = lease.renewals.map(ask => ({ ...ask, verb: 'renewed' }));
+    const releases = lease.releases.map(ask => ({ ...ask, verb: 'let go of' }));
+    for (const { verb, askedAt, answeredAt, ok } of [...renewals, ...releases]) {
+      if (!ok || wasForgotten(account, lease.askedAt, answeredAt)) continue;
+      const after = others.find(other => other.fence > lease.fence && other.answeredAt < askedAt);
+      const letGo = lease.releases.some(release => release.ok && release.answeredAt < askedAt);
+      if (after) yield [`${lease.owner} ${verb} '${lease.key}', which ${after.owner} had taken`, askedAt];
+      else if (letGo) yield [`${lease.owner} ${verb} '${lease.key}', which it had let go of`, askedAt];
+    }
+  }
+}
+
+function* deadHolders(account: Account): Iterable<Sight> {
+  for (const { owner, key, lease, claim } of refusals(account)) {
+    const killedAt = account.killedAt.get(lease.pid);
+    if (killedAt === undefined || claim.askedAt <= endOf(account, killedAt, lease.ttl)) continue;
+    const late = Math.round(claim.askedAt - killedAt);
+    yield [
+      `${owner} finds '${key}' held by ${lease.owner}, whose process was killed ${late} ms ago`,
+      claim.askedAt,
+    ];
+  }
+}
+
+/** When a lease has ended whose process was killed at `at`, whatever the datastore went through. */
+function endOf({ silences }: Account, at: number, ttl: number): number {
+  let end = at + ttl;
+  // What the process had sent may have been executed when the datastore was back.
+  for (const { from, until } of silences) if (from < end && until > at) end = until + ttl;
+  return end + SLACK;
+}
+
+interface Refusal {
+  readonly owner: string;
+  readonly key: string;
+  readonly claim: Lease;
+  /** The running lease that was found in its place. */
+  readonly lease: Lease;
+}
+
+function* refusals({ leases, leasesOf }: Account): Iterable<Refusal> {
+  for (const claim of leases) {
+    const { owner, key, holder } = claim;
+    if (holder?.state !== 'running') continue;
+    const lease = leasesOf.get(key)?.find(one => one.fence === holder.fence && one.owner === holder.owner);
+    if (lease) yield { owner, key, claim, lease };
+  }
+}
+
+function* ownDuplicates({ processed }: Account): Iterable<Sight> {
+  for (const { at, owner, outcome, claim } of processed) {
+    if (outcome !== 'skipped' || claim?.holder?.state !== 'running' || claim.holder.owner !== owner) continue;
+    yield [`${owner} was skipped because of its own lease`, at];
+  }
+}
+
+function* lateHolders({ runs }: Account): Iterable<Sight> {
+  for (const { owner, lease, steps, startedAt } of runs) {
+    if (!lease) {
+      yield [`${owner} runs under a lock that was not granted`, startedAt];
+      continue;
+    }
+    const { askedAt, answeredAt, ttl, renewals, key } = lease;
+    const grants = [{ askedAt, answeredAt, ms: ttl }, ...renewals.filter(({ ok }) => ok)];
+    const isSafe = (at: number) => grants.some(one => one.answeredAt <= at && at < one.askedAt + one.ms);
+    const late = steps.find(({ at, held }) => held && !isSafe(at));
+    if (late) yield [`${owner} believes that it holds '${key}' when its lease can have ended`, late.at];
+    // A loop that was blocked may run other timers first, once.
+    const untold = steps.find((step, i) => isUntold(step) && isUntold(steps[i + 1]));
+    if (untold) yield [`${owner} has lost '${key}', and its signal does not abort`, untold.at];
+  }
+}
+
+function isUntold(step: Run['steps'][number] | undefined): boolean {
+  return step !== undefined && !step.held && !step.aborted;
+}
+
+function* ghosts(account: Account): Iterable<Sight> {
+  for (const { owner, key, lease, claim } of refusals(account)) {
+    const letGo = lease.releases.some(({ ok, answeredAt }) => ok && answeredAt < claim.askedAt);
+    if (!letGo || wasForgotten(account, lease.askedAt, claim.answeredAt)) continue;
+    yield [`${owner} finds '${key}' held by ${lease.owner}, which had let go of it`, claim.askedAt];
+  }
+}
+
+function* fallingFences({ leasesOf }: Account): Iterable<Sight> {
+  for (const [key, leases] of leasesOf) {
+    const taken = leases.filter(({ fence }) => fence > 0);
+    for (const [i, second] of taken.entries()) {
+      const first = taken.find(
+        (one, j) =>
+          (one.fence === second.fence && j < i) ||
+          (one.fence > second.fence && one.answeredAt < second.askedAt),
+      );
+      if (!first) continue;
+      const fences = `with fence ${second.fence} after ${first.owner} had it with ${first.fence}`;
+      yield [`${second.owner} took '${key}' ${fences}`, second.answeredAt];
+    }
+  }
+}
+
+function* guesses({ processed }: Account): Iterable<Sight> {
+  for (const { at, owner, outcome, code, claim } of processed) {
+    const isDecided = claim !== undefined && (claim.fence > 0 || claim.holder !== undefined);
+    const isRight = outcome === 'skipped' ? claim?.holder : isDecided || code === 'ERR_LOCK_CACHE';
+    if (!isRight) yield [`${owner} was ${outcome} without a verdict`, at];
+  }
+}
+
+/** A job that BullMQ calls completed has run to its end, or was skipped because of one that did, or that failed for all to see. */
+function* lostJobs(account: Account): Iterable<Sight> {
+  const { runs, processed, finals, endedAt } = account;
+  const finished = new Set(runs.filter(({ outcome }) => outcome === 'finished').map(({ owner }) => owner));
+  const skips = processed.filter(({ outcome, claim }) => outcome === 'skipped' && claim?.holder);
+  const refused = new Map(skips.map(({ owner, claim }) => [owner, claim as Lease]));
+  for (const [owner, state] of finals) {
+    if (state === 'failed' || finished.has(owner)) continue;
+    const claim = refused.get(owner);
+    const by = claim?.holder?.owner ?? owner;
+    const at = claim?.askedAt ?? endedAt;
+    if (state !== 'completed') yield [`${owner} is ${state} when all is over`, endedAt];
+    else if (!claim) yield [`${owner} is completed and never ran to its end`, at];
+    else if (finished.has(by) || finals.get(by) === 'failed' || wasForgotten(account, at, endedAt)) continue;
+    else yield [`${owner} was skipped because of ${by}, which never ran to its end`, at];
+  }
+}
+
+function* repeats(account: Account): Iterable<Sight> {
+  for (const { owner, startedAt } of account.runs) {
+    const completedAt = account.completedAt.get(owner) ?? Number.POSITIVE_INFINITY;
+    if (completedAt >= startedAt || wasForgotten(account, completedAt, startedAt)) continue;
+    yield [`${owner} runs again after it has completed`, startedAt];
+  }
+  for (const lease of account.leases) {
+    const { key, owner, askedAt } = lease;
+    const kept = lease.releases.find(({ ok, ms }) => ok && ms > 0);
+    if (!kept) continue;
+    // It is kept from when the release was executed: after it was sent, and before it was answered.
+    const second = account.leasesOf
+      .get(key)
+      ?.find(
+        one => one.fence > 0 && one.askedAt > kept.answeredAt && one.answeredAt < kept.askedAt + kept.ms,
+      );
+    if (!second || wasForgotten(account, askedAt, second.answeredAt)) continue;
+    yield [`${second.owner} took '${key}', which is kept as done by ${owner}`, second.askedAt];
+  }
+}
+
+function* leftovers({ left, endedAt }: Account): Iterable<Sight> {
+  for (const key of left) yield [`'${key}' is held when all is over`, endedAt];
+}
+
+function* accidents({ unhandled }: Account): Iterable<Sight> {
+  for (const { problem, at } of unhandled) yield [problem, at];
+}
