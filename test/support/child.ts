@@ -6,16 +6,24 @@ import { until } from './index.ts';
 
 export type Message = { readonly event: string; readonly [field: string]: unknown };
 
+const FIXTURES = new URL('../fixtures/', import.meta.url);
+
 export class Child {
   readonly told: Message[] = [];
   readonly #process: ChildProcess;
+  readonly #exit: Promise<unknown[]>;
 
-  /** @param fixture - a file in test/fixtures. */
-  constructor(fixture: string, argument: object) {
-    this.#process = fork(new URL(`../fixtures/${fixture}`, import.meta.url), [JSON.stringify(argument)], {
-      execArgv: ['--import', 'tsx'],
+  /** @param fixture - a file in test/fixtures, or a URL. */
+  constructor(fixture: string | URL, argument: object, execArgv: readonly string[] = []) {
+    this.#process = fork(new URL(fixture, FIXTURES), [JSON.stringify(argument)], {
+      execArgv: ['--import', 'tsx', ...execArgv],
     });
+    this.#exit = once(this.#process, 'exit');
     this.#process.on('message', message => this.told.push(message as Message));
+  }
+
+  get pid(): number {
+    return this.#process.pid as number;
   }
 
   get alive(): boolean {
@@ -38,9 +46,13 @@ export class Child {
   }
 
   async kill(): Promise<void> {
-    if (!this.alive) return;
-    const exit = once(this.#process, 'exit');
     this.#process.kill('SIGKILL');
-    await exit;
+    await this.#exit;
+  }
+
+  /** How it ended by itself, once it has. */
+  async ended(): Promise<number | NodeJS.Signals> {
+    const [code, signal] = await this.#exit;
+    return (signal ?? code) as number | NodeJS.Signals;
   }
 }

@@ -19,45 +19,62 @@ const USER = 'postgres';
 export class PostgresServer {
   readonly port: number;
   readonly #folder: string;
-  readonly #process: ChildProcess;
+  #process: ChildProcess | undefined;
 
-  private constructor(port: number, folder: string, running: ChildProcess) {
+  private constructor(port: number, folder: string) {
     this.port = port;
     this.#folder = folder;
-    this.#process = running;
   }
 
   /** Starts a server that is as fast as it can be, and would lose data if the machine failed. */
   static async start(): Promise<PostgresServer> {
-    const programs = findPrograms();
     const folder = mkdtempSync(join(tmpdir(), 'bullmq-once-postgres-'));
-    const user = process.getuid?.() === 0 ? idsOf(USER) : undefined;
-    if (user) chownSync(folder, user.uid, user.gid);
+    const runAs = userToRunAs();
+    if (runAs) chownSync(folder, runAs.uid, runAs.gid);
     const initdb = ['-D', folder, '-U', USER, '-A', 'trust', '-E', 'UTF8', '--no-sync'];
-    execFileSync(join(programs, 'initdb'), initdb, { stdio: 'ignore', cwd: folder, ...user });
-
-    const port = await freePort();
-    const settings = ['listen_addresses=127.0.0.1', 'unix_socket_directories=', 'fsync=off'];
-    const args = ['-D', folder, '-p', `${port}`, ...settings.flatMap(setting => ['-c', setting])];
-    const running = spawn(join(programs, 'postgres'), args, { stdio: 'ignore', cwd: folder, ...user });
-    stopOnExit.add(running);
-    await answers(port, running);
-    return new PostgresServer(port, folder, running);
+    execFileSync(join(findPrograms(), 'initdb'), initdb, { stdio: 'ignore', cwd: folder, ...runAs });
+    const server = new PostgresServer(await freePort(), folder);
+    await server.restart();
+    return server;
   }
 
   get url(): string {
-    return `postgres://${USER}@127.0.0.1:${this.port}/postgres`;
+    return this.urlAt(this.port);
+  }
+
+  /** The URL by which it is found behind a proxy's port. */
+  urlAt(port: number): string {
+    return `postgres://${USER}@127.0.0.1:${port}/postgres`;
+  }
+
+  /** Starts it on its port again, after it was killed. */
+  async restart(): Promise<void> {
+    const settings = ['listen_addresses=127.0.0.1', 'unix_socket_directories=', 'fsync=off'];
+    const args = ['-D', this.#folder, '-p', `${this.port}`, ...settings.flatMap(setting => ['-c', setting])];
+    const options = { stdio: 'ignore', cwd: this.#folder, ...userToRunAs() } as const;
+    this.#process = spawn(join(findPrograms(), 'postgres'), args, options);
+    stopOnExit.add(this.#process);
+    await answers(this.port, this.#process);
+  }
+
+  /** Ends it at once: what it did not write down for good it has to recover when it is started again. */
+  async kill(): Promise<void> {
+    const running = this.#process;
+    if (!running || running.exitCode !== null || running.signalCode !== null) return;
+    // PostgreSQL's immediate shutdown: it takes its own processes with it, which a SIGKILL would not.
+    running.kill('SIGQUIT');
+    await once(running, 'exit');
+    stopOnExit.delete(running);
   }
 
   async stop(): Promise<void> {
-    if (this.#process.exitCode === null && this.#process.signalCode === null) {
-      // PostgreSQL's immediate shutdown: it takes its own processes with it, which a SIGKILL would not.
-      this.#process.kill('SIGQUIT');
-      await once(this.#process, 'exit');
-    }
-    stopOnExit.delete(this.#process);
+    await this.kill();
     rmSync(this.#folder, { recursive: true, force: true });
   }
+}
+
+function userToRunAs(): { uid: number; gid: number } | undefined {
+  return process.getuid?.() === 0 ? idsOf(USER) : undefined;
 }
 
 /** The folder of PostgreSQL's programs, which Debian keeps off the PATH. */

@@ -1,0 +1,28 @@
+/** Makes the clocks of this process wrong. */
+
+/** Lets the monotonic clock go faster or slower from now on; 1 is right. */
+export function missetClock(rate: number): void {
+  const real = performance.now.bind(performance);
+  const from = real();
+  performance.now = () => from + (real() - from) * rate;
+}
+
+const RealDate = Date;
+let ahead = 0;
+
+class JumpingDate extends RealDate {
+  constructor(...given: []) {
+    if (given.length > 0) super(...given);
+    else super(JumpingDate.now());
+  }
+
+  static override now(): number {
+    return RealDate.now() + ahead;
+  }
+}
+
+/** Lets `Date` jump by some ms, ahead or back. */
+export function jumpDate(ms: number): void {
+  globalThis.Date = JumpingDate as DateConstructor;
+  ahead += ms;
+}

@@ -1,0 +1,25 @@
+/** Prints what was broken, how often, and what came of it. */
+
+import type { Outcome } from './round.ts';
+
+const COLUMNS = ['injected', 'jobs', 'runs', 'skipped', 'aborted', 'violations'] as const;
+
+/** @param outcomes - of each fault, of each time that it was played. */
+export function printTable(outcomes: ReadonlyMap<string, readonly Outcome[]>): void {
+  const rows = [...outcomes].map(([name, all]) => [name, ...sums(all)]);
+  const totals = ['all', ...sums([...outcomes.values()].flat())];
+  const table = [['fault', ...COLUMNS], ...rows, totals].map(row => row.map(String));
+  const widths = table[0]?.map((_, i) => Math.max(...table.map(row => row[i]?.length ?? 0))) ?? [];
+  const line = (row: readonly string[]) =>
+    row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0))).join(' | ');
+  const [head, ...body] = table.map(line);
+  console.log(['', head, widths.map(width => '-'.repeat(width)).join('-|-'), ...body, ''].join('\n'));
+}
+
+function sums(outcomes: readonly Outcome[]): number[] {
+  return COLUMNS.map(column => outcomes.reduce((sum, one) => sum + counted(one[column]), 0));
+}
+
+function counted(value: Outcome[(typeof COLUMNS)[number]]): number {
+  return typeof value === 'number' ? value : value.length;
+}
