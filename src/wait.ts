@@ -51,23 +51,26 @@ export async function claimInTurn(asker: Asker, wait: Wait): Promise<HeldLock | 
 class Line {
   readonly #standing: Place[] = [];
   readonly #left: () => void;
-  /** Who was met last by whoever asked. */
-  #holder: Holder | undefined;
+  /** Who was met last by whoever asked, and when that was asked. */
+  #met: { readonly holder: Holder; readonly askedAt: number } | undefined;
 
   constructor(left: () => void) {
     this.#left = left;
   }
 
+  /** @param met - who holds the key, where who comes has asked already. */
   async stand(asker: Asker, wait: Wait, met?: Holder): Promise<HeldLock | Holder> {
-    if (met) this.#holder = met;
-    const until = performance.now() + wait.waitFor;
+    const cameAt = performance.now();
+    const until = cameAt + wait.waitFor;
     const place = new Place();
     this.#standing.push(place);
     if (this.#standing[0] === place) place.call();
     try {
       await beforeTheEnd(place.called, until, wait.signal);
-      // Whoever is not called in time must not push in, and has not asked: it tells of the one that those before it met.
-      if (!place.isCalled && this.#holder) return this.#holder;
+      // Whoever is not called in time does not push in where those before it have met a holder meanwhile. What they met before it
+      // came says nothing about it, nor does a cache that has not answered since.
+      const seen = this.#metSince(cameAt) ?? met;
+      if (!place.isCalled && seen) return seen;
       return await this.#ask(asker, wait, until);
     } finally {
       this.#leave(place);
@@ -79,9 +82,10 @@ class Line {
     try {
       for (let pause = FIRST_PAUSE; ; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
         bell.reset();
+        const askedAt = performance.now();
         const claim = await asker.ask(true);
         if (claim instanceof HeldLock) return claim;
-        this.#holder = claim;
+        this.#met = { holder: claim, askedAt };
         const left = until - performance.now();
         if (left <= 0 || claim.owner === owner) return claim;
         const longest = jitter(bell.listens ? PAUSE_WHEN_TOLD : pause);
@@ -91,6 +95,10 @@ class Line {
     } finally {
       bell.stop();
     }
+  }
+
+  #metSince(time: number): Holder | undefined {
+    return this.#met && this.#met.askedAt >= time ? this.#met.holder : undefined;
   }
 
   #leave(place: Place): void {

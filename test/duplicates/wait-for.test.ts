@@ -188,6 +188,58 @@ for (const { name, tells, make } of caches) {
   });
 }
 
+describe('who stands in line behind another of its process', () => {
+  /** A cache that answers until it is told to fall silent. */
+  function falteringCache() {
+    const stored = new MemoryCache();
+    let silent = false;
+    let asked = 0;
+    const cache: LockCache = {
+      acquire: claims => {
+        asked++;
+        return silent ? new Promise(() => {}) : stored.acquire(claims);
+      },
+      renew: leases => stored.renew(leases),
+      release: leases => stored.release(leases),
+      inspect: keys => stored.inspect(keys),
+    };
+    return {
+      cache,
+      asked: () => asked,
+      fallSilent: () => {
+        silent = true;
+      },
+    };
+  }
+
+  it('is told who holds the key by what that one has met since it came', async () => {
+    const { cache } = falteringCache();
+    const holder = await new Lock('k', { cache, owner: 'the holder' }).acquire();
+    const first = new Lock('k', { cache }).acquire({ waitFor: 60_000 });
+
+    const error = await rejection(new Lock('k', { cache }).acquire({ waitFor: 1200 }));
+    await holder.release();
+
+    expect(error).to.include({ code: 'ERR_LOCK_HELD' });
+    expect(error.holder).to.include({ owner: 'the holder' });
+    await (await first).release();
+  });
+
+  it('is not told "held" by what was met before it came, when the cache answers no more', async () => {
+    const { cache, asked, fallSilent } = falteringCache();
+    const holder = await new Lock('k', { cache }).acquire();
+    const first = rejection(new Lock('k', { cache, ttl: 400 }).acquire({ waitFor: 60_000 }));
+    await until(() => asked() >= 3);
+    fallSilent();
+
+    const error = await rejection(new Lock('k', { cache, ttl: 400 }).acquire({ waitFor: 50 }));
+
+    expect(error).to.include({ code: 'ERR_LOCK_CACHE' });
+    expect(await first).to.include({ code: 'ERR_LOCK_CACHE' });
+    await holder.release();
+  });
+});
+
 describe('a process that has waited in Redis and in PostgreSQL', () => {
   it('keeps no connection for it', async () => {
     const redis = connectRedis();
