@@ -33,6 +33,8 @@ export interface Run {
   readonly owner: string;
   readonly lease: Lease | undefined;
   readonly startedAt: number;
+  /** `Infinity` where its process did not live to see it. */
+  endedAt: number;
   readonly steps: { readonly at: number; readonly held: boolean; readonly aborted: boolean }[];
   outcome: 'finished' | 'gave up' | 'failed' | undefined;
 }
@@ -40,10 +42,14 @@ export interface Run {
 /** What a worker told BullMQ of a job. */
 export interface Processed {
   readonly at: number;
+  readonly pid: number;
   readonly owner: string;
   readonly outcome: 'finished' | 'skipped' | 'failed';
   readonly code: string | undefined;
-  /** What its process had asked for it last. */
+  readonly key: string;
+  /** When BullMQ handed it out. */
+  readonly cameAt: number;
+  /** What its process asked for it last, if it did. */
   readonly claim: Lease | undefined;
 }
 
@@ -73,6 +79,7 @@ interface Span {
 
 export function account(entries: readonly Entry[]): Account {
   const leases = new Map<string, Lease>();
+  const came = new Map<string, { readonly at: number; readonly key: string }>();
   const lastClaims = new Map<string, Lease>();
   const taken = new Map<string, Lease>();
   const runs = new Map<string, Run>();
@@ -88,6 +95,10 @@ export function account(entries: readonly Entry[]): Account {
   for (const entry of entries) {
     const { at, pid } = entry;
     switch (entry.event) {
+      case 'came':
+        came.set(`${pid} ${entry.owner}`, entry);
+        lastClaims.delete(`${pid} ${entry.owner}`);
+        break;
       case 'claim': {
         const { key, owner, ttl, token } = entry;
         const lease: Lease = { pid, key, owner, ttl, askedAt: at, ...unanswered() };
@@ -123,18 +134,30 @@ export function account(entries: readonly Entry[]): Account {
       case 'run': {
         const { run, owner, fence } = entry;
         const lease = taken.get(`${pid} ${owner} ${fence}`);
-        runs.set(`${pid} ${run}`, { owner, lease, startedAt: at, steps: [], outcome: undefined });
+        runs.set(`${pid} ${run}`, {
+          owner,
+          lease,
+          startedAt: at,
+          endedAt: Number.POSITIVE_INFINITY,
+          steps: [],
+          outcome: undefined,
+        });
         break;
       }
       case 'step':
         known(runs, `${pid} ${entry.run}`).steps.push({ at, held: entry.held, aborted: entry.aborted });
         break;
-      case 'ran':
-        known(runs, `${pid} ${entry.run}`).outcome = entry.outcome;
+      case 'ran': {
+        const run = known(runs, `${pid} ${entry.run}`);
+        run.endedAt = at;
+        run.outcome = entry.outcome;
         break;
+      }
       case 'processed': {
         const { owner, outcome, code } = entry;
-        processed.push({ at, owner, outcome, code, claim: lastClaims.get(`${pid} ${owner}`) });
+        const job = `${pid} ${owner}`;
+        const { at: cameAt, key } = known(came, job);
+        processed.push({ at, pid, owner, outcome, code, key, cameAt, claim: lastClaims.get(job) });
         break;
       }
       case 'completed':

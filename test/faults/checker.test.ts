@@ -29,8 +29,13 @@ class Story {
     return this.asked(at, pid, owner).tell(at + 1, pid, { event: 'refused', token: owner, holder });
   }
 
-  asked(at: number, pid: number, owner: string): this {
-    return this.tell(at, pid, { event: 'claim', key: KEY, token: owner, owner, ttl: TTL });
+  asked(at: number, pid: number, owner: string, token: string = owner): this {
+    this.came(at, pid, owner);
+    return this.tell(at, pid, { event: 'claim', key: KEY, token, owner, ttl: TTL });
+  }
+
+  came(at: number, pid: number, owner: string): this {
+    return this.tell(at, pid, { event: 'came', owner, key: KEY });
   }
 
   renewed(at: number, pid: number, token: string, ok = true): this {
@@ -112,7 +117,7 @@ describe('the checker of histories', () => {
     'a job is started again while its first run goes on, which is told at its next renewal': story()
       .taken(0, 1, 'a', 10)
       .begun(2, 1, 'a', 10)
-      .tell(100, 2, { event: 'claim', key: KEY, token: 'a2', owner: 'a', ttl: TTL })
+      .asked(100, 2, 'a', 'a2')
       .tell(101, 2, { event: 'claimed', token: 'a2', fence: 20 })
       .begun(102, 2, 'a', 20)
       .step(200, 1)
@@ -141,12 +146,34 @@ describe('the checker of histories', () => {
       .tell(4000, 0, { event: 'answers' })
       .refused(4900, 2, 'b', 'a', 10)
       .completed(4902, 2, 'b', 'skipped')
-      .tell(5100, 2, { event: 'claim', key: KEY, token: 'a2', owner: 'a', ttl: TTL })
+      .asked(5100, 2, 'a', 'a2')
       .tell(5101, 2, { event: 'claimed', token: 'a2', fence: 20 })
       .begun(5102, 2, 'a', 20)
       .tell(5200, 2, { event: 'ran', run: 2, outcome: 'finished' })
       .released(5201, 2, 'a2')
       .completed(5203, 2, 'a', 'finished'),
+    'a job is skipped because of one that fails, is put off, and is skipped because of a third': story()
+      .taken(0, 1, 'a', 10)
+      .begun(2, 1, 'a', 10)
+      .refused(50, 2, 'b', 'a', 10)
+      .completed(52, 2, 'b', 'skipped')
+      .tell(60, 1, { event: 'ran', run: 1, outcome: 'failed' })
+      .released(61, 1, 'a')
+      .failed(62, 1, 'a', 'oh')
+      .taken(100, 3, 'c', 20)
+      .begun(102, 3, 'c', 20)
+      .asked(150, 1, 'a', 'a2')
+      .tell(151, 1, { event: 'refused', token: 'a2', holder: { owner: 'c', fence: 20, state: 'running' } })
+      .completed(152, 1, 'a', 'skipped')
+      .ended(200, 3, 'c'),
+    'a job that waits behind another of its process is told what that one has met': story()
+      .taken(0, 1, 'a', 10)
+      .begun(2, 1, 'a', 10)
+      .came(10, 2, 'c')
+      .refused(20, 2, 'b', 'a', 10)
+      .completed(30, 2, 'c', 'skipped')
+      .completed(31, 2, 'b', 'skipped')
+      .ended(100, 1, 'a'),
     'a claim is not answered, and its job fails': story()
       .asked(0, 1, 'a')
       .tell(1, 1, { event: 'undecided', token: 'a', problem: 'out of memory' })
@@ -197,15 +224,15 @@ describe('the checker of histories', () => {
       first()
         .tell(100, 0, { event: 'killed', of: 1 })
         .refused(2500, 2, 'b', 'a', 10)
-        .completed(2502, 2, 'b', 'skipped')
-        .final('a', 'failed'),
+        .failed(2502, 2, 'b', 'ERR_LOCK_HELD')
+        .final('b', 'failed'),
     ],
     [
       'itself',
       'a job is skipped because of its own lease',
       first()
         .tell(100, 0, { event: 'killed', of: 1 })
-        .tell(200, 2, { event: 'claim', key: KEY, token: 'a2', owner: 'a', ttl: TTL })
+        .asked(200, 2, 'a', 'a2')
         .tell(201, 2, { event: 'refused', token: 'a2', holder: { owner: 'a', fence: 10, state: 'running' } })
         .completed(202, 2, 'a', 'skipped')
         .taken(1100, 3, 'b', 20)
@@ -259,6 +286,16 @@ describe('the checker of histories', () => {
     ],
     [
       'undecided',
+      'a job is told what another of its process has met before it came',
+      first()
+        .refused(20, 2, 'b', 'a', 10)
+        .completed(30, 2, 'b', 'skipped')
+        .came(40, 2, 'c')
+        .completed(50, 2, 'c', 'skipped')
+        .ended(100, 1, 'a'),
+    ],
+    [
+      'undecided',
       'a job runs though its claim was never answered',
       first().ended(100, 1, 'a').asked(150, 2, 'b').failed(200, 2, 'b', 'own error').final('b', 'failed'),
     ],
@@ -274,7 +311,7 @@ describe('the checker of histories', () => {
       'a job runs again after it has completed',
       first()
         .ended(100, 1, 'a')
-        .tell(200, 2, { event: 'claim', key: KEY, token: 'a2', owner: 'a', ttl: TTL })
+        .asked(200, 2, 'a', 'a2')
         .tell(201, 2, { event: 'claimed', token: 'a2', fence: 20 })
         .begun(202, 2, 'a', 20),
     ],

@@ -3,7 +3,7 @@
  * them. What can't be known (an answer that was lost, what a process did that was killed) is taken for the best.
  */
 
-import { type Account, account, groupBy, type Lease, type Run } from './account.ts';
+import { type Account, account, groupBy, type Lease, type Processed, type Run } from './account.ts';
 import type { Entry } from './history.ts';
 
 /** What was seen, and when. */
@@ -104,7 +104,8 @@ function wasForgotten(account: Account, since: number, until: number): boolean {
 
 function* strangers(account: Account): Iterable<Sight> {
   for (const lease of account.leases) {
-    const others = account.leasesOf.get(lease.key) ?? [];
+    // Where its answer was lost, nobody knows when it was taken.
+    const others = lease.fence > 0 ? (account.leasesOf.get(lease.key) ?? []) : [];
     const renewals = lease.renewals.map(ask => ({ ...ask, verb: 'renewed' }));
     const releases = lease.releases.map(ask => ({ ...ask, verb: 'let go of' }));
     for (const { verb, askedAt, answeredAt, ok } of [...renewals, ...releases]) {
@@ -206,30 +207,54 @@ function* fallingFences({ leasesOf }: Account): Iterable<Sight> {
   }
 }
 
-function* guesses({ processed }: Account): Iterable<Sight> {
-  for (const { at, owner, outcome, code, claim } of processed) {
+function* guesses(account: Account): Iterable<Sight> {
+  for (const job of account.processed) {
+    const { at, owner, outcome, code, claim } = job;
     const isDecided = claim !== undefined && (claim.fence > 0 || claim.holder !== undefined);
-    const isRight = outcome === 'skipped' ? claim?.holder : isDecided || code === 'ERR_LOCK_CACHE';
+    const isRight = outcome === 'skipped' ? refusalOf(account, job) : isDecided || code === 'ERR_LOCK_CACHE';
     if (!isRight) yield [`${owner} was ${outcome} without a verdict`, at];
   }
 }
 
-/** A job that BullMQ calls completed has run to its end, or was skipped because of one that did, or that failed for all to see. */
+/** Why a job was skipped: its own claim, or one that its process made for another that waits for the same key, since it came. */
+function refusalOf({ leasesOf }: Account, { at, pid, key, cameAt, claim }: Processed): Lease | undefined {
+  if (claim) return claim.holder && claim;
+  return leasesOf
+    .get(key)
+    ?.find(one => one.pid === pid && one.holder && one.askedAt >= cameAt && one.answeredAt <= at);
+}
+
+/**
+ * Of a job that BullMQ calls completed and that did not run to its end, another's run covered the key: one that ended later
+ * than it came, or that of the lease which it found; or one failed for all to see.
+ */
 function* lostJobs(account: Account): Iterable<Sight> {
   const { runs, processed, finals, endedAt } = account;
-  const finished = new Set(runs.filter(({ outcome }) => outcome === 'finished').map(({ owner }) => owner));
-  const skips = processed.filter(({ outcome, claim }) => outcome === 'skipped' && claim?.holder);
-  const refused = new Map(skips.map(({ owner, claim }) => [owner, claim as Lease]));
+  const finished = groupBy(runs.filter(isFinished), ({ lease }) => lease?.key ?? '');
+  const isDone = new Set(runs.filter(isFinished).map(({ owner }) => owner));
+  const skips = new Map(
+    processed.filter(({ outcome }) => outcome === 'skipped').map(job => [job.owner, job]),
+  );
+  const failed = new Set(
+    processed.filter(({ owner }) => finals.get(owner) === 'failed').map(({ key }) => key),
+  );
   for (const [owner, state] of finals) {
-    if (state === 'failed' || finished.has(owner)) continue;
-    const claim = refused.get(owner);
-    const by = claim?.holder?.owner ?? owner;
-    const at = claim?.askedAt ?? endedAt;
+    if (state === 'failed' || isDone.has(owner)) continue;
+    const skip = skips.get(owner);
     if (state !== 'completed') yield [`${owner} is ${state} when all is over`, endedAt];
-    else if (!claim) yield [`${owner} is completed and never ran to its end`, at];
-    else if (finished.has(by) || finals.get(by) === 'failed' || wasForgotten(account, at, endedAt)) continue;
-    else yield [`${owner} was skipped because of ${by}, which never ran to its end`, at];
+    else if (!skip) yield [`${owner} is completed and never ran to its end`, endedAt];
+    else {
+      const { key, cameAt } = skip;
+      const found = refusalOf(account, skip)?.holder?.fence;
+      const isCovered = finished.get(key)?.some(run => run.endedAt >= cameAt || run.lease?.fence === found);
+      if (isCovered || failed.has(key) || wasForgotten(account, cameAt, endedAt)) continue;
+      yield [`${owner} was skipped, and no run of '${key}' came to its end after it came`, cameAt];
+    }
   }
+}
+
+function isFinished({ outcome }: Run): boolean {
+  return outcome === 'finished';
 }
 
 function* repeats(account: Account): Iterable<Sight> {

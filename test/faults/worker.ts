@@ -93,6 +93,7 @@ async function work(
 const guarded = onceProcessor(work, options);
 async function processor(job: Job<Task>, token?: string, signal?: AbortSignal): Promise<unknown> {
   const owner = ownerOf(job);
+  recorder.write({ event: 'came', owner, key: `${job.queueQualifiedName}::once:1:k-${job.data.key}` });
   try {
     const result = await guarded(job, token, signal);
     recorder.write({ event: 'processed', owner, outcome: result === undefined ? 'skipped' : 'finished' });
