@@ -9,7 +9,14 @@ import { KeyError } from '../errors.ts';
 const DEEPEST = 500;
 
 /** A value has no canonical form. The message completes "… has no canonical form: ". */
-export class NotCanonical extends Error {}
+class NotCanonical extends Error {}
+
+/** Why {@link canonical} threw, after the name of what has no form. Reading a value may throw too, as getters can. */
+export function whyNotCanonical(error: unknown): string {
+  return error instanceof NotCanonical
+    ? `has no canonical form: ${error.message}`
+    : `can't be read: ${error}`;
+}
 
 /**
  * The canonical JSON of a value: equal for equal data, whatever the order of its fields.
@@ -70,9 +77,6 @@ export function defaultKey(name: string, data: unknown): string {
   try {
     return `${name}:${hash(canonical(data ?? null))}`;
   } catch (error) {
-    if (!(error instanceof NotCanonical)) throw error;
-    throw new KeyError(`the default key: the job's data has no canonical form: ${error.message}`, {
-      cause: error,
-    });
+    throw new KeyError(`the default key: the job's data ${whyNotCanonical(error)}`, { cause: error });
   }
 }

@@ -7,7 +7,7 @@
  */
 
 import { KeyError } from '../errors.ts';
-import { canonical, fieldsOf, hash, NotCanonical } from './payload.ts';
+import { canonical, fieldsOf, hash, whyNotCanonical } from './payload.ts';
 
 /** Keys longer than this end in a hash: long enough to read, short enough for every store. */
 const LONGEST_KEY = 256;
@@ -148,23 +148,22 @@ function textOf({ source }: Template, { name, path }: Slot, data: unknown, whose
     throw new KeyError(`lock key '${source}': ${problem}`, { placeholder: name, ...details });
   };
 
-  let value = data;
-  for (const [i, field] of path.entries()) {
-    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, field)) {
-      const fields = fieldsOf(value);
-      const where = i === 0 ? whose : `'${path.slice(0, i).join('.')}' in ${whose}`;
-      refuse(`${where} has no '${field}' (it has: ${fields.join(', ') || 'no fields'})`, { fields });
-    }
-    value = (value as Record<string, unknown>)[field];
-  }
-
-  if (typeof value === 'string') return LOOKS_TYPED.test(value) ? `'${value}` : value;
-  if (value === undefined || value === null) refuse(`'${name}' in ${whose} is ${value}`);
   try {
+    let value = data;
+    for (const [i, field] of path.entries()) {
+      if (typeof value !== 'object' || value === null || !Object.hasOwn(value, field)) {
+        const fields = fieldsOf(value);
+        const where = i === 0 ? whose : `'${path.slice(0, i).join('.')}' in ${whose}`;
+        refuse(`${where} has no '${field}' (it has: ${fields.join(', ') || 'no fields'})`, { fields });
+      }
+      value = (value as Record<string, unknown>)[field];
+    }
+    if (typeof value === 'string') return LOOKS_TYPED.test(value) ? `'${value}` : value;
+    if (value === undefined || value === null) refuse(`'${name}' in ${whose} is ${value}`);
     return canonical(value);
   } catch (error) {
-    if (!(error instanceof NotCanonical)) throw error;
-    return refuse(`'${name}' in ${whose} has no canonical form: ${error.message}`, { cause: error });
+    if (error instanceof KeyError) throw error;
+    return refuse(`'${name}' in ${whose} ${whyNotCanonical(error)}`, { cause: error });
   }
 }
 

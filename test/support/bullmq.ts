@@ -16,7 +16,7 @@ import pg from 'pg';
 import { createClient } from 'redis';
 import { type Holder, type LockCache, RedisCache } from '../../src/index.ts';
 import { PostgresCache } from '../../src/postgres.ts';
-import { connectRedis, redisOptions, redisUrl, uniqueName } from './index.ts';
+import { connectRedis, redisOptions, redisUrl, uniqueName, until } from './index.ts';
 import { sharedCluster, sharedPostgres } from './shared-servers.ts';
 
 /** What a user passes as `connection`, and how it is closed where it is the user's to close. */
@@ -236,6 +236,14 @@ export class Bench {
   /** The result of a job that is expected to complete. */
   result(job: Job): Promise<unknown> {
     return job.waitUntilFinished(this.#events as never, 60_000);
+  }
+
+  /** Waits until a job has completed or failed, however it did. */
+  ended(job: Job): Promise<void> {
+    return until(
+      async () => ['completed', 'failed'].includes(await job.getState()),
+      `job ${job.id} has ended`,
+    );
   }
 
   /** The reason for which a job failed, once it has no attempts left. */

@@ -1,0 +1,88 @@
+/** Caches that are given bad input, and all that their datastores hold. */
+
+import { GlideClient } from '@valkey/valkey-glide';
+import { Redis } from 'ioredis';
+import Keyv from 'keyv';
+import pg from 'pg';
+import { createClient } from 'redis';
+import { asLockCache } from '../../src/caches/registry.ts';
+import { type LockCache, MemoryCache, RedisCache } from '../../src/index.ts';
+import { PostgresCache } from '../../src/postgres.ts';
+import { PostgresServer } from '../support/postgres-server.ts';
+import { RedisServer } from '../support/redis-server.ts';
+
+export interface Target {
+  readonly name: string;
+  readonly cache: LockCache;
+  /** All that is stored: nothing of it may be left behind, or gone. */
+  stored(): Promise<unknown>;
+  close(): unknown;
+}
+
+/** One cache of each kind, with something in its datastore that is not ours. */
+export async function openTargets(): Promise<Target[]> {
+  const map = new Map<string, unknown>([['canary', 'alive']]);
+  const keyv = new Keyv();
+  return [
+    { name: 'MemoryCache', cache: new MemoryCache(), stored: async () => [], close: () => {} },
+    {
+      name: 'Map',
+      cache: asLockCache(map as never, 'the map'),
+      stored: async () => [...map],
+      close: () => map.clear(),
+    },
+    { name: 'Keyv', cache: asLockCache(keyv as never, 'Keyv'), stored: async () => [], close: () => {} },
+    ...(await openRedis()),
+    ...(await openPostgres()),
+  ];
+}
+
+async function openRedis(): Promise<Target[]> {
+  const server = await RedisServer.start();
+  const { port } = server;
+  const redis = new Redis(port);
+  await redis.set('canary', 'alive');
+  const nodeRedis = await createClient({ url: server.url }).connect();
+  const glide = await GlideClient.createClient({ addresses: [{ host: '127.0.0.1', port }] });
+  const stored = async () => [(await redis.keys('*')).sort(), await redis.get('canary')];
+  return [
+    {
+      name: 'Redis by node-redis',
+      cache: new RedisCache(nodeRedis as never),
+      stored,
+      close: () => nodeRedis.destroy(),
+    },
+    { name: 'Redis by GLIDE', cache: new RedisCache(glide), stored, close: () => glide.close() },
+    {
+      name: 'Redis by ioredis',
+      cache: new RedisCache(redis),
+      stored,
+      async close() {
+        redis.disconnect();
+        await server.stop();
+      },
+    },
+  ];
+}
+
+async function openPostgres(): Promise<Target[]> {
+  const server = await PostgresServer.start();
+  const pool = new pg.Pool({ connectionString: server.url });
+  await pool.query("CREATE TABLE canary AS SELECT 'alive' AS state");
+  const cache = new PostgresCache(pool);
+  // Makes its table.
+  await cache.inspect(['k']);
+  const tables = "SELECT schemaname, tablename FROM pg_tables WHERE schemaname NOT LIKE 'pg_%' ORDER BY 1, 2";
+  const sql = [tables, 'SELECT state FROM canary', 'SELECT key FROM bullmq.once_lock'];
+  return [
+    {
+      name: 'PostgreSQL',
+      cache,
+      stored: () => Promise.all(sql.map(async text => (await pool.query(text)).rows)),
+      async close() {
+        await pool.end();
+        await server.stop();
+      },
+    },
+  ];
+}
