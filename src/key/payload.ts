@@ -44,8 +44,8 @@ export function canonical(value: unknown, depth: number = 0): string {
   }
 }
 
-/** A hash of a text, short enough for a key: 43 characters of base64url. */
-export function hash(text: string): string {
+/** A hash of a text, short enough for a key: 43 characters of base64url. Half characters are lost in a string, and are not in bytes. */
+export function hash(text: string | Uint8Array): string {
   return createHash('sha256').update(text).digest('base64url');
 }
 

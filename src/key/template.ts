@@ -68,9 +68,7 @@ export function parseTemplate(source: string): Template {
 export function fillTemplate(template: Template, data: unknown, whose: string): string {
   let key = template.head;
   for (const slot of template.slots) {
-    const text = textOf(template, slot, data, whose);
-    key += slot.plain.test(text) ? text : text.replace(slot.unsafe, escapeChar);
-    key += slot.tail;
+    key += written(textOf(template, slot, data, whose), slot) + slot.tail;
   }
   if (key === '')
     throw new KeyError(`lock key '${template.source}': the key would be empty; put some text around it`);
@@ -165,6 +163,14 @@ function textOf({ source }: Template, { name, path }: Slot, data: unknown, whose
     if (error instanceof KeyError) throw error;
     return refuse(`'${name}' in ${whose} ${whyNotCanonical(error)}`, { cause: error });
   }
+}
+
+/** A long value is written by its beginning and a hash, after a '%~' that stands nowhere else: what is cut is not worth the work. */
+function written(text: string, slot: Slot): string {
+  if (text.length > LONGEST_KEY) {
+    return `${written(text.slice(0, LONGEST_KEY), slot)}%~${hash(Buffer.from(text, 'utf16le'))}`;
+  }
+  return slot.plain.test(text) ? text : text.replace(slot.unsafe, escapeChar);
 }
 
 function escapeChar(char: string): string {

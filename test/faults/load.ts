@@ -69,7 +69,7 @@ async function manyLocks(server: RedisServer, count: number): Promise<Load> {
   );
   const held = await hoarder.hears('held');
   await delay(TTL * 1.5);
-  hoarder.tell('release' as never);
+  hoarder.tell('release');
   const { before, after, lost, released, unhandled } = (await hoarder.hears('released')) as Message & {
     before: Measured;
     after: Measured;
@@ -153,7 +153,7 @@ class LoadCrew {
   }
 
   async letGo(): Promise<void> {
-    for (const member of this.#members) member.tell('finish' as never);
+    for (const member of this.#members) member.tell('finish');
     await until(async () => (await this.#open()) === 0, 'the holder has ended', GIVE_UP);
   }
 
@@ -179,7 +179,7 @@ class LoadCrew {
   /** @returns what is wrong when all is over. */
   async stop(): Promise<string[]> {
     const measured = await this.#ask('measure', 'measured');
-    for (const member of this.#members) member.tell('stop' as never);
+    for (const member of this.#members) member.tell('stop');
     const ends = await Promise.all(this.#members.map(member => member.ended()));
     const { name } = this.#queue;
     await this.#queue.close();
@@ -194,7 +194,7 @@ class LoadCrew {
     return Promise.all(
       this.#members.map(async member => {
         const before = member.told.length;
-        member.tell(question as never);
+        member.tell(question);
         await until(
           () => member.told.slice(before).some(told => told.event === event),
           `'${event}'`,

@@ -77,6 +77,27 @@ describe('a key template', () => {
     expect(build('k-{a}', { a: x.slice(2) })).to.not.equal(x);
   });
 
+  it('tells long values apart, which are written by their beginning and a hash', () => {
+    const long = 'x'.repeat(300);
+    const values = [
+      long,
+      `${long}y`,
+      `${long}\ud800`,
+      `${long}\ud801`,
+      `${long}\ufffd`,
+      '%'.repeat(300),
+      '0'.repeat(300),
+    ];
+    const written = build('{a}-{b}', { a: long, b: 'end' });
+    const pairs = [
+      ...values.flatMap(a => values.map(b => ({ a, b }))),
+      { a: written, b: 'end' },
+      { a: long.slice(0, 256), b: 'end' },
+    ];
+
+    expect(new Set(pairs.map(data => build('{a}-{b}', data))).size).to.equal(pairs.length);
+  });
+
   it('never gives two data that differ one key, and two that are equal the same', () => {
     const value = fc.oneof(
       fc.string({ unit: 'binary' }),

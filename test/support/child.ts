@@ -37,7 +37,7 @@ export class Child {
     return find() as Message;
   }
 
-  tell(message: object): void {
+  tell(message: object | string): void {
     this.#process.send(message);
   }
 
