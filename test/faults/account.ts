@@ -1,6 +1,6 @@
 /** What a history says became of each claim, each run and each job. */
 
-import type { Entry } from './history.ts';
+import type { Entry, Found } from './history.ts';
 
 /** A renewal or a release. What was never answered has been answered at `Infinity`. */
 export interface Ask {
@@ -17,13 +17,14 @@ export interface Lease {
   readonly pid: number;
   readonly key: string;
   readonly owner: string;
+  readonly attempt: number;
   readonly ttl: number;
   readonly askedAt: number;
   answeredAt: number;
   /** 0 unless it was taken. */
   fence: number;
   /** Who has it, where it was refused. */
-  holder: { readonly owner: string; readonly fence: number; readonly state: string } | undefined;
+  holder: Found | undefined;
   readonly renewals: Ask[];
   readonly releases: Ask[];
 }
@@ -100,8 +101,8 @@ export function account(entries: readonly Entry[]): Account {
         lastClaims.delete(`${pid} ${entry.owner}`);
         break;
       case 'claim': {
-        const { key, owner, ttl, token } = entry;
-        const lease: Lease = { pid, key, owner, ttl, askedAt: at, ...unanswered() };
+        const { key, owner, attempt, ttl, token } = entry;
+        const lease: Lease = { pid, key, owner, attempt, ttl, askedAt: at, ...unanswered() };
         leases.set(token, lease);
         lastClaims.set(`${pid} ${owner}`, lease);
         break;

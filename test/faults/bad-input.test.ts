@@ -1,14 +1,12 @@
-/** Bad input through keys into every kind of cache, and through real queues. More of it: `BAD_INPUT_RUNS=1000`. */
+/** Bad input through keys into every kind of cache, and through real queues. More of it: `npm run test:faults -- --only bad`. */
 
 import type { Job } from 'bullmq';
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { onceProcessor } from '../../src/index.ts';
 import { Bench, oneOfEachKind } from '../support/bullmq.ts';
-import { checkData, checkTexts, data, keyText, monsters, pairs, texts } from './bad-input.ts';
+import { CHECKS, data } from './bad-input.ts';
 import { openTargets, type Target } from './targets.ts';
-
-const numRuns = Number(process.env.BAD_INPUT_RUNS ?? 150);
 
 describe('bad input', () => {
   let targets: Target[];
@@ -19,39 +17,9 @@ describe('bad input', () => {
     for (const target of targets) await target.close();
   });
 
-  const eachTarget = async (check: (target: Target) => Promise<void>) => {
-    for (const target of targets) {
-      const before = await target.stored();
-      try {
-        await check(target);
-      } catch (error) {
-        throw new Error(`${target.name}: ${(error as Error).message}`, { cause: error });
-      }
-      expect(await target.stored(), target.name).to.deep.equal(before);
-    }
-  };
-
-  it('as keys, owners and scopes gives each its own lock, in every cache', () =>
-    fc.assert(
-      fc.asyncProperty(texts, keyText, keyText, (both, owner, scope) =>
-        eachTarget(({ cache }) => checkTexts(cache, both, owner, scope)),
-      ),
-      { numRuns },
-    ));
-
-  it('as an argument gives a clear error, or the lock of that argument and no other, in every cache', () =>
-    fc.assert(
-      fc.asyncProperty(pairs, both => eachTarget(({ cache }) => checkData(cache, both))),
-      { numRuns },
-    ));
-
-  it('that no random choice comes by does no more harm', async () => {
-    for (const [i, one] of monsters.entries()) {
-      for (const other of [one, monsters[i + 1], { a: one }]) {
-        await eachTarget(({ cache }) => checkData(cache, [one, other]));
-      }
-    }
-  });
+  for (const [what, check] of Object.entries(CHECKS)) {
+    it(`${what}, in every cache`, () => check(targets, { numRuns: 150 }));
+  }
 });
 
 for (const setup of oneOfEachKind) {

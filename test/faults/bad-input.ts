@@ -8,6 +8,8 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import { Lock, type LockCache, once } from '../../src/index.ts';
 import { deferred, rejection } from '../support/index.ts';
+import { checkEach, openTargets, type Target } from './targets.ts';
+import type { Trial } from './trial.ts';
 
 /** Texts that mean something to Redis, Lua, SQL, JSON, patterns, or to the names and records of locks. */
 const LOADED = [
@@ -68,7 +70,7 @@ const text = fc.oneof(
 );
 
 /** A text that a key can be. */
-export const keyText: fc.Arbitrary<string> = text.filter(one => one !== '' && one.isWellFormed());
+const keyText: fc.Arbitrary<string> = text.filter(one => one !== '' && one.isWellFormed());
 
 /** What can come as a job's data, or as an argument of a guarded function. */
 export const data: fc.Arbitrary<unknown> = fc.oneof(
@@ -87,8 +89,28 @@ export const data: fc.Arbitrary<unknown> = fc.oneof(
   }),
 );
 
+const texts: fc.Arbitrary<readonly [string, string]> = fc.oneof(
+  fc.tuple(keyText, keyText),
+  keyText.map(one => [one, one] as const),
+  fc.tuple(keyText, keyText).map(([one, other]) => [one, one + other] as const),
+);
+
+const pairs: fc.Arbitrary<readonly [unknown, unknown]> = fc.oneof(
+  fc.tuple(data, data),
+  data.map(one => [one, one] as const),
+  fc.tuple(data, data).map(
+    ([one, other]) =>
+      [
+        { one, other },
+        { other, one },
+      ] as const,
+  ),
+  text.map(one => [one, { [one]: one }] as const),
+  fc.oneof(fc.integer(), fc.double(), fc.boolean(), fc.bigInt()).map(one => [one, String(one)] as const),
+);
+
 /** What no random choice comes by, or can print. */
-export const monsters: readonly unknown[] = [
+const MONSTERS: readonly unknown[] = [
   nested(400, leaf => ({ leaf })),
   nested(100_000, leaf => [leaf]),
   nested(100_000, leaf => ({ leaf })),
@@ -138,8 +160,45 @@ function refuse(): never {
   throw new Error('not to be looked at');
 }
 
+/** All of it, in a number of random choices; rejects with what fast-check found. */
+export const CHECKS: Record<string, (targets: readonly Target[], choices: fc.Parameters) => Promise<void>> = {
+  'as keys, owners and scopes gives each its own lock': (targets, choices) =>
+    fc.assert(
+      fc.asyncProperty(texts, keyText, keyText, (both, owner, scope) =>
+        checkEach(targets, cache => checkTexts(cache, both, owner, scope)),
+      ),
+      choices as never,
+    ),
+  'as an argument gives a clear error, or the lock of that argument and no other': (targets, choices) =>
+    fc.assert(
+      fc.asyncProperty(pairs, both => checkEach(targets, cache => checkData(cache, both))),
+      choices as never,
+    ),
+  'that no random choice comes by does no more harm': async targets => {
+    for (const [i, one] of MONSTERS.entries()) {
+      for (const other of [one, MONSTERS[i + 1], { a: one }]) {
+        await checkEach(targets, cache => checkData(cache, [one, other]));
+      }
+    }
+  },
+};
+
+export const BAD_INPUT: Trial = {
+  name: 'bad input',
+  async play(random, scale) {
+    const targets = await openTargets();
+    const choices = { seed: random.between(0, 2 ** 31 - 1), numRuns: Math.ceil(2000 / scale) };
+    const violations: string[] = [];
+    for (const [what, check] of Object.entries(CHECKS)) {
+      await check(targets, choices).catch(error => violations.push(`bad input ${what}: ${error.message}`));
+    }
+    for (const target of targets) await target.close();
+    return { figures: `${choices.numRuns} random choices for each of ${targets.length} caches`, violations };
+  },
+};
+
 /** Two locks on texts that mean harm, of such an owner and scope: each is its own, and tells who holds it. */
-export async function checkTexts(
+async function checkTexts(
   cache: LockCache,
   [one, other]: readonly [string, string],
   owner: string,
@@ -159,7 +218,7 @@ export async function checkTexts(
 }
 
 /** Two calls of a guarded function with such an argument: one is skipped where they are the same, and only there. */
-export async function checkData(cache: LockCache, [one, other]: readonly [unknown, unknown]): Promise<void> {
+async function checkData(cache: LockCache, [one, other]: readonly [unknown, unknown]): Promise<void> {
   const gate = deferred();
   const guarded = once((_: unknown) => gate.promise.then(() => 'ran'), { cache, key: 'd-{0}' });
   const calls = [one, other].map(async argument => {
@@ -196,23 +255,3 @@ function plain(value: unknown): unknown {
       .map(([name, field]) => [name, plain(field)]),
   );
 }
-
-export const texts: fc.Arbitrary<readonly [string, string]> = fc.oneof(
-  fc.tuple(keyText, keyText),
-  keyText.map(one => [one, one] as const),
-  fc.tuple(keyText, keyText).map(([one, other]) => [one, one + other] as const),
-);
-
-export const pairs: fc.Arbitrary<readonly [unknown, unknown]> = fc.oneof(
-  fc.tuple(data, data),
-  data.map(one => [one, one] as const),
-  fc.tuple(data, data).map(
-    ([one, other]) =>
-      [
-        { one, other },
-        { other, one },
-      ] as const,
-  ),
-  text.map(one => [one, { [one]: one }] as const),
-  fc.oneof(fc.integer(), fc.double(), fc.boolean(), fc.bigInt()).map(one => [one, String(one)] as const),
-);

@@ -24,14 +24,14 @@ class Story {
     return this.asked(at, pid, owner).tell(at + 1, pid, { event: 'claimed', token: owner, fence });
   }
 
-  refused(at: number, pid: number, owner: string, by: string, fence: number, state = 'running'): this {
-    const holder = { owner: by, fence, state };
+  refused(at: number, pid: number, owner: string, by: string, fence: number): this {
+    const holder = { owner: by, attempt: 1, fence, state: 'running' };
     return this.asked(at, pid, owner).tell(at + 1, pid, { event: 'refused', token: owner, holder });
   }
 
   asked(at: number, pid: number, owner: string, token: string = owner): this {
     this.came(at, pid, owner);
-    return this.tell(at, pid, { event: 'claim', key: KEY, token, owner, ttl: TTL });
+    return this.tell(at, pid, { event: 'claim', key: KEY, token, owner, attempt: 1, ttl: TTL });
   }
 
   came(at: number, pid: number, owner: string): this {
@@ -109,6 +109,7 @@ describe('the checker of histories', () => {
       .step(910, 1, false)
       .step(920, 1, false, true)
       .tell(921, 1, { event: 'ran', run: 1, outcome: 'gave up' })
+      .released(921, 1, 'a')
       .failed(922, 1, 'a', 'ERR_LOCK_LOST')
       .taken(1000, 2, 'b', 20)
       .begun(1002, 2, 'b', 20)
@@ -124,6 +125,7 @@ describe('the checker of histories', () => {
       .renewed(333, 1, 'a', false)
       .step(340, 1, false, true)
       .tell(341, 1, { event: 'ran', run: 1, outcome: 'gave up' })
+      .released(342, 1, 'a', false)
       .step(400, 2)
       .tell(400, 2, { event: 'ran', run: 2, outcome: 'finished' })
       .released(401, 2, 'a2')
@@ -163,7 +165,11 @@ describe('the checker of histories', () => {
       .taken(100, 3, 'c', 20)
       .begun(102, 3, 'c', 20)
       .asked(150, 1, 'a', 'a2')
-      .tell(151, 1, { event: 'refused', token: 'a2', holder: { owner: 'c', fence: 20, state: 'running' } })
+      .tell(151, 1, {
+        event: 'refused',
+        token: 'a2',
+        holder: { owner: 'c', attempt: 1, fence: 20, state: 'running' },
+      })
       .completed(152, 1, 'a', 'skipped')
       .ended(200, 3, 'c'),
     'a job that waits behind another of its process is told what that one has met': story()
@@ -229,11 +235,15 @@ describe('the checker of histories', () => {
     ],
     [
       'itself',
-      'a job is skipped because of its own lease',
+      'a job finds its own lease, and does not take it over',
       first()
         .tell(100, 0, { event: 'killed', of: 1 })
         .asked(200, 2, 'a', 'a2')
-        .tell(201, 2, { event: 'refused', token: 'a2', holder: { owner: 'a', fence: 10, state: 'running' } })
+        .tell(201, 2, {
+          event: 'refused',
+          token: 'a2',
+          holder: { owner: 'a', attempt: 1, fence: 10, state: 'running' },
+        })
         .completed(202, 2, 'a', 'skipped')
         .taken(1100, 3, 'b', 20)
         .begun(1101, 3, 'b', 20)
@@ -244,7 +254,11 @@ describe('the checker of histories', () => {
     [
       'time',
       'work believes that it holds the lock when its lease can have ended',
-      first().step(1001, 1).tell(1002, 1, { event: 'ran', run: 1, outcome: 'finished' }).final('a'),
+      first()
+        .step(1001, 1)
+        .tell(1002, 1, { event: 'ran', run: 1, outcome: 'finished' })
+        .released(1003, 1, 'a', false)
+        .final('a'),
     ],
     [
       'time',
@@ -253,6 +267,7 @@ describe('the checker of histories', () => {
         .step(910, 1, false)
         .step(920, 1, false)
         .tell(921, 1, { event: 'ran', run: 1, outcome: 'finished' })
+        .released(922, 1, 'a', false)
         .final('a'),
     ],
     [
@@ -264,6 +279,14 @@ describe('the checker of histories', () => {
       'free',
       'a key is found held after its holder let go of it',
       first().ended(100, 1, 'a').refused(110, 2, 'b', 'a', 10).completed(112, 2, 'b', 'skipped'),
+    ],
+    [
+      'free',
+      'whoever has ended does not let go',
+      first()
+        .tell(100, 1, { event: 'ran', run: 1, outcome: 'failed' })
+        .failed(101, 1, 'a', 'oh')
+        .final('a', 'failed'),
     ],
     [
       'fence',

@@ -35,7 +35,7 @@ const RULES: Record<Promised, Rule> = {
   ttl: { says: 'a crash blocks for at most ttl', broken: deadHolders },
   itself: { says: 'a job is never a duplicate of itself', broken: ownDuplicates },
   time: { says: 'a holder knows in time', broken: lateHolders },
-  free: { says: 'what was let go of is free', broken: ghosts },
+  free: { says: 'finished means free', broken: account => [...ghosts(account), ...kept(account)] },
   fence: { says: 'fences rise', broken: fallingFences },
   undecided: { says: 'a cache that fails is not a duplicate', broken: guesses },
   lost: { says: 'no job is lost', broken: lostJobs },
@@ -155,10 +155,11 @@ function* refusals({ leases, leasesOf }: Account): Iterable<Refusal> {
   }
 }
 
-function* ownDuplicates({ processed }: Account): Iterable<Sight> {
-  for (const { at, owner, outcome, claim } of processed) {
-    if (outcome !== 'skipped' || claim?.holder?.state !== 'running' || claim.holder.owner !== owner) continue;
-    yield [`${owner} was skipped because of its own lease`, at];
+function* ownDuplicates({ leases }: Account): Iterable<Sight> {
+  for (const { owner, attempt, key, holder, askedAt } of leases) {
+    // A run that comes late does not take the lease of a newer one.
+    if (holder?.state !== 'running' || holder.owner !== owner || holder.attempt > attempt) continue;
+    yield [`${owner} finds '${key}' held by itself, and does not take it over`, askedAt];
   }
 }
 
@@ -188,6 +189,15 @@ function* ghosts(account: Account): Iterable<Sight> {
     const letGo = lease.releases.some(({ ok, answeredAt }) => ok && answeredAt < claim.askedAt);
     if (!letGo || wasForgotten(account, lease.askedAt, claim.answeredAt)) continue;
     yield [`${owner} finds '${key}' held by ${lease.owner}, which had let go of it`, claim.askedAt];
+  }
+}
+
+/** Whoever ends its work lets go, unless its process is killed before it can. */
+function* kept({ runs, killedAt }: Account): Iterable<Sight> {
+  for (const { owner, lease, endedAt } of runs) {
+    if (!lease || endedAt === Number.POSITIVE_INFINITY || killedAt.has(lease.pid)) continue;
+    if (lease.releases.length === 0)
+      yield [`${owner} has ended, and does not let go of '${lease.key}'`, endedAt];
   }
 }
 

@@ -45,11 +45,9 @@ export interface Case {
   readonly store: StoreName;
 }
 
+const NONE: Fault = { name: 'no fault', inject: () => delay(100) };
+
 const OF_WORKERS: readonly Fault[] = [
-  {
-    name: 'no fault',
-    inject: () => delay(100),
-  },
   {
     name: 'a worker is killed',
     async inject({ crew, random }) {
@@ -264,13 +262,37 @@ const OF_POSTGRES: readonly Fault<PostgresStore>[] = [
   },
 ];
 
+/** A worker's trouble and the datastore's, at the same time. */
+function both<Place extends Store>(ofTheStore: readonly Fault<Place>[]): Fault<Place> {
+  return {
+    name: 'two of these at once',
+    async inject(ground) {
+      const { random } = ground;
+      await Promise.all([random.oneOf(OF_WORKERS).inject(ground), random.oneOf(ofTheStore).inject(ground)]);
+    },
+  };
+}
+
 /** All that is broken, in the order in which it is. */
 export const CASES: readonly Case[] = [
-  ...on('Redis', [...OF_WORKERS, ...OF_CLOCKS, ...OF_REDIS, ...OF_A_NETWORK]),
+  ...on('Redis', [
+    NONE,
+    ...OF_WORKERS,
+    ...OF_CLOCKS,
+    ...OF_REDIS,
+    ...OF_A_NETWORK,
+    both([...OF_REDIS, ...OF_A_NETWORK]),
+  ]),
   ...on('Redis with a log', OF_A_LASTING_REDIS),
   ...on('Redis Sentinel', OF_SENTINEL),
   ...on('Redis Cluster', OF_A_CLUSTER),
-  ...on('PostgreSQL', [...OF_WORKERS, ...OF_POSTGRES, ...OF_A_NETWORK]),
+  ...on('PostgreSQL', [
+    NONE,
+    ...OF_WORKERS,
+    ...OF_POSTGRES,
+    ...OF_A_NETWORK,
+    both([...OF_POSTGRES, ...OF_A_NETWORK]),
+  ]),
 ];
 
 /** Types see to it that a fault gets the store that it knows. */

@@ -16,6 +16,7 @@ export type Fact =
       readonly key: string;
       readonly token: string;
       readonly owner: string;
+      readonly attempt: number;
       readonly ttl: number;
     }
   | { readonly event: 'renew'; readonly token: string; readonly ttl: number }
@@ -25,7 +26,7 @@ export type Fact =
   | {
       readonly event: 'refused';
       readonly token: string;
-      readonly holder: { readonly owner: string; readonly fence: number; readonly state: string };
+      readonly holder: Found;
     }
   | { readonly event: 'undecided'; readonly token: string; readonly problem: string }
   | { readonly event: 'renewed'; readonly token: string; readonly ok?: boolean }
@@ -62,6 +63,14 @@ export type Fact =
   | { readonly event: 'forgot'; readonly from: number }
   /** The locks that are there when all is over. */
   | { readonly event: 'left'; readonly keys: readonly string[] };
+
+/** Who holds a key, as a claim that was refused is told. */
+export interface Found {
+  readonly owner: string;
+  readonly attempt: number;
+  readonly fence: number;
+  readonly state: string;
+}
 
 /** A fact, when it was written down (ms on the machine's monotonic clock) and by which process. */
 export type Entry = Fact & { readonly at: number; readonly pid: number };

@@ -7,13 +7,7 @@ import { uniqueName, until } from '../support/index.ts';
 import { RedisServer } from '../support/redis-server.ts';
 import type { Measured } from './measure.ts';
 import type { Random } from './random.ts';
-
-export interface Load {
-  readonly name: string;
-  /** What it took, for the table. */
-  readonly figures: string;
-  readonly violations: readonly string[];
-}
+import type { Trial, Tried } from './trial.ts';
 
 /** Heap after garbage collection may be so much more at the end than when it had got going, in bytes. */
 const NOISE = 4 * 2 ** 20;
@@ -23,21 +17,31 @@ const CONCURRENCY = 250;
 const BULK = 1000;
 const GIVE_UP = 300_000;
 
-/** @param scale - by how much less is done than all. */
-export async function playLoads(random: Random, scale: number): Promise<Load[]> {
+export const LOADS: readonly Trial[] = [
+  {
+    name: 'load: many jobs over hot keys',
+    play: (random, scale) => onRedis(server => hotKeys(server, random, 100_000 / scale, 1000 / scale)),
+  },
+  {
+    name: 'load: many locks held by one process',
+    play: (_, scale) => onRedis(server => manyLocks(server, 50_000 / scale)),
+  },
+  {
+    name: 'load: many duplicates of one key',
+    play: (_, scale) => onRedis(server => manyDuplicates(server, 10_000 / scale)),
+  },
+];
+
+async function onRedis(play: (server: RedisServer) => Promise<Tried>): Promise<Tried> {
   const server = await RedisServer.start();
   try {
-    return [
-      await hotKeys(server, random, 100_000 / scale, 1000 / scale),
-      await manyLocks(server, 50_000 / scale),
-      await manyDuplicates(server, 10_000 / scale),
-    ];
+    return await play(server);
   } finally {
     await server.stop();
   }
 }
 
-async function hotKeys(server: RedisServer, random: Random, jobs: number, keys: number): Promise<Load> {
+async function hotKeys(server: RedisServer, random: Random, jobs: number, keys: number): Promise<Tried> {
   const crew = await LoadCrew.start(server, PROCESSES, CONCURRENCY, jobs);
   const next = () => ({ key: random.between(1, keys), ms: random.between(0, 10) });
   const startedAt = performance.now();
@@ -52,8 +56,7 @@ async function hotKeys(server: RedisServer, random: Random, jobs: number, keys: 
   if (runs.length + skipped !== jobs)
     violations.push(`${jobs} jobs, ${runs.length} runs and ${skipped} skipped`);
   return {
-    name: `${jobs} jobs over ${keys} keys`,
-    figures: `${runs.length} ran, ${skipped} were skipped, ${seconds.toFixed(0)} s, ${heaps(before, after)}`,
+    figures: `${jobs} jobs over ${keys} keys: ${runs.length} ran, ${skipped} were skipped, ${seconds.toFixed(0)} s, ${heaps(before, after)}`,
     violations,
   };
 }
@@ -61,7 +64,7 @@ async function hotKeys(server: RedisServer, random: Random, jobs: number, keys: 
 /** Long enough for several renewals, by a machine that has a lot to do. */
 const TTL = 9000;
 
-async function manyLocks(server: RedisServer, count: number): Promise<Load> {
+async function manyLocks(server: RedisServer, count: number): Promise<Tried> {
   const hoarder = new Child(
     new URL('./lock-hoarder.ts', import.meta.url),
     { port: server.port, count, ttl: TTL },
@@ -81,13 +84,12 @@ async function manyLocks(server: RedisServer, count: number): Promise<Load> {
   violations.push(...(await leftIn(server, 'once:*')));
   const each = Math.round(((held.heap as number) - before.heap) / count);
   return {
-    name: `${count} locks held by one process`,
-    figures: `${each} bytes a lock, with a signal each; ${heaps([before], [after])}`,
+    figures: `${count} locks, ${each} bytes a lock, with a signal each; ${heaps([before], [after])}`,
     violations,
   };
 }
 
-async function manyDuplicates(server: RedisServer, count: number): Promise<Load> {
+async function manyDuplicates(server: RedisServer, count: number): Promise<Tried> {
   const crew = await LoadCrew.start(server, 1, CONCURRENCY, 10);
   const startedAt = performance.now();
   await crew.hold();
@@ -101,8 +103,7 @@ async function manyDuplicates(server: RedisServer, count: number): Promise<Load>
   const violations = [...(await crew.stop()), ...growth(before, after)];
   if (runs.length !== 1 || skipped !== count) violations.push(`${runs.length} ran, ${skipped} were skipped`);
   return {
-    name: `${count} duplicates of a key that is held`,
-    figures: `${skipped} were skipped, ${seconds.toFixed(0)} s, ${heaps(before, after)}`,
+    figures: `${skipped} of ${count} duplicates were skipped, ${seconds.toFixed(0)} s, ${heaps(before, after)}`,
     violations,
   };
 }

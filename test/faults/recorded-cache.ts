@@ -24,7 +24,9 @@ export function recordAll(cache: Exchanging, recorder: Recorder): void {
 function recordAsked({ claims, renewals, releases }: Batch, recorder: Recorder): void {
   for (const { token, keepFor } of releases) recorder.write({ event: 'release', token, keepFor });
   for (const { token, ttl } of renewals) recorder.write({ event: 'renew', token, ttl });
-  for (const { key, token, owner, ttl } of claims) recorder.write({ event: 'claim', key, token, owner, ttl });
+  for (const { key, token, owner, attempt, ttl } of claims) {
+    recorder.write({ event: 'claim', key, token, owner, attempt, ttl });
+  }
 }
 
 function recordAnswers(
@@ -46,8 +48,8 @@ function recordAnswers(
     } else if (verdict.taken) {
       recorder.write({ event: 'claimed', token, fence: verdict.fence });
     } else {
-      const { owner, fence, state } = verdict.holder;
-      recorder.write({ event: 'refused', token, holder: { owner, fence, state } });
+      const { owner, attempt, fence, state } = verdict.holder;
+      recorder.write({ event: 'refused', token, holder: { owner, attempt, fence, state } });
     }
   }
 }

@@ -7,7 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Job, Queue } from 'bullmq';
 import { ownerOf } from '../../src/bullmq/job-owner.ts';
 import { uniqueName, until } from '../support/index.ts';
-import { check, type Violation } from './checker.ts';
+import { check } from './checker.ts';
 import { Crew } from './crew.ts';
 import type { Fault } from './faults.ts';
 import { Recorder, readHistory } from './history.ts';
@@ -39,7 +39,7 @@ export interface Outcome {
   readonly skipped: number;
   /** Runs whose signal aborted. */
   readonly aborted: number;
-  readonly violations: readonly Violation[];
+  readonly violations: readonly string[];
   /** Where the history is, if it is to be looked at. */
   readonly folder: string | undefined;
 }
@@ -72,16 +72,17 @@ export async function playRound(fault: Fault, store: Store, random: Random, ms: 
 
   await until(() => isDrained(queue), `the queue is empty`, PATIENCE).catch(() => {});
   await recordFinals(queue, recorder);
-  await crew.stop();
+  // While the workers live: nobody renews what nobody works under.
   await until(async () => (await store.locks(queueName)).length === 0, 'no lock is left', 3 * TTL).catch(
     () => {},
   );
   recorder.write({ event: 'left', keys: await store.locks(queueName) });
+  await crew.stop();
   recorder.close();
   await queue.close();
 
   const history = readHistory(folder);
-  const violations = check(history);
+  const violations = check(history).map(({ promise, what }) => `${promise}: ${what}`);
   const count = (is: (entry: (typeof history)[number]) => boolean) => history.filter(is).length;
   if (violations.length === 0) rmSync(folder, { recursive: true });
   return {
@@ -104,8 +105,9 @@ function ordersFor(fault: Fault, store: Store, queueName: string, folder: string
     options: { key: 'k-{key}', ttl: TTL, ...random.oneOf(OPTIONS) },
     worker: {
       concurrency: 4,
-      lockDuration: 2 * TTL,
-      stalledInterval: TTL / 2,
+      // Shorter than a lease: a job whose worker died is run again while its lease lasts.
+      lockDuration: random.oneOf([TTL / 2, 2 * TTL]),
+      stalledInterval: TTL / 4,
       // Whatever a fault does to a worker, its jobs are run again.
       maxStalledCount: 1000,
     },

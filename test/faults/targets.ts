@@ -1,6 +1,7 @@
 /** Caches that are given bad input, and all that their datastores hold. */
 
 import { GlideClient } from '@valkey/valkey-glide';
+import { expect } from 'chai';
 import { Redis } from 'ioredis';
 import Keyv from 'keyv';
 import pg from 'pg';
@@ -35,6 +36,22 @@ export async function openTargets(): Promise<Target[]> {
     ...(await openRedis()),
     ...(await openPostgres()),
   ];
+}
+
+/** Checks something of each: nothing of it is left behind, or gone, afterwards. */
+export async function checkEach(
+  targets: readonly Target[],
+  check: (cache: LockCache) => Promise<void>,
+): Promise<void> {
+  for (const { name, cache, stored } of targets) {
+    const before = await stored();
+    try {
+      await check(cache);
+    } catch (error) {
+      throw new Error(`${name}: ${(error as Error).message}`, { cause: error });
+    }
+    expect(await stored(), name).to.deep.equal(before);
+  }
 }
 
 async function openRedis(): Promise<Target[]> {
