@@ -44,15 +44,24 @@ export interface Outcome {
   readonly folder: string | undefined;
 }
 
-/** @param ms - for how long the fault is injected. */
-export async function playRound(fault: Fault, store: Store, random: Random, ms: number): Promise<Outcome> {
+/**
+ * @param ms - for how long the fault is injected.
+ * @param careless - the locks are not ours, but such as the checker should find fault with.
+ */
+export async function playRound(
+  fault: Fault,
+  store: Store,
+  random: Random,
+  ms: number,
+  careless: boolean = false,
+): Promise<Outcome> {
   const folder = mkdtempSync(join(tmpdir(), 'bullmq-once-faults-'));
   const recorder = new Recorder(folder);
   const queueName = uniqueName('faults');
   const queue = store.queue(queueName);
   queue.on('error', () => {});
   await queue.waitUntilReady();
-  const crew = new Crew(ordersFor(fault, store, queueName, folder, random), recorder);
+  const crew = new Crew({ ...ordersFor(fault, store, queueName, folder, random), careless }, recorder);
   await crew.join(WORKERS);
 
   const producer = produce(queue, random.fork(), fault.noBackoff ? 0 : 100);
@@ -96,7 +105,13 @@ export async function playRound(fault: Fault, store: Store, random: Random, ms: 
   };
 }
 
-function ordersFor(fault: Fault, store: Store, queueName: string, folder: string, random: Random): Orders {
+function ordersFor(
+  fault: Fault,
+  store: Store,
+  queueName: string,
+  folder: string,
+  random: Random,
+): Omit<Orders, 'careless'> {
   return {
     folder,
     address: store.address,

@@ -8,6 +8,7 @@ import { Cluster, type ClusterNode, type RedisOptions } from 'ioredis';
 import { ownerOf } from '../../src/bullmq/job-owner.ts';
 import { type HeldLock, onceProcessor, RedisCache } from '../../src/index.ts';
 import { PostgresCache } from '../../src/postgres.ts';
+import { CarelessCache } from './careless-cache.ts';
 import { jumpDate, missetClock } from './clocks.ts';
 import { now, Recorder } from './history.ts';
 import { recordAll } from './recorded-cache.ts';
@@ -29,6 +30,8 @@ export interface Orders {
   readonly worker: Partial<WorkerOptions>;
   /** How fast this process's monotonic clock goes; 1 is right. */
   readonly clock: number;
+  /** Its locks are not ours, but a {@link CarelessCache}'s. */
+  readonly careless: boolean;
 }
 
 /** Block the event loop for some ms; let `Date` jump by some ms; stop. */
@@ -46,14 +49,14 @@ export interface Task {
 }
 
 const STEP = 10;
-const { folder, address, queueName, prefix, options, worker: workerOptions, clock } = readOrders();
+const { folder, address, queueName, prefix, options, worker: workerOptions, clock, careless } = readOrders();
 const recorder = new Recorder(folder);
 for (const event of ['unhandledRejection', 'uncaughtException']) {
   process.on(event, (problem: unknown) => {
     recorder.write({ event: 'unhandled', problem: `${event}: ${(problem as Error).stack ?? problem}` });
   });
 }
-for (const { prototype } of [RedisCache, PostgresCache]) recordAll(prototype, recorder);
+for (const { prototype } of [RedisCache, PostgresCache, CarelessCache]) recordAll(prototype, recorder);
 if (clock !== 1) missetClock(clock);
 
 let runs = 0;
@@ -90,7 +93,8 @@ async function work(
   return 'finished';
 }
 
-const guarded = onceProcessor(work, options);
+const cache = careless && 'redis' in address ? new CarelessCache(address.redis.port as number) : undefined;
+const guarded = onceProcessor(work, cache ? { ...options, cache } : options);
 async function processor(job: Job<Task>, token?: string, signal?: AbortSignal): Promise<unknown> {
   const owner = ownerOf(job);
   recorder.write({ event: 'came', owner, key: `${job.queueQualifiedName}::once:1:k-${job.data.key}` });
@@ -123,6 +127,7 @@ process.on('message', async (told: Told) => {
   } else {
     await worker.close();
     if (connection instanceof Cluster) connection.disconnect();
+    cache?.close();
     // Nothing is left to do: it ends by itself.
     process.disconnect();
   }
