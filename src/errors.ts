@@ -26,9 +26,10 @@ export class LockError extends Error {
  * - `'expired'`: its time ran out before it was renewed, because this process was stopped or its event loop blocked;
  * - `'taken-over'`: the cache says it is no longer ours: the same job was started again elsewhere, or the key was deleted;
  * - `'unreachable'`: the cache did not answer in time;
- * - `'overdue'`: it was held for as long as `maxHold` allows, and is renewed no more.
+ * - `'overdue'`: it was held for as long as `maxHold` allows, and is renewed no more;
+ * - `'stalled'`: it was let go of before its work began: BullMQ had given the job to another worker while it waited.
  */
-export type LossReason = 'expired' | 'taken-over' | 'unreachable' | 'overdue';
+export type LossReason = 'expired' | 'taken-over' | 'unreachable' | 'overdue' | 'stalled';
 
 /** The reason of a lock's aborted `signal`: the work goes on, but others may be let in from now on. */
 export class LockLostError extends Error {
@@ -49,6 +50,7 @@ const LOSSES: Record<LossReason, string> = {
   'taken-over': 'its lease was taken over or deleted',
   unreachable: 'its lease could not be renewed, the cache did not answer in time',
   overdue: 'it was held for as long as its maxHold allows, and is renewed no more',
+  stalled: 'its job stalled while it waited for it, and was given to another worker',
 };
 
 /** No key could be built from this data. It is never a lock on the string `undefined`. */

@@ -6,12 +6,13 @@ import { attemptOf, type JobLike, ownerOf } from './bullmq/job-owner.ts';
 import { KeepLast } from './bullmq/keep-last.ts';
 import { retryLater } from './bullmq/put-off.ts';
 import { findQueueCache, knownQueueCache, lockDurationOf, type QueueCache } from './bullmq/queue-cache.ts';
+import { isStillOurs, mayHaveStalled } from './bullmq/still-ours.ts';
 import type { Task } from './bullmq/task.ts';
 import type { Holder } from './caches/cache.ts';
 import { cacheFrom, cacheOfQueue } from './caches/registry.ts';
 import { Claimant } from './claim.ts';
 import { claimFor, settle } from './duplicate.ts';
-import { LockError } from './errors.ts';
+import { LockError, LockLostError } from './errors.ts';
 import { type CheckedGuardOptions, checkGuardOptions, type GuardOptions } from './guard-options.ts';
 import { HeldLock } from './held-lock.ts';
 import { jobName } from './key/name.ts';
@@ -154,11 +155,16 @@ export function onceProcessor(
     token?: string,
     signal?: AbortSignal,
   ): Promise<unknown> {
+    const cameAt = performance.now();
     const name = settings.keyOf(job);
     const home = homeOf(job, settings) ?? (await findQueueCache(job));
     const task = taskFor(job, token, name, settings, home);
     const claim = await claimFor(task.claimant, settings, signal, task.owner);
     if (!(claim instanceof HeldLock)) return onHeld(task, settings, claim);
+    if (mayHaveStalled(job, performance.now() - cameAt) && !(await isStillOurs(job, token))) {
+      await claim.release();
+      throw new LockLostError(name, 'stalled');
+    }
     if (signal) claim.follow(signal);
     const work = () => fn.call(worker, job, token, passesSignal ? claim.signal : undefined, claim);
     const onFailure = holdThroughRetries

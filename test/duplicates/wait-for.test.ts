@@ -299,6 +299,32 @@ for (const setup of [...oneOfEachKind, setupNamed('BullMQ 6 with a node-redis cl
       expect(await bench.holder('k')).to.equal(undefined);
     });
 
+    it('is not run by who waited where it stalled meanwhile, and is run by another', async () => {
+      const redis = connectRedis();
+      const shared = { cache: new RedisCache(redis), scope: uniqueName('scope') };
+      const holder = await new Lock('k', shared).acquire();
+      const ran: unknown[] = [];
+      const processorOf = (name: string) =>
+        onceProcessor(async (job: Job) => void ran.push([name, job.attemptsStarted]), {
+          ...shared,
+          ...{ key: 'k', whenLocked: { waitFor: 60_000 } },
+        });
+      // It does not renew BullMQ's own lock, so that its job counts as stalled, though it lives and waits.
+      const stalling = { lockDuration: 1000, skipLockRenewal: true, skipStalledCheck: true };
+      await bench.worker(processorOf('first'), stalling);
+      const job = await bench.add({});
+      await until(async () => (await job.getState()) === 'active');
+      await bench.worker(processorOf('second'), { stalledInterval: 200, lockDuration: 5000 });
+      await until(async () => (await bench.queue.getJob(job.id as string))?.attemptsStarted === 2);
+
+      await holder.release();
+      await bench.ended(job);
+
+      expect(ran).to.deep.equal([['second', 2]]);
+      expect(await new Lock('k', shared).tryAcquire()).to.equal(true);
+      redis.disconnect();
+    });
+
     it('is skipped if that takes too long', async () => {
       const { gate, ran, first, second } = await twoJobs({ waitFor: 50 });
 

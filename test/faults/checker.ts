@@ -268,9 +268,11 @@ function isFinished({ outcome }: Run): boolean {
 }
 
 function* repeats(account: Account): Iterable<Sight> {
-  for (const { owner, startedAt } of account.runs) {
+  for (const { owner, startedAt, lease } of account.runs) {
     const completedAt = account.completedAt.get(owner) ?? Number.POSITIVE_INFINITY;
-    if (completedAt >= startedAt || wasForgotten(account, completedAt, startedAt)) continue;
+    // A claim that was under way when another run of its job completed can't have known.
+    if (completedAt >= (lease?.askedAt ?? startedAt) || wasForgotten(account, completedAt, startedAt))
+      continue;
     yield [`${owner} runs again after it has completed`, startedAt];
   }
   for (const lease of account.leases) {
