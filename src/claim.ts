@@ -2,10 +2,11 @@
 
 import type { Holder, LockCache } from './caches/cache.ts';
 import { cacheFrom } from './caches/registry.ts';
+import type { Fate } from './events.ts';
 import { HeldLock } from './held-lock.ts';
 import { keeperOf } from './keeper.ts';
 import { scopedName } from './key/name.ts';
-import { KeptLease, type LeaseRequest } from './lease.ts';
+import { about, KeptLease, type LeaseRequest } from './lease.ts';
 import { type CheckedLeaseOptions, DEFAULTS } from './options.ts';
 
 /** Asks for one key, as often as it takes. */
@@ -26,6 +27,11 @@ export class Claimant {
     return this.#request.key;
   }
 
+  /** The key as its user knows it. */
+  get name(): string {
+    return this.#request.name;
+  }
+
   /**
    * @param waits - to be told when whoever holds the key lets go of it.
    * @returns the lock, or who holds it.
@@ -39,24 +45,42 @@ export class Claimant {
       .then(verdict => (verdict.taken ? new HeldLock(keeper, lease, this.#inOrder) : verdict.holder));
   }
 
-  /** The lock of work that runs all the same, though the cache can't decide: it is not held, and has no fence. */
+  /** The lock of work that runs all the same: it is not held, and has no fence. */
   unguarded(): HeldLock {
-    const lease = new KeptLease(this.#request, false);
-    lease.phase = 'over';
-    return new HeldLock(keeperOf(this.cache), lease, false);
+    return HeldLock.none(this.#request);
+  }
+
+  /**
+   * Tells what becomes of a duplicate.
+   * @param observed - it runs all the same.
+   */
+  tell(type: Fate, holder: Holder | undefined, observed = false): void {
+    const { teller } = this.#request;
+    if (teller.hears(type)) teller.tell({ type, ...about(this.#request), holder, observed });
+  }
+
+  /** Tells that the cache could not say which job is the newest of the key. */
+  tellFailed(error: Error): void {
+    const { teller } = this.#request;
+    if (!teller.hears('failed')) return;
+    teller.tell({ type: 'failed', ...about(this.#request), step: 'claim', error, unguarded: false });
   }
 }
 
 /**
  * Claims a key that belongs to no queue.
  * @param name - the key as its user knows it.
+ * @param runsAnyway - the work runs though the cache can't decide.
  * @throws TypeError the option `cache` is a name that is not in the registry.
  */
 export function scopedClaimant(
   name: string,
-  { cache, scope = DEFAULTS.scope, ttl = DEFAULTS.ttl, maxHold }: CheckedLeaseOptions,
+  { cache, scope = DEFAULTS.scope, ttl = DEFAULTS.ttl, maxHold, teller }: CheckedLeaseOptions,
   owner: string,
+  runsAnyway = false,
 ): Claimant {
   const key = scopedName(scope, name);
-  return new Claimant(cacheFrom(cache), { key, name, owner, attempt: 0, ttl, maxHold }, false);
+  const since = performance.now();
+  const request = { key, name, owner, attempt: 0, ttl, maxHold, since, teller, runsAnyway, job: undefined };
+  return new Claimant(cacheFrom(cache), request, false);
 }

@@ -3,6 +3,7 @@
 import type { Holder } from './caches/cache.ts';
 import type { Claimant } from './claim.ts';
 import { asError, LockError } from './errors.ts';
+import type { Fate } from './events.ts';
 import type { CheckedGuardOptions } from './guard-options.ts';
 import type { HeldLock } from './held-lock.ts';
 import { tellUnguarded } from './unguarded.ts';
@@ -50,11 +51,29 @@ async function claimOtherwise(
  */
 export function settle(
   policy: Policy,
-  key: string,
+  claimant: Claimant,
   holder: Holder,
   ask: (answer: (...args: any[]) => unknown) => unknown,
 ): unknown {
   if (policy.kind === 'ask') return ask(policy.answer);
-  if (policy.kind === 'raise' || (policy.kind === 'wait' && policy.raise)) throw new LockError(key, holder);
+  const fate = fateUnder(policy);
+  claimant.tell(fate, holder);
+  if (fate === 'raised') throw new LockError(claimant.name, holder);
   return undefined;
+}
+
+/** What would have become of a duplicate that runs all the same. What a function of the user's would have made of it nobody knows. */
+export function fateUnder(policy: Policy): Fate {
+  switch (policy.kind) {
+    case 'retry':
+      return 'retried';
+    case 'keep-last':
+      return 'kept';
+    case 'raise':
+      return 'raised';
+    case 'wait':
+      return policy.raise ? 'raised' : 'skipped';
+    default:
+      return 'skipped';
+  }
 }

@@ -1,5 +1,6 @@
 /** The options of `onceProcessor` and `once` beyond those of their locks. */
 
+import { checkMode, type Mode, modeOfProcess } from './mode.ts';
 import { type CheckedLeaseOptions, checkLeaseOptions, type LeaseOptions, show } from './options.ts';
 import { checkWhenLocked, type Policy } from './when-locked.ts';
 
@@ -18,12 +19,19 @@ export interface GuardOptions extends LeaseOptions {
    * @defaultValue false
    */
   readonly raiseIfLock?: boolean;
+  /**
+   * `'observe'`: all work runs, and what would have become of a duplicate is told as its event: a way to try a guard in
+   * production. `'off'`: all work runs, and nothing is locked; its `lock` is not held, and its key is empty.
+   * @defaultValue what {@link setMode} says, else the environment variable `BULLMQ_ONCE_MODE`, else 'enforce'
+   */
+  readonly mode?: Mode;
 }
 
 /** {@link GuardOptions}, checked. */
 export interface CheckedGuardOptions extends CheckedLeaseOptions {
   readonly policy: Policy;
   readonly runUnguarded: boolean;
+  readonly mode: Mode | undefined;
 }
 
 /**
@@ -38,11 +46,15 @@ export function checkGuardOptions(
   kinds: readonly Policy['kind'][],
   others: readonly string[],
 ): CheckedGuardOptions {
-  const known = ['key', 'raiseIfLock', 'whenLocked', 'onCacheError', ...others];
+  const known = ['key', 'raiseIfLock', 'whenLocked', 'onCacheError', 'mode', ...others];
   const lease = checkLeaseOptions(options, of, known);
   const { onCacheError = 'raise' } = options;
   if (onCacheError !== 'raise' && onCacheError !== 'run') {
     throw new TypeError(`${of}: option 'onCacheError' must be 'raise' or 'run', not ${show(onCacheError)}`);
   }
-  return { ...lease, policy: checkWhenLocked(options, of, kinds), runUnguarded: onCacheError === 'run' };
+  const mode = checkMode(options.mode, `${of}: option 'mode'`);
+  // A wrong environment is told here, not when the first job comes.
+  modeOfProcess();
+  const policy = checkWhenLocked(options, of, kinds);
+  return { ...lease, policy, runUnguarded: onCacheError === 'run', mode };
 }

@@ -1,11 +1,12 @@
 /** A lock that is held: what the work under it is given. */
 
 import type { Keeper } from './keeper.ts';
-import type { KeptLease } from './lease.ts';
+import { KeptLease, type LeaseRequest } from './lease.ts';
 
 /** One taking of a key, as the work that runs under it sees it. */
 export class HeldLock {
-  readonly #keeper: Keeper;
+  /** None where nothing is held. */
+  readonly #keeper: Keeper | undefined;
   readonly #lease: KeptLease;
   readonly #inOrder: boolean;
 
@@ -13,10 +14,17 @@ export class HeldLock {
    * @param inOrder - whoever learns that the work has ended learns it by the cache's own connection, after the release.
    * @internal
    */
-  constructor(keeper: Keeper, lease: KeptLease, inOrder: boolean) {
+  constructor(keeper: Keeper | undefined, lease: KeptLease, inOrder: boolean) {
     this.#keeper = keeper;
     this.#lease = lease;
     this.#inOrder = inOrder;
+  }
+
+  /** @internal The lock of work that runs without one: it is not held, and has no fence. */
+  static none(request: LeaseRequest): HeldLock {
+    const lease = new KeptLease(request);
+    lease.phase = 'over';
+    return new HeldLock(undefined, lease, false);
   }
 
   /** The key, without the prefix that it has in the cache. */
@@ -53,7 +61,8 @@ export class HeldLock {
    * @returns whether it was held until now.
    */
   release(): Promise<boolean> {
-    return this.#isOver() ? Promise.resolve(false) : this.#keeper.release(this.#lease, 0);
+    const keeper = this.#keeping();
+    return keeper ? keeper.release(this.#lease, 0) : Promise.resolve(false);
   }
 
   /** @internal Lets the signal abort when another does. */
@@ -63,7 +72,8 @@ export class HeldLock {
 
   /** @internal Holds on for another `ms` without renewing: the owner takes it over until then, or it ends. */
   leave(ms: number): Promise<void> {
-    return this.#isOver() ? Promise.resolve() : this.#keeper.leave(this.#lease, ms);
+    const keeper = this.#keeping();
+    return keeper ? keeper.leave(this.#lease, ms) : Promise.resolve();
   }
 
   /**
@@ -89,14 +99,15 @@ export class HeldLock {
   }
 
   #end(keepFor: number): Promise<unknown> | undefined {
-    if (this.#isOver()) return undefined;
+    const keeper = this.#keeping();
     return this.#inOrder
-      ? this.#keeper.releaseUnanswered(this.#lease, keepFor)
-      : this.#keeper.release(this.#lease, keepFor);
+      ? keeper?.releaseUnanswered(this.#lease, keepFor)
+      : keeper?.release(this.#lease, keepFor);
   }
 
-  #isOver(): boolean {
+  /** Who keeps the lease, until it is let go of. */
+  #keeping(): Keeper | undefined {
     const { phase } = this.#lease;
-    return phase === 'over' || phase === 'releasing' || phase === 'leaving';
+    return phase === 'over' || phase === 'releasing' || phase === 'leaving' ? undefined : this.#keeper;
   }
 }

@@ -24,10 +24,26 @@ export type {
 export { type Cache, type CacheRegistry, caches } from './caches/registry.ts';
 export type { SimpleStore } from './caches/simple.ts';
 export { CacheError, KeyError, LockError, LockLostError, type LossReason } from './errors.ts';
+export type {
+  AboutLock,
+  AcquiredEvent,
+  FailedEvent,
+  KeptEvent,
+  LockEvent,
+  LostEvent,
+  OnEvent,
+  RaisedEvent,
+  ReleasedEvent,
+  RenewedEvent,
+  RetriedEvent,
+  SkippedEvent,
+  TakenOverEvent,
+} from './events.ts';
 export type { GuardOptions } from './guard-options.ts';
 export type { HeldLock } from './held-lock.ts';
 export type { CheckedTemplate } from './key/placeholders.ts';
 export { Lock, type LockOptions, type WaitOptions } from './lock.ts';
+export { type Mode, setMode } from './mode.ts';
 export { type Once, type OnceDecorator, type OnceOptions, once } from './once.ts';
 export {
   type GuardedFunction,

@@ -7,7 +7,8 @@
 import { Batcher, type Listener } from './caches/batch.ts';
 import type { LockCache, Verdict } from './caches/cache.ts';
 import { CacheError } from './errors.ts';
-import type { KeptLease } from './lease.ts';
+import type { FailedEvent } from './events.ts';
+import { about, type KeptLease } from './lease.ts';
 import { Watchlist } from './watchlist.ts';
 
 /** Leases that are due within this part of their ttl are renewed together; a failed renewal is tried again after it. */
@@ -113,14 +114,20 @@ export class Keeper implements Listener<KeptLease> {
     if (answer === true) {
       lease.unanswered = false;
       lease.extendFrom(renewalSentAt);
+      tellRenewed(lease);
     } else {
       lease.renewAt = performance.now() + lease.ttl * TOGETHER;
+      tellFailed(lease, 'renew', answer);
     }
     this.#wakeAt(Math.min(lease.dueAt, lease.safeUntil));
   }
 
   released(lease: KeptLease, answer: boolean | Error): void {
-    if (answer === false && lease.fence > 0) lease.lose('taken-over');
+    if (lease.fence > 0) {
+      if (answer === false) lease.lose('taken-over');
+      else if (answer === true) tellReleased(lease);
+      else tellFailed(lease, 'release', answer);
+    }
     if (lease.phase === 'releasing') this.#letGo(lease, answer);
   }
 
@@ -138,6 +145,7 @@ export class Keeper implements Listener<KeptLease> {
     lease.take(verdict.fence);
     this.#wakeAt(lease.dueAt);
     if (verdict.tookOver) this.#loseOthers(lease);
+    tellTaken(lease, verdict.tookOver);
     lease.onClaimed?.(verdict);
   }
 
@@ -162,7 +170,10 @@ export class Keeper implements Listener<KeptLease> {
     this.#batcher.release(lease);
     const awaited = lease.phase === 'claiming';
     this.#forget(lease);
-    if (awaited) lease.onClaimed?.(Promise.reject(new CacheError(lease.name, problem, cause && { cause })));
+    if (!awaited) return;
+    const error = new CacheError(lease.name, problem, cause && { cause });
+    tellFailed(lease, 'claim', error);
+    lease.onClaimed?.(Promise.reject(error));
   }
 
   /** An earlier run of the same owner may still be going in this process: it need not wait for its renewal to fail. */
@@ -232,6 +243,30 @@ export class Keeper implements Listener<KeptLease> {
     lease.unanswered = true;
     this.#batcher.renew(lease);
   }
+}
+
+function tellTaken({ request, fence }: KeptLease, tookOver: boolean): void {
+  const { teller, since } = request;
+  if (tookOver && teller.hears('taken-over')) teller.tell({ type: 'taken-over', ...about(request), fence });
+  if (!teller.hears('acquired')) return;
+  teller.tell({ type: 'acquired', ...about(request), fence, waited: performance.now() - since });
+}
+
+function tellRenewed({ request, fence, ttl }: KeptLease): void {
+  const { teller } = request;
+  if (teller.hears('renewed')) teller.tell({ type: 'renewed', ...about(request), fence, ttl });
+}
+
+function tellReleased({ request, fence, keepFor, heldFor }: KeptLease): void {
+  const { teller } = request;
+  if (!teller.hears('released')) return;
+  teller.tell({ type: 'released', ...about(request), fence, held: heldFor, keepFor });
+}
+
+function tellFailed({ request }: KeptLease, step: FailedEvent['step'], error: Error): void {
+  const { teller, runsAnyway } = request;
+  if (!teller.hears('failed')) return;
+  teller.tell({ type: 'failed', ...about(request), step, error, unguarded: step === 'claim' && runsAnyway });
 }
 
 /** The one keeper of a cache. */

@@ -3,6 +3,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Claim, Lease, Verdict } from './caches/cache.ts';
 import { LockLostError, type LossReason } from './errors.ts';
+import type { AboutLock, Teller } from './events.ts';
 
 /** A lease is renewed when this part of its ttl has passed. */
 const RENEW_AFTER = 1 / 3;
@@ -37,6 +38,18 @@ export interface LeaseRequest {
   readonly ttl: number;
   /** How long it is renewed at most, in ms. */
   readonly maxHold: number;
+  /** When it was first asked for, on the monotonic clock. */
+  readonly since: number;
+  readonly teller: Teller;
+  /** The work runs though the cache can't decide. */
+  readonly runsAnyway: boolean;
+  /** The job that it is for. */
+  readonly job: { readonly queueName: string; readonly id?: string | undefined } | undefined;
+}
+
+/** What events say of a lease that is asked for. */
+export function about({ name, key, owner, job }: LeaseRequest): AboutLock {
+  return { key: name, storedKey: key, owner, ...(job && { queueName: job.queueName, jobId: job.id }) };
 }
 
 /** Times are on the monotonic clock, in ms. */
@@ -47,7 +60,7 @@ export class KeptLease implements Claim, Lease {
   readonly attempt: number;
   ttl: number;
   readonly waits: boolean;
-  readonly #maxHold: number;
+  readonly request: LeaseRequest;
   readonly token: string = `${PROCESS_SECRET}.${(leases++).toString(36)}`;
   keepFor = 0;
   fence = 0;
@@ -59,6 +72,8 @@ export class KeptLease implements Claim, Lease {
   renewAt = 0;
   /** Until when it is safe to believe that it is held, and to wait for an answer about it. */
   safeUntil = 0;
+  /** When it was taken. */
+  #takenAt = 0;
   /** Until when it is renewed, once it is held. */
   #holdUntil = Number.POSITIVE_INFINITY;
   /** When the renewal under way was sent; 0 while there is none. */
@@ -73,14 +88,15 @@ export class KeptLease implements Claim, Lease {
   #controller: AbortController | undefined;
 
   /** @param waits - to be told of the end of the lease that is found in its place. */
-  constructor({ key, name, owner, attempt, ttl, maxHold }: LeaseRequest, waits = false) {
+  constructor(request: LeaseRequest, waits = false) {
+    const { key, name, owner, attempt, ttl } = request;
+    this.request = request;
     this.key = key;
     this.name = name;
     this.owner = owner;
     this.attempt = attempt;
     this.ttl = ttl;
     this.waits = waits;
-    this.#maxHold = maxHold;
   }
 
   /** Counts from before the request was sent: the cache starts counting later, so it never ends earlier there. */
@@ -93,7 +109,8 @@ export class KeptLease implements Claim, Lease {
   take(fence: number): void {
     this.phase = 'held';
     this.fence = fence;
-    this.#holdUntil = performance.now() + this.#maxHold;
+    this.#takenAt = performance.now();
+    this.#holdUntil = this.#takenAt + this.request.maxHold;
   }
 
   /** When something is to be done about it next. */
@@ -101,6 +118,11 @@ export class KeptLease implements Claim, Lease {
     return this.phase === 'held'
       ? Math.min(this.renewable ? this.renewAt : this.safeUntil, this.#holdUntil)
       : this.safeUntil;
+  }
+
+  /** For how long it has been held, in ms. */
+  get heldFor(): number {
+    return performance.now() - this.#takenAt;
   }
 
   get overdue(): boolean {
@@ -127,8 +149,11 @@ export class KeptLease implements Claim, Lease {
 
   lose(why: LossReason): void {
     if (this.phase === 'held') this.phase = 'lost';
-    this.lost ??= new LockLostError(this.name, why);
+    if (this.lost) return;
+    this.lost = new LockLostError(this.name, why);
     this.#controller?.abort(this.lost);
+    const { teller } = this.request;
+    if (teller.hears('lost')) teller.tell({ type: 'lost', ...about(this.request), fence: this.fence, why });
   }
 
   /** Lets another signal abort this one's too; the lease stays held. */

@@ -19,6 +19,8 @@ import { jobName } from './key/name.ts';
 import { defaultKey } from './key/payload.ts';
 import type { CheckedTemplate } from './key/placeholders.ts';
 import { fillTemplate, keyFromFunction, parseTemplate } from './key/template.ts';
+import { type Mode, modeOfProcess } from './mode.ts';
+import { noLock, observe, tellKeyless } from './observe.ts';
 import { type CheckedLeaseOptions, DEFAULTS, show } from './options.ts';
 import { ALL_KINDS, type WhenLocked } from './when-locked.ts';
 
@@ -155,13 +157,15 @@ export function onceProcessor(
     token?: string,
     signal?: AbortSignal,
   ): Promise<unknown> {
-    const cameAt = performance.now();
+    const mode = settings.mode ?? modeOfProcess();
+    if (mode !== 'enforce') return runAnyway(mode, worker, job, token, signal);
+    const since = performance.now();
     const name = settings.keyOf(job);
     const home = homeOf(job, settings) ?? (await findQueueCache(job));
-    const task = taskFor(job, token, name, settings, home);
+    const task = taskFor(job, token, name, settings, home, since);
     const claim = await claimFor(task.claimant, settings, signal, task.owner);
     if (!(claim instanceof HeldLock)) return onHeld(task, settings, claim);
-    if (mayHaveStalled(job, performance.now() - cameAt) && !(await isStillOurs(job, token))) {
+    if (mayHaveStalled(job, performance.now() - since) && !(await isStillOurs(job, token))) {
       await claim.release();
       throw new LockLostError(name, 'stalled');
     }
@@ -174,6 +178,21 @@ export function onceProcessor(
     return policy.kind === 'keep-last' && isGuarded
       ? new KeepLast(task).run(claim, keepFor, work, onFailure)
       : claim.whileHeld(keepFor, work, onFailure);
+  }
+
+  /** The signal that the work is given is BullMQ's: work that is only observed is not told of a lock that is lost. */
+  async function runAnyway(
+    mode: Mode,
+    worker: unknown,
+    job: GuardedJob,
+    token: string | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<unknown> {
+    const none = noLock(settings, job);
+    if (signal) none.follow(signal);
+    const lock = mode === 'observe' ? await observed(job, token, settings) : none;
+    const work = () => fn.call(worker, job, token, passesSignal ? none.signal : undefined, lock);
+    return lock.whileHeld(keepFor, work);
   }
 
   // BullMQ makes a signal for each job of a processor with three parameters, and none for one with fewer.
@@ -233,26 +252,43 @@ function taskFor(
   job: JobLike,
   token: string | undefined,
   name: string,
-  { scope, ttl: option, maxHold }: CheckedLeaseOptions,
+  { scope, ttl: option, maxHold, teller, runUnguarded }: Settings,
   { cache, inOrder }: QueueCache,
+  since: number,
 ): Task {
   const key = jobName(job, scope, name);
   const owner = ownerOf(job);
   const ttl = option ?? lockDurationOf(job) ?? DEFAULTS.ttl;
-  const request = { key, name, owner, attempt: attemptOf(job), ttl, maxHold };
+  const lasting = { attempt: attemptOf(job), ttl, maxHold };
+  const request = { key, name, owner, ...lasting, since, teller, runsAnyway: runUnguarded, job };
   // The types hide the worker that it carries.
   const running = job as FailingJob;
   return { job: running, token, name, owner, ttl, scope, claimant: new Claimant(cache, request, inOrder) };
 }
 
+/** Claims the key of a job that runs in any case. */
+async function observed(job: JobLike, token: string | undefined, settings: Settings): Promise<HeldLock> {
+  try {
+    const since = performance.now();
+    const name = settings.keyOf(job);
+    const home = homeOf(job, settings) ?? (await findQueueCache(job));
+    const always = { ...settings, runUnguarded: true };
+    return await observe(taskFor(job, token, name, always, home, since).claimant, settings);
+  } catch (error) {
+    tellKeyless(settings, error, job);
+    return noLock(settings, job);
+  }
+}
+
 /** A job whose key is held by itself is no duplicate: its work is done, or a newer run of it is under way. */
 function onHeld(task: Task, { policy }: Settings, holder: Holder): unknown {
-  const { job, token, name, owner, ttl } = task;
+  const { job, name, owner, claimant } = task;
   if (holder.owner === owner) {
+    claimant.tell(holder.state === 'running' ? 'raised' : 'skipped', holder);
     if (holder.state === 'running') throw new LockError(name, holder);
     return undefined;
   }
-  if (policy.kind === 'retry') return retryLater(job, token, policy, name, holder, ttl);
+  if (policy.kind === 'retry') return retryLater(task, policy, holder);
   if (policy.kind === 'keep-last') return new KeepLast(task).wait(holder);
-  return settle(policy, name, holder, answer => answer(job, holder));
+  return settle(policy, claimant, holder, answer => answer(job, holder));
 }

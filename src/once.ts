@@ -6,6 +6,8 @@ import { claimFor, settle } from './duplicate.ts';
 import { type CheckedGuardOptions, checkGuardOptions, type GuardOptions } from './guard-options.ts';
 import { HeldLock } from './held-lock.ts';
 import { fillTemplate, keyFromFunction, parseTemplate } from './key/template.ts';
+import { type Mode, modeOfProcess } from './mode.ts';
+import { observe, tellKeyless } from './observe.ts';
 import { newOwner } from './owner.ts';
 import { PLAIN_KINDS, type WaitFor } from './when-locked.ts';
 
@@ -104,13 +106,31 @@ function keyBuilder(key: OnceOptions['key']): Settings['keyOf'] {
 function guard(fn: AnyFunction, settings: Settings): AnyFunction {
   const { keyOf, policy, keepFor } = settings;
   async function guarded(this: unknown, ...args: unknown[]): Promise<unknown> {
-    const name = keyOf(args);
-    const claim = await claimFor(scopedClaimant(name, settings, newOwner()), settings);
+    const work = () => fn.apply(this, args);
+    const mode = settings.mode ?? modeOfProcess();
+    if (mode !== 'enforce') return runAnyway(mode, args, work);
+    const claimant = scopedClaimant(keyOf(args), settings, newOwner(), settings.runUnguarded);
+    const claim = await claimFor(claimant, settings);
     if (!(claim instanceof HeldLock)) {
-      return settle(policy, name, claim, answer => answer.call(this, claim, ...args));
+      return settle(policy, claimant, claim, answer => answer.call(this, claim, ...args));
     }
-    return claim.whileHeld(keepFor, () => fn.apply(this, args));
+    return claim.whileHeld(keepFor, work);
   }
+
+  async function runAnyway(mode: Mode, args: readonly unknown[], work: () => unknown): Promise<unknown> {
+    const lock = mode === 'observe' ? await observed(args) : undefined;
+    return lock ? lock.whileHeld(keepFor, work) : work();
+  }
+
+  async function observed(args: readonly unknown[]): Promise<HeldLock | undefined> {
+    try {
+      return await observe(scopedClaimant(keyOf(args), settings, newOwner(), true), settings);
+    } catch (error) {
+      tellKeyless(settings, error);
+      return undefined;
+    }
+  }
+
   // Frameworks look at how many parameters a method declares; BullMQ does, to know who wants a signal.
   Object.defineProperty(guarded, 'length', { value: fn.length });
   Object.defineProperty(guarded, 'name', { value: fn.name });

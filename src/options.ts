@@ -2,6 +2,7 @@
 
 import type { LockCache } from './caches/cache.ts';
 import { asLockCache, type Cache } from './caches/registry.ts';
+import { type OnEvent, Teller } from './events.ts';
 
 /** The options of everything that takes a lock. */
 export interface LeaseOptions {
@@ -26,9 +27,14 @@ export interface LeaseOptions {
    * @defaultValue no bound
    */
   readonly maxHold?: number;
+  /**
+   * Is told what happens to these locks: a {@link LockEvent} each. What it throws becomes a warning, and harms nothing. The
+   * diagnostics channels `bullmq-once:acquired` and so on tell of all locks of the process.
+   */
+  readonly onEvent?: OnEvent;
 }
 
-export const DEFAULTS: Required<Omit<LeaseOptions, 'cache'>> = {
+export const DEFAULTS: Required<Omit<LeaseOptions, 'cache' | 'onEvent'>> = {
   scope: 'default',
   ttl: 30_000,
   keepFor: 0,
@@ -45,6 +51,7 @@ export interface CheckedLeaseOptions {
   readonly ttl: number | undefined;
   readonly keepFor: number;
   readonly maxHold: number;
+  readonly teller: Teller;
 }
 
 /**
@@ -61,7 +68,7 @@ export function checkLeaseOptions(
   if (typeof options !== 'object' || options === null) {
     throw new TypeError(`${of}: the options must be an object, not ${show(options)}`);
   }
-  const known = ['cache', 'scope', 'ttl', 'keepFor', 'maxHold', ...others];
+  const known = ['cache', 'scope', 'ttl', 'keepFor', 'maxHold', 'onEvent', ...others];
   for (const name of Object.keys(options)) {
     if (!known.includes(name)) {
       throw new TypeError(`${of}: there is no option '${name}'; there are: ${known.join(', ')}`);
@@ -72,7 +79,8 @@ export function checkLeaseOptions(
   if (ttl !== undefined) checkMs(ttl, of, 'ttl', SHORTEST_TTL);
   checkMs(keepFor, of, 'keepFor', 0);
   if (maxHold !== DEFAULTS.maxHold) checkMs(maxHold, of, 'maxHold', SHORTEST_TTL);
-  return { cache: checkCache(cache, of), scope, ttl, keepFor, maxHold };
+  const teller = tellerFrom(options.onEvent, of);
+  return { cache: checkCache(cache, of), scope, ttl, keepFor, maxHold, teller };
 }
 
 /** @throws TypeError the value is no text, or empty. */
@@ -91,6 +99,11 @@ export function checkMs(value: unknown, of: string, option: string, least: numbe
     `${of}: option '${option}' must be a whole number of milliseconds, ${least} or more,${others ? ` or ${others},` : ''} ` +
       `not ${show(value)}`,
   );
+}
+
+function tellerFrom(onEvent: OnEvent | undefined, of: string): Teller {
+  if (onEvent === undefined || typeof onEvent === 'function') return new Teller(onEvent);
+  throw new TypeError(`${of}: option 'onEvent' must be a function, not ${show(onEvent)}`);
 }
 
 function checkCache(cache: Cache | string | undefined, of: string): LockCache | string | undefined {

@@ -6,6 +6,7 @@ import type { Claim, Lease, LockCache, Verdict } from '../src/caches/cache.ts';
 import { CacheError, LockLostError } from '../src/errors.ts';
 import { Keeper } from '../src/keeper.ts';
 import { KeptLease } from '../src/lease.ts';
+import { request } from './support/claims.ts';
 import { type Deferred, deferred, rejection } from './support/index.ts';
 
 describe('a keeper', () => {
@@ -22,7 +23,7 @@ describe('a keeper', () => {
   afterEach(() => sinon.restore());
 
   const lease = (key = 'k', ttl = 900, maxHold = Number.POSITIVE_INFINITY) =>
-    new KeptLease({ key, name: key, owner: 'me', attempt: 0, ttl, maxHold });
+    new KeptLease(request({ key, name: key, ttl, maxHold }));
   const take = async (key?: string, ttl?: number, maxHold?: number) => {
     const taken = lease(key, ttl, maxHold);
     await keeper.claim(taken);

@@ -1,9 +1,10 @@
 import { expect } from 'chai';
 import { KeptLease } from '../src/lease.ts';
 import { Watchlist } from '../src/watchlist.ts';
+import { request } from './support/claims.ts';
 
 function lease(): KeptLease {
-  return new KeptLease({ key: 'k', name: 'k', owner: 'o', attempt: 0, ttl: 1000, maxHold: 60_000 });
+  return new KeptLease(request());
 }
 
 describe('Watchlist', () => {

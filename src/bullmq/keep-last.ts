@@ -47,10 +47,11 @@ export class KeepLast {
     work: () => unknown,
     onFailure?: (error: unknown) => boolean | Promise<boolean>,
   ): Promise<unknown> {
-    const { owner, name } = this.#task;
+    const { owner, name, claimant } = this.#task;
     const startedAt = performance.now();
     const newest = await this.#announceOrLetGo(lock);
     if (newest.owner !== owner) {
+      claimant.tell('skipped', undefined);
       await lock.release();
       await this.#callNext();
       return undefined;
@@ -65,12 +66,19 @@ export class KeepLast {
 
   /** Puts a job off that found its key held, if it is the newest; else it is skipped. */
   async wait(holder: Holder): Promise<undefined> {
-    const { job, token, owner, name, ttl } = this.#task;
-    if (!mayStartAgain(job)) throw new LockError(name, holder);
+    const { job, token, owner, name, ttl, claimant } = this.#task;
+    if (!mayStartAgain(job)) {
+      claimant.tell('raised', holder);
+      throw new LockError(name, holder);
+    }
     const ms = this.#isCalled() ? endOf(holder, ttl) : Math.min(endOf(holder, ttl), LONGEST_UNCALLED);
     const newest = await this.#announce(true, ms + PUT_OFF);
-    if (newest.owner !== owner) return undefined;
+    if (newest.owner !== owner) {
+      claimant.tell('skipped', holder);
+      return undefined;
+    }
     await delayJob(job, token, ms);
+    claimant.tell('kept', holder);
     if (await this.#wasMissed()) await this.#call(owner);
     throw putOff(job);
   }
@@ -97,9 +105,12 @@ export class KeepLast {
   }
 
   async #announce(waits: boolean, keepFor: number, rerun = attemptOf(this.#task.job) > 1): Promise<Newest> {
-    const { job, owner, name, ttl } = this.#task;
+    const { job, owner, name, ttl, claimant } = this.#task;
     const arrival = { key: this.#newestKey, owner, order: orderOf(job), rerun, waits, keepFor };
-    const newest = await this.#announcer.announce(arrival, name, ttl);
+    const newest = await this.#announcer.announce(arrival, name, ttl).catch(error => {
+      claimant.tellFailed(error);
+      throw error;
+    });
     // It comes back at once, only to be skipped.
     if (newest.outdone !== undefined) await this.#call(newest.outdone);
     return newest;

@@ -5,6 +5,7 @@ import { LockError } from '../errors.ts';
 import { show } from '../options.ts';
 import type { Policy } from '../when-locked.ts';
 import type { JobLike } from './job-owner.ts';
+import type { Task } from './task.ts';
 
 /** What of a job that a worker runs is asked for. Those in a sandbox have it too. */
 export interface RunningJob extends JobLike {
@@ -58,16 +59,17 @@ export function mayStartAgain({ attemptsStarted = 0, queue }: RunningJob): boole
  * @throws LockError it was put off as often as it may be.
  */
 export async function retryLater(
-  job: RunningJob,
-  token: string | undefined,
+  { job, token, name, ttl, claimant }: Task,
   policy: Policy & { kind: 'retry' },
-  key: string,
   holder: Holder,
-  ttl: number,
 ): Promise<never> {
-  if (timesPutOff(job) >= policy.limit || !mayStartAgain(job)) throw new LockError(key, holder);
+  if (timesPutOff(job) >= policy.limit || !mayStartAgain(job)) {
+    claimant.tell('raised', holder);
+    throw new LockError(name, holder);
+  }
   const ms = await delayFor(policy.in, job, holder, ttl);
   await delayJob(job, token, ms * (1 + Math.random() / 4));
+  claimant.tell('retried', holder);
   throw putOff(job);
 }
 

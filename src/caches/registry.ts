@@ -1,32 +1,12 @@
-/**
- * Which cache serves whom: the registry `caches`, and what counts as a cache.
- *
- * The package is built twice, so two copies of it may live in one process. What must be one for all of them hangs
- * on the global object.
- */
+/** Which cache serves whom: the registry `caches`, and what counts as a cache. */
 
+import { processWide } from '../process-wide.ts';
 import type { LockCache } from './cache.ts';
 import { MemoryCache } from './memory.ts';
 import { SimpleCache, type SimpleStore } from './simple.ts';
 
 /** Whatever locks can be kept in: a lock cache, or any store with `get`, `set` and `delete` (or `del`). */
 export type Cache = LockCache | SimpleStore;
-
-interface ProcessWide {
-  readonly named: Map<string, LockCache>;
-  /** One cache a store: it is what keeps the steps on a key apart. */
-  readonly ofStores: WeakMap<object, LockCache>;
-  default: LockCache | undefined;
-  memory: LockCache | undefined;
-}
-
-const GLOBAL = Symbol.for('bullmq-once');
-
-function processWide(): ProcessWide {
-  const home = globalThis as { [GLOBAL]?: ProcessWide };
-  home[GLOBAL] ??= { named: new Map(), ofStores: new WeakMap(), default: undefined, memory: undefined };
-  return home[GLOBAL];
-}
 
 /**
  * The caches that are used where no `cache` is given: one for each queue that has an entry under its name, and one

@@ -2,6 +2,8 @@
 
 import { randomUUID } from 'node:crypto';
 import type { Claim, Lease, LockCache, Verdict } from '../../src/caches/cache.ts';
+import { Teller } from '../../src/events.ts';
+import type { LeaseRequest } from '../../src/lease.ts';
 
 export function claim(given: Partial<Claim> = {}): Claim {
   return {
@@ -16,6 +18,15 @@ export function claim(given: Partial<Claim> = {}): Claim {
 
 export function lease({ key, token, ttl }: Claim, keepFor = 0): Lease {
   return { key, token, ttl, keepFor };
+}
+
+/** What is asked for of a keeper, by whom no event is told of. */
+export function request(given: Partial<LeaseRequest> = {}): LeaseRequest {
+  return {
+    ...{ key: 'k', name: 'k', owner: 'me', attempt: 0, ttl: 1000, maxHold: Number.POSITIVE_INFINITY },
+    ...{ since: 0, teller: new Teller(), runsAnyway: false, job: undefined },
+    ...given,
+  };
 }
 
 /** The verdict on one claim; throws where there is none. */

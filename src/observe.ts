@@ -1,0 +1,44 @@
+/** Work that runs whatever its key's state, as the modes `'observe'` and `'off'` say. */
+
+import type { Holder } from './caches/cache.ts';
+import type { Claimant } from './claim.ts';
+import { fateUnder } from './duplicate.ts';
+import { asError } from './errors.ts';
+import type { CheckedGuardOptions } from './guard-options.ts';
+import { HeldLock } from './held-lock.ts';
+import { about, type LeaseRequest } from './lease.ts';
+
+/** Claims a key for work that runs in any case, and tells what would have become of it. */
+export async function observe(claimant: Claimant, { policy }: CheckedGuardOptions): Promise<HeldLock> {
+  let claim: HeldLock | Holder;
+  try {
+    claim = await claimant.ask();
+  } catch {
+    // The event `failed` has told of it.
+    return claimant.unguarded();
+  }
+  if (claim instanceof HeldLock) return claim;
+  claimant.tell(fateUnder(policy), claim, true);
+  return claimant.unguarded();
+}
+
+/** The lock of work for which nothing is asked. */
+export function noLock({ teller }: CheckedGuardOptions, job?: LeaseRequest['job']): HeldLock {
+  return HeldLock.none(nothing(teller, job));
+}
+
+/** Tells that work which runs in any case could not even get a key. */
+export function tellKeyless(
+  { teller }: CheckedGuardOptions,
+  error: unknown,
+  job?: LeaseRequest['job'],
+): void {
+  if (!teller.hears('failed')) return;
+  const subject = about(nothing(teller, job));
+  teller.tell({ type: 'failed', ...subject, step: 'claim', error: asError(error), unguarded: true });
+}
+
+function nothing(teller: LeaseRequest['teller'], job: LeaseRequest['job']): LeaseRequest {
+  const nobody = { key: '', name: '', owner: '', attempt: 0, ttl: 0, maxHold: 0, since: 0 };
+  return { ...nobody, teller, job, runsAnyway: true };
+}
