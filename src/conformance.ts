@@ -23,6 +23,8 @@ export const PROMISES = {
   acrossInstances: 'two instances on one store exclude each other, as two processes do',
   retention: 'a lease stays, however many others there are',
   newest: "it tells which job of a key is the newest, for 'keep-last'",
+  listing: 'it tells which locks there are',
+  eviction: 'an operator lets go of a lock by hand',
 } as const;
 
 export type PromiseName = keyof typeof PROMISES;
@@ -316,6 +318,60 @@ export function testLockCache({
 
         assert.equal((await acquire(other, claim({ key: a.key }))).taken, false);
       });
+    });
+
+    describe('an operator', () => {
+      // In braces, so that a cluster has them on one server.
+      const newPrefix = () => `once:1:{${newKey().replaceAll(':', '-')}}:*[?]\\`;
+
+      shows('listing', 'sees who holds the keys that begin so, and no others', async () => {
+        const prefix = newPrefix();
+        const held = Array.from({ length: 30 }, (_, i) =>
+          claim({ key: `${prefix}${i}`, owner: `owner ${i}` }),
+        );
+        const others = [claim({ key: `${newPrefix()}1` }), claim({ key: `${prefix.slice(0, -2)}x1` })];
+        const [done, gone] = [claim({ key: `${prefix}done` }), claim({ key: `${prefix}gone` })];
+        for (const one of [...held, ...others, done, gone]) await acquire(cache, one);
+        await release(cache, done, 60_000);
+        await release(cache, gone);
+
+        const found = await list(other, prefix);
+
+        assert.deepEqual(found.map(({ key }) => key).sort(), [...held, done].map(({ key }) => key).sort());
+        for (const { key, owner } of held)
+          includes(
+            found.find(one => one.key === key),
+            { owner, state: 'running' },
+          );
+        includes(
+          found.find(({ key }) => key === done.key),
+          { owner: done.owner, state: 'done' },
+        );
+      });
+
+      shows(
+        'eviction',
+        'lets go of a key whoever holds it: its holder can neither renew nor let go',
+        async () => {
+          const [a, done] = [claim({ key: `${newPrefix()}a` }), claim({ key: `${newPrefix()}b` })];
+          await acquire(cache, a);
+          await acquire(cache, done);
+          await release(cache, done, 60_000);
+
+          const answers = [
+            await evict(other, a.key),
+            await evict(other, a.key),
+            await evict(other, done.key),
+          ];
+          const next = await acquire(other, claim({ key: a.key }));
+
+          assert.deepEqual(answers, [true, false, true]);
+          assert.equal(next.taken, true);
+          assert.equal(await renew(cache, a), false);
+          assert.equal(await release(cache, a), false);
+          assert.equal(await inspect(cache, done.key), undefined);
+        },
+      );
     });
 
     describe('an arrival', () => {
@@ -751,6 +807,24 @@ function announceAll(cache: LockCache, all: readonly Arrival[]): Promise<readonl
 
 async function announce(cache: LockCache, one: Arrival): Promise<Newest> {
   return answer(await announceAll(cache, [one]));
+}
+
+async function list(cache: LockCache, prefix: string): Promise<Holder[]> {
+  assert(
+    cache.list,
+    "the cache has no method 'list'; one that can't have it declares promises: { listing: false }",
+  );
+  const found: Holder[] = [];
+  for await (const holder of cache.list(prefix)) found.push(holder);
+  return found;
+}
+
+async function evict(cache: LockCache, key: string): Promise<boolean> {
+  assert(
+    cache.evict,
+    "the cache has no method 'evict'; one that can't have it declares promises: { eviction: false }",
+  );
+  return answer(await cache.evict([key]));
 }
 
 async function renew(cache: LockCache, one: Claim): Promise<boolean> {

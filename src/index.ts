@@ -43,6 +43,14 @@ export type { GuardOptions } from './guard-options.ts';
 export type { HeldLock } from './held-lock.ts';
 export type { CheckedTemplate } from './key/placeholders.ts';
 export { Lock, type LockOptions, type WaitOptions } from './lock.ts';
+export {
+  type LockFilter,
+  type LockInfo,
+  type Locks,
+  type LocksOptions,
+  locks,
+  type QueueLike,
+} from './locks.ts';
 export { type Mode, setMode } from './mode.ts';
 export { type Once, type OnceDecorator, type OnceOptions, once } from './once.ts';
 export {

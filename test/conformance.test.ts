@@ -28,6 +28,12 @@ class Breakable implements LockCache {
   async inspect(keys: readonly string[]): Promise<(Holder | undefined)[]> {
     return this.#inner.inspect(keys);
   }
+  list(prefix: string): AsyncIterable<Holder> {
+    return this.#inner.list(prefix);
+  }
+  async evict(keys: readonly string[]): Promise<(boolean | Error)[]> {
+    return this.#inner.evict(keys);
+  }
   async announce(arrivals: readonly Arrival[]): Promise<(Newest | Error)[]> {
     return this.#inner.announce(arrivals);
   }
@@ -35,6 +41,22 @@ class Breakable implements LockCache {
 
 /** What others get wrong. The first is how a published library frees the lock of the next holder. */
 const broken: Record<PromiseName, () => CreatedCache> = {
+  listing: () => {
+    class ListsAllThereIs extends Breakable {
+      override list() {
+        return super.list('');
+      }
+    }
+    return shared(new ListsAllThereIs());
+  },
+  eviction: () => {
+    class SaysSoAndDoesNot extends Breakable {
+      override async evict(keys: readonly string[]) {
+        return keys.map(() => true);
+      }
+    }
+    return shared(new SaysSoAndDoesNot());
+  },
   onlyTheHolder: () => {
     const tokens = new Map<string, string>();
     class FreesWhateverIsThere extends Breakable {

@@ -56,6 +56,11 @@ export async function findQueueCache(job: JobLike): Promise<QueueCache> {
   return cache;
 }
 
+/** The cache on a queue's own connection, of BullMQ's `Queue` as of its `Worker`. */
+export async function cacheOnConnection(queue: object): Promise<LockCache | undefined> {
+  return (postgresCacheOf(queue) ?? (await redisCacheOf(queue)))?.cache;
+}
+
 function postgresCacheOf(worker: WorkerInsides): QueueCache | undefined {
   const { pool, schema } = worker.backend?.connection ?? {};
   if (!pool || schema === undefined) return undefined;

@@ -93,6 +93,16 @@ export interface LockCache {
    * of these keys are not those of locks.
    */
   announce?(arrivals: readonly Arrival[]): Promise<readonly (Newest | Error)[]>;
+  /**
+   * Tells who holds the keys whose names begin with `prefix`, in any order. What comes or goes meanwhile may be told of or
+   * not; names that are no lock's are passed over. For those who look at locks, not for those who take them.
+   */
+  list?(prefix: string): AsyncIterable<Holder>;
+  /**
+   * Lets go of each key, whoever holds it, or has done it: an operator's hand. Its holder is told by its next renewal, and who waits
+   * for it as of a release. `false`: it was not held, or by a value that no lock wrote, and nothing was changed.
+   */
+  evict?(keys: readonly string[]): Promise<readonly (boolean | Error)[]>;
 }
 
 /** An ear for one key. */

@@ -3,6 +3,7 @@
  * nothing of other processes. Expired records are swept as new ones come in; there is no timer.
  */
 
+import { isLockName } from '../key/name.ts';
 import type { Arrival, Claim, Holder, Lease, LockCache, Newest, Verdict, Watch } from './cache.ts';
 import { Ears } from './ears.ts';
 import { decide, holderOf, isHeldBy, type LockRecord, type NewestRecord, outdo } from './record.ts';
@@ -57,6 +58,23 @@ export class MemoryCache implements LockCache {
     return keys.map(key => {
       const stored = this.#live(key);
       return stored && holderOf(key, stored, performance.now());
+    });
+  }
+
+  async *list(prefix: string): AsyncIterable<Holder> {
+    for (const key of [...this.#records.keys()]) {
+      if (!isLockName(key) || !key.startsWith(prefix)) continue;
+      const [holder] = await this.inspect([key]);
+      if (holder) yield holder;
+    }
+  }
+
+  async evict(keys: readonly string[]): Promise<boolean[]> {
+    return keys.map(key => {
+      if (!this.#live(key)) return false;
+      this.#records.delete(key);
+      this.#ears.tell(key);
+      return true;
     });
   }
 

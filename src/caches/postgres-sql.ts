@@ -18,6 +18,9 @@ export const ANNOUNCE = 'once_announce_1';
 /** The channel on which keys are told that were let go of, and that someone waits for. */
 export const CHANNEL = 'bullmq_once';
 
+/** How many locks are listed in one go. */
+export const MOST_LISTED = 500;
+
 /** A call that is told to sweep deletes this many expired locks at most, so that it is over soon. */
 export const MOST_SWEPT = 1000;
 
@@ -237,6 +240,27 @@ export function inspectSql(schema: string): string {
       ceil(extract(epoch FROM expires - clock_timestamp()) * 1000)))::text AS found
     FROM ${quote(schema)}.once_lock
     WHERE key = ANY($1::text[]) AND expires > clock_timestamp()`;
+}
+
+/** Tells some of the locks whose names begin with a text, in the order of their names. Parameters: the text, the name to go on from. */
+export function listSql(schema: string): string {
+  return `
+    SELECT json_build_array(key, json_build_array(
+      state, owner, attempt, fence, floor(extract(epoch FROM since) * 1000),
+      ceil(extract(epoch FROM expires - clock_timestamp()) * 1000)))::text AS found
+    FROM ${quote(schema)}.once_lock
+    WHERE starts_with(key, $1) AND key > $2 COLLATE "C" AND state <> 'newest' AND expires > clock_timestamp()
+    ORDER BY key LIMIT ${MOST_LISTED}`;
+}
+
+/** Lets go of locks, whoever holds them, and tells who waits. Parameter: the keys. */
+export function evictSql(schema: string): string {
+  return `
+    WITH gone AS (
+      DELETE FROM ${quote(schema)}.once_lock
+      WHERE key = ANY($1::text[]) AND state <> 'newest' AND expires > clock_timestamp()
+      RETURNING key, awaited)
+    SELECT key, CASE WHEN awaited THEN pg_notify('${CHANNEL}', key) END FROM gone`;
 }
 
 /** Quoted, a name keeps its capitals. It is a plain one: nothing in it is left to escape. */

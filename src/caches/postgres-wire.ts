@@ -107,6 +107,21 @@ export function readHolders(
   });
 }
 
+/** Reads what `listSql` finds: each stored key, and its holder under the key's own name. */
+export function readListed(
+  rows: readonly { readonly found: string }[],
+): { stored: string; holder: Holder }[] {
+  return rows.map(({ found }) => {
+    const [stored, held] = JSON.parse(found) as [string, Held];
+    return { stored, holder: holderFrom(withNul(stored), held) };
+  });
+}
+
+/** The beginning of a name as it is stored. */
+export function storedPrefix(prefix: string): string {
+  return withoutNul(prefix);
+}
+
 function holderFrom(key: string, [state, owner, attempt, fence, since, expiresIn]: Held): Holder {
   return { key, state, owner: withNul(owner), fence, attempt, since, expiresIn: Math.max(expiresIn, 0) };
 }

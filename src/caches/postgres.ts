@@ -5,6 +5,7 @@
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { asError } from '../errors.ts';
+import { isLockName } from '../key/name.ts';
 import type { Answers, Arrival, Batch, Holder, Newest, Watch } from './cache.ts';
 import { ExchangeCache } from './exchange.ts';
 import { Gatherer } from './gather.ts';
@@ -12,8 +13,11 @@ import { allFailed, exchangeInParts, fits, type Limits } from './parts.ts';
 import {
   announceSql,
   DEFAULT_SCHEMA,
+  evictSql,
   exchangeSql,
   inspectSql,
+  listSql,
+  MOST_LISTED,
   MOST_SWEPT,
   migrationSql,
 } from './postgres-sql.ts';
@@ -21,8 +25,10 @@ import { postgresSubscriber } from './postgres-subscriber.ts';
 import {
   readAnswers,
   readHolders,
+  readListed,
   readNewest,
   storedKey,
+  storedPrefix,
   writeArrivals,
   writeSteps,
 } from './postgres-wire.ts';
@@ -115,6 +121,22 @@ export class PostgresCache extends ExchangeCache {
   async announce(arrivals: readonly Arrival[]): Promise<Newest[]> {
     const { rows } = await this.#ask(this.#announceSql, [writeArrivals(arrivals)]);
     return readNewest(rows[0]?.newest, arrivals.length);
+  }
+
+  async *list(prefix: string): AsyncIterable<Holder> {
+    for (let after = ''; ; ) {
+      const { rows } = await this.#ask(listSql(this.#schema), [storedPrefix(prefix), after]);
+      const found = readListed(rows);
+      for (const { holder } of found) if (isLockName(holder.key)) yield holder;
+      if (found.length < MOST_LISTED) return;
+      after = found.at(-1)?.stored as string;
+    }
+  }
+
+  async evict(keys: readonly string[]): Promise<boolean[]> {
+    const { rows } = await this.#ask(evictSql(this.#schema), [keys.map(storedKey)]);
+    const gone = new Set(rows.map(({ key }) => key as string));
+    return keys.map(key => gone.has(storedKey(key)));
   }
 
   /** Listens on one connection more, outside of the pool, which is there as long as anyone waits. */

@@ -74,6 +74,37 @@ function refuseKeyPrefix(client: object): void {
   );
 }
 
+/** Runs a script on one server of a cluster, with no keys. */
+export type ServerRunner = (lua: string, args: readonly (string | number)[]) => Promise<unknown>;
+
+/**
+ * The servers of a cluster that have keys.
+ * @throws Error the client does not tell them.
+ */
+export async function mastersOf(client: RedisClient): Promise<ServerRunner[]> {
+  const { nodes, masters, nodeClient } = client as Partial<IoredisCluster & NodeRedisCluster>;
+  if (typeof nodes === 'function') {
+    return nodes.call(client, 'master').map(node => (lua, args) => node.eval(lua, 0, ...args));
+  }
+  if (Array.isArray(masters) && typeof nodeClient === 'function') {
+    const clients = await Promise.all(masters.map(master => nodeClient.call(client, master)));
+    return clients.map(node => (lua, args) => node.eval(lua, { keys: [], arguments: args.map(String) }));
+  }
+  throw new Error(
+    'RedisCache: this client does not tell which servers its cluster has, so that all locks can be listed; ' +
+      'list those of a queue whose prefix has a hash tag, or use ioredis or node-redis',
+  );
+}
+
+interface IoredisCluster {
+  nodes(role: 'master'): { eval(lua: string, keys: 0, ...args: (string | number)[]): Promise<unknown> }[];
+}
+
+interface NodeRedisCluster {
+  readonly masters: readonly object[];
+  nodeClient(master: object): Promise<EvaluatingClient>;
+}
+
 /**
  * BullMQ's wrapped clients take a fixed number of keys a command. So there are commands for some numbers, and the
  * keys are padded with the first of them.

@@ -217,6 +217,31 @@ end
 return answers
 `;
 
+/** Lists some of the names that a server has, at one go. */
+export const SCAN_LUA = `
+-- KEYS     one, which says whose names are meant where there are several servers
+-- ARGV     the cursor, the pattern, how many to look at
+-- returns  the next cursor, '0' when all were seen; some names
+return redis.call('SCAN', ARGV[1], 'MATCH', ARGV[2], 'COUNT', ARGV[3])
+`;
+
+/** Lets go of keys, whoever holds them. */
+export const EVICT_LUA = `
+-- KEYS     those to let go of; more than ARGV[1] are padding
+-- ARGV[1]  how many
+-- returns  1 or 0 for each: whether a lock was there
+local answers = {}
+for i = 1, tonumber(ARGV[1]) do
+  local stored = redis.pcall('GET', KEYS[i])
+  answers[i] = 0
+  if type(stored) == 'string' and string.sub(stored, 1, 10) == '{"once":1,' then
+    answers[i] = redis.call('DEL', KEYS[i])
+    if string.sub(stored, 20, 26) == 'awaited' then redis.pcall('PUBLISH', KEYS[i], '') end
+  end
+end
+return answers
+`;
+
 /** Writes down which job is the newest that came for each key. What is stored is its order, '+' if it waits, else '-', its owner. */
 export const ANNOUNCE_LUA = `
 -- KEYS     one an arrival; more are padding

@@ -4,11 +4,19 @@
  */
 
 import { asError } from '../errors.ts';
+import { isLockName } from '../key/name.ts';
 import type { Answers, Arrival, Batch, Holder, Newest, Watch } from './cache.ts';
 import { ExchangeCache } from './exchange.ts';
 import { allFailed, cut, exchangeInParts, fits, join, type Limits } from './parts.ts';
-import { isCluster, MOST_KEYS, type RedisClient, type ScriptRunner, scriptRunner } from './redis-client.ts';
-import { ANNOUNCE_LUA, EXCHANGE_LUA, INSPECT_LUA } from './redis-script.ts';
+import {
+  isCluster,
+  MOST_KEYS,
+  mastersOf,
+  type RedisClient,
+  type ScriptRunner,
+  scriptRunner,
+} from './redis-client.ts';
+import { ANNOUNCE_LUA, EVICT_LUA, EXCHANGE_LUA, INSPECT_LUA, SCAN_LUA } from './redis-script.ts';
 import { redisSubscriber } from './redis-subscriber.ts';
 import { holderFrom, readNewest, readReply, writeArrivals, writeBatch } from './redis-wire.ts';
 import type { Subscriber } from './subscriber.ts';
@@ -33,6 +41,9 @@ export class RedisCache extends ExchangeCache {
   readonly #exchange: ScriptRunner;
   readonly #inspect: ScriptRunner;
   readonly #announce: ScriptRunner;
+  readonly #scan: ScriptRunner;
+  readonly #evict: ScriptRunner;
+  readonly #client: RedisClient;
   readonly #subscriber: Subscriber;
   #limits: Limits;
 
@@ -45,6 +56,9 @@ export class RedisCache extends ExchangeCache {
     this.#exchange = scriptRunner(client, EXCHANGE_LUA);
     this.#inspect = scriptRunner(client, INSPECT_LUA);
     this.#announce = scriptRunner(client, ANNOUNCE_LUA);
+    this.#scan = scriptRunner(client, SCAN_LUA);
+    this.#evict = scriptRunner(client, EVICT_LUA);
+    this.#client = client;
     this.#subscriber = redisSubscriber(client);
     this.#limits = isCluster(client) ? IN_A_CLUSTER : ON_ONE_SERVER;
   }
@@ -67,6 +81,36 @@ export class RedisCache extends ExchangeCache {
         return readNewest(await this.#announce.run(keys, args));
       },
     );
+  }
+
+  async *list(prefix: string): AsyncIterable<Holder> {
+    for (const scan of await this.#scansOf(prefix)) {
+      let cursor = '0';
+      do {
+        const [next, names] = await scan([cursor, `${escapeGlob(prefix)}*`, MOST_SCANNED]);
+        cursor = String(next);
+        const keys = names.map(String).filter(isLockName);
+        for (const holder of keys.length > 0 ? await this.inspect(keys) : []) if (holder) yield holder;
+      } while (cursor !== '0');
+    }
+  }
+
+  async evict(keys: readonly string[]): Promise<boolean[]> {
+    const answers = await this.#inParts(
+      keys,
+      key => key,
+      async some => (await this.#evict.run(some, [some.length])) as number[],
+    );
+    return answers.map(answer => answer === 1);
+  }
+
+  /** A cluster's keys of one hash tag are on one server. */
+  async #scansOf(prefix: string): Promise<((args: (string | number)[]) => Promise<Scanned>)[]> {
+    if (this.#limits !== IN_A_CLUSTER || hashTag(prefix) !== prefix) {
+      return [args => this.#scan.run([prefix], args) as Promise<Scanned>];
+    }
+    const servers = await mastersOf(this.#client);
+    return servers.map(run => args => run(SCAN_LUA, args) as Promise<Scanned>);
   }
 
   /** Listens on one connection more, which is there as long as anyone waits. */
@@ -119,6 +163,15 @@ export class RedisCache extends ExchangeCache {
 }
 
 type Stored = readonly [string, number] | 0;
+type Scanned = readonly [cursor: string, names: readonly string[]];
+
+/** So many names are looked at in one go: a server does nothing else meanwhile. */
+const MOST_SCANNED = 500;
+
+/** A text that a pattern matches as it is. */
+function escapeGlob(text: string): string {
+  return text.replace(/[\\*?[\]]/g, '\\$&');
+}
 
 /**
  * The part of a key that decides its slot in a cluster: what stands in its first braces, else all of it.

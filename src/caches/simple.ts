@@ -7,6 +7,7 @@
  */
 
 import { asError } from '../errors.ts';
+import { isLockName } from '../key/name.ts';
 import type { Arrival, Claim, Holder, Lease, LockCache, Newest, Verdict, Watch } from './cache.ts';
 import { Ears } from './ears.ts';
 import {
@@ -35,9 +36,15 @@ export class SimpleCache implements LockCache {
   readonly #steps = new Map<string, Promise<unknown>>();
   readonly #ears = new Ears();
   #lastFence = 0;
+  /** There only where the store can tell its keys, as a `Map` and an lru-cache do. */
+  readonly list?: (prefix: string) => AsyncIterable<Holder>;
 
   constructor(store: SimpleStore) {
     this.#store = store;
+    if ('keys' in store && typeof store.keys === 'function') {
+      const keys = store.keys.bind(store) as () => Iterable<unknown>;
+      this.list = prefix => this.#list(keys, prefix);
+    }
   }
 
   acquire(claims: readonly Claim[]): Promise<(Verdict | Error)[]> {
@@ -78,6 +85,19 @@ export class SimpleCache implements LockCache {
     );
   }
 
+  evict(keys: readonly string[]): Promise<(boolean | Error)[]> {
+    return this.#each(
+      keys.map(key => ({ key })),
+      async ({ key }) => {
+        const stored = await this.#read(key);
+        if (stored === 'foreign' || !stored) return false;
+        await this.#delete(key);
+        this.#ears.tell(key);
+        return true;
+      },
+    );
+  }
+
   /** Tells what is let go of by this process. */
   watch(key: string, tell: () => void): Watch {
     return this.#ears.open(key, tell);
@@ -90,6 +110,14 @@ export class SimpleCache implements LockCache {
       await this.#keep(arrival.key, JSON.stringify({ newest: 1, ...record }), record.expiresAt - now);
       return newest;
     });
+  }
+
+  async *#list(keys: () => Iterable<unknown>, prefix: string): AsyncIterable<Holder> {
+    for (const key of [...keys()]) {
+      if (typeof key !== 'string' || !isLockName(key) || !key.startsWith(prefix)) continue;
+      const [holder] = await this.inspect([key]);
+      if (holder) yield holder;
+    }
   }
 
   async #readNewest(key: string, now: number): Promise<NewestRecord | undefined> {
