@@ -27,7 +27,7 @@ export class LockError extends Error {
  * - `'taken-over'`: the cache says it is no longer ours: the same job was started again elsewhere, or the key was deleted;
  * - `'unreachable'`: the cache did not answer in time;
  * - `'overdue'`: it was held for as long as `maxHold` allows, and is renewed no more;
- * - `'stalled'`: it was let go of before its work began: BullMQ had given the job to another worker while it waited.
+ * - `'stalled'`: it was let go of before its work began: BullMQ had given the job to another worker meanwhile.
  */
 export type LossReason = 'expired' | 'taken-over' | 'unreachable' | 'overdue' | 'stalled';
 
@@ -50,7 +50,7 @@ const LOSSES: Record<LossReason, string> = {
   'taken-over': 'its lease was taken over or deleted',
   unreachable: 'its lease could not be renewed, the cache did not answer in time',
   overdue: 'it was held for as long as its maxHold allows, and is renewed no more',
-  stalled: 'its job stalled while it waited for it, and was given to another worker',
+  stalled: 'its job stalled before its work began, and was given to another worker',
 };
 
 /** No key could be built from this data. It is never a lock on the string `undefined`. */

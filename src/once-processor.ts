@@ -165,7 +165,7 @@ export function onceProcessor(
     const task = taskFor(job, token, name, settings, home, since);
     const claim = await claimFor(task.claimant, settings, signal, task.owner);
     if (!(claim instanceof HeldLock)) return onHeld(task, settings, claim);
-    if (mayHaveStalled(job, performance.now() - since) && !(await isStillOurs(job, token))) {
+    if (mayHaveStalled(job, since) && !(await isStillOurs(job, token))) {
       await claim.release();
       throw new LockLostError(name, 'stalled');
     }

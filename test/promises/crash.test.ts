@@ -6,7 +6,7 @@ import type { Redis } from 'ioredis';
 import { Lock, onceProcessor, RedisCache } from '../../src/index.ts';
 import { Bench, setups } from '../support/bullmq.ts';
 import { Child } from '../support/child.ts';
-import { connectRedis, redisOptions, uniqueName, until } from '../support/index.ts';
+import { connectRedis, deferred, redisOptions, uniqueName, until } from '../support/index.ts';
 
 /** A crash is told by BullMQ, which does so in its own way on each. */
 const STORES = ['BullMQ 6 with ioredis options', 'BullMQ 6 on PostgreSQL'];
@@ -143,6 +143,33 @@ for (const setup of setups.filter(({ name }) => STORES.includes(name)))
       expect(stillHeld).to.include({ state: 'running', fence: again.fence });
       expect(await bench.result(job)).to.match(/^done by/);
       expect(first.told.filter(({ event }) => event === 'unhandled')).to.deep.equal([]);
+    });
+
+    it('came to a process late, when another had run it, is not run again', async () => {
+      const ran: unknown[] = [];
+      const guarded = onceProcessor(async (job: Job) => void ran.push(job.attemptsStarted), { key: 'k' });
+      const late = deferred();
+      // As where its process stood still from when it had asked for the job until now. Nobody renews BullMQ's own lock.
+      const slowly = async (job: Job, token?: string) => {
+        await late.promise;
+        return guarded(job, token);
+      };
+      const failures: unknown[] = [];
+      const stopped = { lockDuration: 500, skipLockRenewal: true, skipStalledCheck: true };
+      await bench.worker(
+        (job, token) => slowly(job, token).catch(error => void failures.push(error)),
+        stopped,
+      );
+      const job = await bench.add({});
+      await until(async () => (await job.getState()) === 'active');
+      await bench.worker(guarded, { stalledInterval: 200, lockDuration: 5000 });
+      await bench.ended(job);
+
+      late.resolve();
+      await until(() => failures.length === 1);
+
+      expect(ran).to.deep.equal([2]);
+      expect(failures[0]).to.include({ code: 'ERR_LOCK_LOST', why: 'stalled' });
     });
 
     it('stalls, and starts it again in the same process: the first run is told at once', async () => {
