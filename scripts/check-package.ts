@@ -73,6 +73,7 @@ function check(
   run(folder, 'npx', 'tsc', '-p', '.');
   for (const node of nodes) {
     for (const program of ['import.mjs', 'require.cjs']) run(folder, node, program);
+    run(folder, node, 'node_modules/bullmq-once/dist/esm/cli/main.js', '--version');
   }
   if (!withRunners) return;
   run(folder, 'npx', 'jest', 'consumer.test.js');
