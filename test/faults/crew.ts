@@ -8,6 +8,7 @@ import type { Orders, Told } from './worker.ts';
 const WORKER = new URL('./worker.ts', import.meta.url);
 /** How long a worker that was told to stop may take, in ms. */
 const PATIENCE = 30_000;
+const HANGS = 'not at all';
 
 export class Crew {
   readonly #orders: Orders;
@@ -41,16 +42,20 @@ export class Crew {
     this.#members.splice(this.#members.indexOf(member), 1);
   }
 
-  /** Tells all to stop, and waits for their processes to end by themselves. */
-  async stop(): Promise<void> {
-    await Promise.all(this.#members.splice(0).map(member => this.#stop(member)));
+  /**
+   * Tells all to stop, and waits for their processes to end by themselves.
+   * @param mayHang - one that does not is no news.
+   */
+  async stop(mayHang: boolean): Promise<void> {
+    await Promise.all(this.#members.splice(0).map(member => this.#stop(member, mayHang)));
   }
 
-  async #stop(member: Child): Promise<void> {
+  async #stop(member: Child, mayHang: boolean): Promise<void> {
     if (member.alive) this.tell(member, { stop: true });
-    const how = await Promise.race([member.ended(), delay(PATIENCE, 'not at all', { ref: false })]);
+    const how = await Promise.race([member.ended(), delay(PATIENCE, HANGS, { ref: false })]);
     if (how === 0) return;
     await member.kill();
+    if (mayHang && how === HANGS) return;
     this.#recorder.write({
       event: 'unhandled',
       problem: `process ${member.pid} was to end, and ended: ${how}`,

@@ -35,6 +35,11 @@ export interface Fault<Place extends Store = Store> {
   readonly most?: number;
   /** How fast the workers' clocks go. */
   readonly clock?: number;
+  /**
+   * A worker may never end by itself: BullMQ waits for its next job by a command that blocks, and where the master of a cluster is
+   * lost, ioredis may neither answer that command nor fail it.
+   */
+  readonly mayHang?: boolean;
   /** Jobs that fail wait before they are tried again: not where that would be decided by a clock that jumps. */
   readonly noBackoff?: boolean;
 }
@@ -231,6 +236,7 @@ const OF_A_CLUSTER: readonly Fault<ClusterStore>[] = [
   {
     name: "the queue's master is lost",
     most: 1,
+    mayHang: true,
     async inject({ store, recorder }) {
       const { masters, replicas } = store.cluster;
       const slot = Number(await (masters[0] as RedisServer).call('CLUSTER', 'KEYSLOT', store.prefix));

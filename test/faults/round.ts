@@ -86,7 +86,7 @@ export async function playRound(
     () => {},
   );
   recorder.write({ event: 'left', keys: await store.locks(queueName) });
-  await crew.stop();
+  await crew.stop(fault.mayHang ?? false);
   recorder.close();
   await queue.close();
 
