@@ -41,10 +41,11 @@ export interface Locks {
   /**
    * Lets go of a key, whoever holds it, or has done it: others are let in at once. The signal of a holder that lives aborts
    * with its next renewal, within a third of its ttl; until then two may run.
+   * @param lock - a key, or one of those that were listed.
    * @returns whether a lock was there. A value that no lock wrote is left alone.
    * @throws Error the cache can't.
    */
-  evict(key: string): Promise<boolean>;
+  evict(lock: string | LockInfo): Promise<boolean>;
 }
 
 /** What is asked of BullMQ's `Queue` and `Worker`. */
@@ -114,10 +115,10 @@ class LocksOf implements Locks {
     return holder && infoOf(holder);
   }
 
-  async evict(key: string): Promise<boolean> {
+  async evict(lock: string | LockInfo): Promise<boolean> {
     const cache = await this.#cache();
     if (!cache.evict) throw cant('let go of a lock by hand', 'evict');
-    const [answer] = await cache.evict([this.#stored(key)]);
+    const [answer] = await cache.evict([typeof lock === 'string' ? this.#stored(lock) : lock.storedKey]);
     if (answer instanceof Error) throw answer;
     return answer === true;
   }

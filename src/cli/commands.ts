@@ -64,7 +64,7 @@ async function release(args: Arguments, cache: LockCache, { write, ask }: Termin
   }
   let released = 0;
   for (const info of found) {
-    const was = await locksOf(info, cache).evict(info.key);
+    const was = await locks(cache).evict(info);
     if (was) released++;
     write(`'${printable(info.key)}' ${was ? 'was let go of' : 'was no longer held, or is no lock'}\n`);
   }
@@ -110,9 +110,4 @@ function targetOf({ queue, scope, where }: Arguments, cache: LockCache): Locks {
   if (queue === undefined) return locks(cache, scope === undefined ? {} : { scope });
   const qualifiedName = 'redis' in where ? `${where.prefix}:${queue}` : queue;
   return locks({ name: queue, qualifiedName }, { cache });
-}
-
-function locksOf({ queue, scope }: LockInfo, cache: LockCache): Locks {
-  if (queue !== undefined) return locks({ name: queue, qualifiedName: queue }, { cache });
-  return locks(cache, scope === undefined ? {} : { scope });
 }
