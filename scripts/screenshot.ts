@@ -1,0 +1,63 @@
+/** Makes docs/board.png: the board, over a queue whose jobs hold locks. `npx tsx scripts/screenshot.ts` */
+
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { Queue, Worker } from 'bullmq';
+import { createBoard } from '../src/board.ts';
+import { onceProcessor } from '../src/index.ts';
+import { openBrowser } from '../test/support/browser.ts';
+import { RedisServer } from '../test/support/redis-server.ts';
+
+const file = fileURLToPath(new URL('../docs/board.png', import.meta.url));
+const server = await RedisServer.start();
+const connection = { port: server.port };
+const queues = ['emails', 'imports', 'reports'].map(name => new Queue(name, { connection }));
+const workers = queues.map(
+  ({ name }) =>
+    new Worker(
+      name,
+      onceProcessor(job => delay(job.data.ms), { key: '{key}', keepFor: name === 'reports' ? 90_000 : 0 }),
+      { connection, concurrency: 20 },
+    ),
+);
+const [emails, imports, reports] = queues as [Queue, Queue, Queue];
+await reports.add('report', { key: 'report-2026-11', ms: 10 });
+await imports.add('import', { key: 'feed-https://example.org/prices.csv', ms: 60_000 });
+await delay(3000);
+await emails.add('welcome', { key: 'welcome-42', ms: 60_000 });
+await emails.add('welcome', { key: 'welcome-1077', ms: 60_000 });
+await imports.add('import', { key: 'customers-eu', ms: 60_000 });
+await delay(1000);
+
+const board = createBoard({ queues });
+// So that there is something to see of half an hour.
+const { now } = Date;
+const startedAt = now();
+for (let minutes = 29; minutes > 0; minutes -= 0.5) {
+  const then = startedAt - minutes * 60_000;
+  Date.now = () => then;
+  const wave = Math.max(Math.round(6 + 5 * Math.sin(minutes / 3) + 3 * Math.sin(minutes * 2)), 0);
+  for (let i = 0; i < wave; i++)
+    board.record({ type: i % 5 === 4 ? 'retried' : i % 9 === 8 ? 'raised' : 'skipped' });
+}
+Date.now = now;
+for (let i = 0; i < 7; i++) await emails.add('welcome', { key: 'welcome-42', ms: 1 });
+await delay(4000);
+
+const web = createServer(board.node).listen(0, '127.0.0.1');
+const browser = await openBrowser();
+const page = await browser.newPage({ viewport: { width: 1040, height: 640 }, deviceScaleFactor: 1.5 });
+await page.goto(`http://127.0.0.1:${(web.address() as AddressInfo).port}/`);
+await page.locator('#locks tr').nth(4).waitFor();
+await delay(500);
+await page.screenshot({ path: file });
+await browser.close();
+web.closeAllConnections();
+web.close();
+board.close();
+await Promise.all(workers.map(worker => worker.close(true)));
+await Promise.all(queues.map(queue => queue.close()));
+await server.stop();
+process.exit();
