@@ -82,13 +82,15 @@ function believedUntil({ startedAt, steps }: Run): number {
 }
 
 /** Until when a run may believe that it holds the lock though a second one has begun. */
-function mayBelieveUntil(account: Account, first: Run, second: Run): number {
-  const { startedAt } = second;
-  const ttl = first.lease?.ttl ?? 0;
+function mayBelieveUntil(account: Account, { owner, lease }: Run, { startedAt }: Run): number {
+  if (!lease) return startedAt;
   // The same job was started again: its first run is told by its next renewal, or knows that it can't be told.
-  const until = second.owner === first.owner ? startedAt + ttl : startedAt;
+  const again = account.leasesOf
+    .get(lease.key)
+    ?.find(one => one.owner === owner && one.fence > lease.fence && one.answeredAt <= startedAt);
+  const until = again ? Math.max(startedAt, again.answeredAt + lease.ttl) : startedAt;
   // So it is where the datastore lost the first one's lease.
-  return Math.max(until, forgottenAt(account, first.lease?.askedAt ?? 0, startedAt) + ttl);
+  return Math.max(until, forgottenAt(account, lease.askedAt, startedAt) + lease.ttl);
 }
 
 /** When the datastore may have lost for the last time what it had stored at `since`, if that began before `until`; else never. */
