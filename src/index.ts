@@ -56,6 +56,7 @@ export { type Once, type OnceDecorator, type OnceOptions, once } from './once.ts
 export {
   type GuardedFunction,
   type OnceProcessor,
+  type OnceProcessorDecorator,
   type OnceProcessorOptions,
   type OnceSandboxed,
   type OnceSandboxedOptions,

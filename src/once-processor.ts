@@ -12,6 +12,7 @@ import type { Task } from './bullmq/task.ts';
 import type { Holder } from './caches/cache.ts';
 import { cacheFrom, cacheOfQueue } from './caches/registry.ts';
 import { Claimant } from './claim.ts';
+import { methodDecorator } from './decorate.ts';
 import { claimFor, settle } from './duplicate.ts';
 import { LockError, LockLostError } from './errors.ts';
 import { type CheckedGuardOptions, checkGuardOptions, type GuardOptions } from './guard-options.ts';
@@ -98,6 +99,19 @@ export interface OnceSandboxedOptions<Data = any, Template extends string = stri
   readonly whenLocked?: WhenLocked<SandboxedJob<Data>, Result>;
 }
 
+/** Decorates a method that is a processor, by the standard and by TypeScript's legacy rules. */
+export interface OnceProcessorDecorator {
+  <Fn extends (job: any, ...others: any[]) => Promise<any>>(
+    method: Fn,
+    context: ClassMethodDecoratorContext,
+  ): (...args: Parameters<Fn>) => Promise<Awaited<ReturnType<Fn>> | undefined>;
+  <Fn extends (job: any, ...others: any[]) => Promise<any>>(
+    target: object,
+    name: string | symbol,
+    descriptor: TypedPropertyDescriptor<Fn>,
+  ): void;
+}
+
 /** What {@link onceProcessor} makes in a sandboxed processor. */
 export type OnceSandboxed<Data, Result> = (
   job: SandboxedJob<Data>,
@@ -145,14 +159,41 @@ export function onceProcessor<Data = any, Result = any, const Template extends s
   fn: SandboxedFunction<Data, Result>,
   options?: OnceSandboxedOptions<Data, Template, NoInfer<Result>>,
 ): OnceSandboxed<Data, Result>;
-export function onceProcessor(
-  fn: (job: any, token: string | undefined, signal: AbortSignal | undefined, lock: HeldLock) => any,
-  options: AnyOptions = {},
-): (job: any, token?: string, signal?: AbortSignal) => Promise<any> {
-  if (typeof fn !== 'function') {
-    throw new TypeError(`onceProcessor: the processor must be a function, not ${typeof fn}`);
+/**
+ * With options alone it makes a decorator for a method that is a processor, such as `process` of NestJS' `WorkerHost`.
+ *
+ * @example
+ * ```ts
+ * @Processor('emails')
+ * class Emails extends WorkerHost {
+ *   @onceProcessor({ key: 'welcome-{userId}' })
+ *   async process(job: Job<{ userId: number }>, token?: string, signal?: AbortSignal) {}
+ * }
+ * ```
+ */
+export function onceProcessor(options: OnceProcessorOptions): OnceProcessorDecorator;
+export function onceProcessor(...given: [AnyProcessor, (AnyOptions | undefined)?] | [AnyOptions]): unknown {
+  const [fn] = given;
+  if (typeof fn === 'function') return guard(fn, check(given[1] ?? {}));
+  if (given.length === 1 && typeof fn === 'object' && fn !== null) {
+    // Checked here, where they are written, though the method comes later.
+    const settings = check(fn);
+    return methodDecorator('onceProcessor', method => guard(method, settings));
   }
-  const settings = check(options);
+  throw new TypeError(`onceProcessor: the processor must be a function, not ${typeof fn}`);
+}
+
+type AnyProcessor = (
+  job: any,
+  token: string | undefined,
+  signal: AbortSignal | undefined,
+  lock: HeldLock,
+) => any;
+
+function guard(
+  fn: AnyProcessor,
+  settings: Settings,
+): (job: any, token?: string, signal?: AbortSignal) => Promise<any> {
   const { policy, keepFor, holdThroughRetries } = settings;
   const passesSignal = fn.length >= 3;
   const wantsSignal = passesSignal || policy.kind === 'wait';

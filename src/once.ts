@@ -2,6 +2,7 @@
 
 import type { Holder } from './caches/cache.ts';
 import { scopedClaimant } from './claim.ts';
+import { methodDecorator } from './decorate.ts';
 import { claimFor, settle } from './duplicate.ts';
 import { type CheckedGuardOptions, checkGuardOptions, type GuardOptions } from './guard-options.ts';
 import { HeldLock } from './held-lock.ts';
@@ -72,13 +73,7 @@ export function once(...given: [AnyFunction, OnceOptions] | [OnceOptions]): AnyF
   }
   // Checked here, where they are written, though the method comes later.
   const settings = check(given[0]);
-  return function decorate(method: unknown, _name: unknown, descriptor?: PropertyDescriptor): unknown {
-    const legacy = descriptor !== undefined;
-    const decorated = legacy ? descriptor.value : method;
-    if (typeof decorated !== 'function') throw new TypeError('@once decorates methods, and this is none');
-    const guarded = guard(decorated as AnyFunction, settings);
-    return legacy ? { ...descriptor, value: guarded } : guarded;
-  };
+  return methodDecorator('once', method => guard(method, settings));
 }
 
 interface Settings extends CheckedGuardOptions {

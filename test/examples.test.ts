@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { expect } from 'chai';
 import { redisUrl } from './support/index.ts';
+import { freePort } from './support/redis-server.ts';
 
 const folder = fileURLToPath(new URL('../examples/', import.meta.url));
 const run = promisify(execFile);
@@ -82,6 +83,28 @@ describe('examples', () => {
     'both-deduplications.ts': output => {
       expect(lines(output)).to.deep.equal(['waiting: 1', 'ran: 1']);
     },
+    'who-holds-it.ts': output => {
+      const all = lines(output);
+      expect(all[0]).to.match(
+        /^skipped: 'feed-prices' is held by job 1 of imports for another (1 s|\d+ ms)$/,
+      );
+      expect(all.slice(1)).to.deep.equal([
+        'feed-prices: job 1, running',
+        "job 1: lock 'feed-prices' is lost: its lease was taken over or deleted",
+      ]);
+    },
+    'observe-first.ts': output => {
+      expect(lines(output)).to.deep.equal(['ran: 3, would be skipped: statement-ann']);
+    },
+    'prometheus.ts': output => {
+      expect(output).to.match(/^bullmq_once_locks_taken_total\{bullmq_queue_name="feeds".*\} 2$/m);
+      expect(output).to.match(
+        /^bullmq_once_duplicates_total\{bullmq_queue_name="feeds",bullmq_once_outcome="skipped".*\} 1$/m,
+      );
+    },
+    'board-beside-bull-board.ts': output => {
+      expect(lines(output)).to.deep.equal(['/jobs: 200', '/locks/: 200']);
+    },
     'lock-alone.ts': output => {
       expect(output).to.match(/^(one|two) imports under fence n$/m);
       expect(output).to.match(/^(one|two) leaves it: running elsewhere$/m);
@@ -100,7 +123,7 @@ describe('examples', () => {
 
   for (const [name, check] of Object.entries(expected)) {
     it(`${name} does what it says`, async () => {
-      const env = { ...process.env, REDIS_URL: redisUrl() };
+      const env = { ...process.env, REDIS_URL: redisUrl(), METRICS_PORT: String(await freePort()) };
 
       const { stdout, stderr } = await run(process.execPath, ['--import', 'tsx', folder + name], {
         env,
@@ -111,6 +134,22 @@ describe('examples', () => {
       expect(stderr).to.equal('');
     });
   }
+});
+
+describe('the example of NestJS', () => {
+  it('guards the jobs of a processor by a decorator', async () => {
+    const config = `${folder}nestjs/tsconfig.json`;
+    const env = { ...process.env, REDIS_URL: redisUrl(), TSX_TSCONFIG_PATH: config };
+
+    const main = ['--import', 'tsx', `${folder}nestjs/main.ts`];
+    const { stdout } = await run(process.execPath, main, { env, timeout: 60_000 });
+
+    expect(lines(stdout)).to.deep.equal([
+      'invoice 1 sent by Invoices',
+      'invoice 2 sent by Invoices',
+      'skipped',
+    ]);
+  });
 });
 
 describe('the demo', () => {
