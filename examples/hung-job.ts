@@ -22,7 +22,7 @@ const guarded = onceProcessor(download, {
   maxHold: 1000,
   whenLocked: { retryIn: 'holder' },
 });
-const worker = new Worker('downloads', guarded, { connection, concurrency: 10 });
+const worker = new Worker('downloads', guarded, { connection, concurrency: 10, lockDuration: 2000 });
 worker.on('failed', (_job, error) => console.log(error.message));
 worker.on('completed', (_job, result) => console.log(result));
 

@@ -12,9 +12,9 @@ const importFeed = onceProcessor(
     await new Promise(resolve => signal?.addEventListener('abort', resolve));
     console.log(`job ${job.id}: ${signal?.reason.message}`);
   },
-  { key: 'feed-{feed}', ttl: 1000, log: true },
+  { key: 'feed-{feed}', log: true },
 );
-const worker = new Worker('imports', importFeed, { connection, concurrency: 2 });
+const worker = new Worker('imports', importFeed, { connection, concurrency: 2, lockDuration: 1000 });
 
 await queue.add('import', { feed: 'prices' });
 const duplicate = await queue.add('import', { feed: 'prices' });

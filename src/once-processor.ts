@@ -5,6 +5,7 @@ import { type FailingJob, holdOn } from './bullmq/hold-on.ts';
 import { attemptOf, type JobLike, ownerOf } from './bullmq/job-owner.ts';
 import { tellerOf } from './bullmq/job-teller.ts';
 import { KeepLast } from './bullmq/keep-last.ts';
+import { warnOfMistakes } from './bullmq/mistakes.ts';
 import { retryLater } from './bullmq/put-off.ts';
 import { findQueueCache, knownQueueCache, lockDurationOf, type QueueCache } from './bullmq/queue-cache.ts';
 import { isStillOurs, mayHaveStalled } from './bullmq/still-ours.ts';
@@ -198,6 +199,7 @@ function guard(
   const passesSignal = fn.length >= 3;
   const wantsSignal = passesSignal || policy.kind === 'wait';
   type GuardedJob = Job<any, any, any>;
+  let isChecked = false;
 
   async function run(
     worker: unknown,
@@ -211,6 +213,10 @@ function guard(
     const name = settings.keyOf(job);
     const home = homeOf(job, settings) ?? (await findQueueCache(job));
     const task = taskFor(job, token, name, settings, home, since);
+    if (!isChecked) {
+      isChecked = true;
+      warnOfMistakes(job, home.cache, settings.ttl);
+    }
     const claim = await claimFor(task.claimant, settings, signal, task.owner);
     if (!(claim instanceof HeldLock)) return onHeld(task, settings, claim);
     if (mayHaveStalled(job, since) && !(await isStillOurs(job, token))) {

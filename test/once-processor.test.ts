@@ -17,7 +17,8 @@ import {
   RedisCache,
 } from '../src/index.ts';
 import { Bench, setups } from './support/bullmq.ts';
-import { connectRedis, deferred, uniqueName, until } from './support/index.ts';
+import { Child } from './support/child.ts';
+import { connectRedis, deferred, redisOptions, uniqueName, until } from './support/index.ts';
 
 const redis = () => connection;
 let connection: ReturnType<typeof connectRedis>;
@@ -632,6 +633,32 @@ describe('onceProcessor', () => {
       const jobs = await Promise.all([1, 2, 3].map(id => bench.add({ id })));
 
       expect(await Promise.all(jobs.map(job => bench.result(job)))).to.deep.equal([null, 'ran', 'ran']);
+    });
+  });
+
+  describe('set up in a way that can hardly be meant', () => {
+    const warningsOf = async (given: object) => {
+      const orders = { connection: redisOptions(), queueName: uniqueName('queue'), options: {}, ...given };
+      const child = new Child('mistakes.ts', orders);
+      await child.hears('ended');
+      await child.ended();
+      return child.told.filter(({ event }) => event === 'warning');
+    };
+
+    it('warns of a ttl far below the lockDuration, once a process', async () => {
+      const [warning, ...others] = await warningsOf({ options: { ttl: 1000 } });
+
+      expect(warning).to.include({ code: 'ONCE_SHORT_TTL' });
+      expect(warning?.message).to.match(/ttl is 1000 ms and the worker's lockDuration 30000 ms/);
+      expect(others).to.deep.equal([]);
+    });
+
+    it('warns of locks in memory in production, and nowhere else', async () => {
+      const [warning, ...others] = await warningsOf({ inMemory: true, env: 'production' });
+      const elsewhere = await warningsOf({ inMemory: true, env: 'test' });
+
+      expect(warning).to.include({ code: 'ONCE_IN_MEMORY' });
+      expect([...others, ...elsewhere]).to.deep.equal([]);
     });
   });
 

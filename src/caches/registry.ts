@@ -79,6 +79,11 @@ export function defaultCache(): LockCache {
   return shared.memory;
 }
 
+/** Whether a cache is the memory of this process alone. */
+export function isInMemory(cache: LockCache): boolean {
+  return cache instanceof MemoryCache || (cache instanceof SimpleCache && cache.isInMemory);
+}
+
 /**
  * Makes a lock cache of what was given.
  * @throws TypeError it lacks a method.

@@ -47,6 +47,11 @@ export class SimpleCache implements LockCache {
     }
   }
 
+  /** Whether the store is known to be in the memory of this process. */
+  get isInMemory(): boolean {
+    return this.#store instanceof Map || isLruCache(this.#store);
+  }
+
   acquire(claims: readonly Claim[]): Promise<(Verdict | Error)[]> {
     return this.#each(claims, claim => this.#claim(claim));
   }
@@ -189,6 +194,9 @@ export class SimpleCache implements LockCache {
  */
 function expiryFor(store: SimpleStore, lifetime: number): unknown {
   if (store instanceof Map) return undefined;
-  const isLruCache = 'getRemainingTTL' in store && typeof store.getRemainingTTL === 'function';
-  return isLruCache ? { ttl: lifetime } : lifetime;
+  return isLruCache(store) ? { ttl: lifetime } : lifetime;
+}
+
+function isLruCache(store: SimpleStore): boolean {
+  return 'getRemainingTTL' in store && typeof store.getRemainingTTL === 'function';
 }
