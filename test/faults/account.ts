@@ -97,14 +97,13 @@ export function account(entries: readonly Entry[]): Account {
     const { at, pid } = entry;
     switch (entry.event) {
       case 'came':
-        came.set(`${pid} ${entry.owner}`, entry);
-        lastClaims.delete(`${pid} ${entry.owner}`);
+        came.set(`${pid} ${entry.owner} ${entry.attempt}`, entry);
         break;
       case 'claim': {
         const { key, owner, attempt, ttl, token } = entry;
         const lease: Lease = { pid, key, owner, attempt, ttl, askedAt: at, ...unanswered() };
         leases.set(token, lease);
-        lastClaims.set(`${pid} ${owner}`, lease);
+        lastClaims.set(`${pid} ${owner} ${attempt}`, lease);
         break;
       }
       case 'claimed': {
@@ -155,8 +154,9 @@ export function account(entries: readonly Entry[]): Account {
         break;
       }
       case 'processed': {
-        const { owner, outcome, code } = entry;
-        const job = `${pid} ${owner}`;
+        const { owner, attempt, outcome, code } = entry;
+        // A process may be given a job that it has still under way.
+        const job = `${pid} ${owner} ${attempt}`;
         const { at: cameAt, key } = known(came, job);
         processed.push({ at, pid, owner, outcome, code, key, cameAt, claim: lastClaims.get(job) });
         break;

@@ -35,7 +35,7 @@ class Story {
   }
 
   came(at: number, pid: number, owner: string): this {
-    return this.tell(at, pid, { event: 'came', owner, key: KEY });
+    return this.tell(at, pid, { event: 'came', owner, attempt: 1, key: KEY });
   }
 
   renewed(at: number, pid: number, token: string, ok = true): this {
@@ -66,12 +66,12 @@ class Story {
   }
 
   completed(at: number, pid: number, owner: string, outcome: 'finished' | 'skipped'): this {
-    this.tell(at, pid, { event: 'processed', owner, outcome });
+    this.tell(at, pid, { event: 'processed', owner, attempt: 1, outcome });
     return this.tell(at + 1, pid, { event: 'completed', owner }).final(owner);
   }
 
   failed(at: number, pid: number, owner: string, code: string): this {
-    return this.tell(at, pid, { event: 'processed', owner, outcome: 'failed', code });
+    return this.tell(at, pid, { event: 'processed', owner, attempt: 1, outcome: 'failed', code });
   }
 
   final(owner: string, state = 'completed'): this {
@@ -321,7 +321,7 @@ describe('the checker of histories', () => {
       first()
         .asked(50, 2, 'b')
         .tell(51, 2, { event: 'undecided', token: 'b', problem: 'out of memory' })
-        .tell(52, 2, { event: 'processed', owner: 'b', outcome: 'skipped' })
+        .tell(52, 2, { event: 'processed', owner: 'b', attempt: 1, outcome: 'skipped' })
         .ended(100, 1, 'a'),
     ],
     [

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 /** What can be written down. Owners are jobs: the same text in all events of a job. */
 export type Fact =
   /** BullMQ hands a job out, whose key is this. */
-  | { readonly event: 'came'; readonly owner: string; readonly key: string }
+  | { readonly event: 'came'; readonly owner: string; readonly attempt: number; readonly key: string }
   /** A claim, renewal or release is about to be sent, as the cache is asked for it. */
   | {
       readonly event: 'claim';
@@ -46,6 +46,7 @@ export type Fact =
   | {
       readonly event: 'processed';
       readonly owner: string;
+      readonly attempt: number;
       readonly outcome: 'finished' | 'skipped' | 'failed';
       readonly code?: string;
     }

@@ -96,15 +96,20 @@ async function work(
 const cache = careless && 'redis' in address ? new CarelessCache(address.redis.port as number) : undefined;
 const guarded = onceProcessor(work, cache ? { ...options, cache } : options);
 async function processor(job: Job<Task>, token?: string, signal?: AbortSignal): Promise<unknown> {
-  const owner = ownerOf(job);
-  recorder.write({ event: 'came', owner, key: `${job.queueQualifiedName}::once:1:k-${job.data.key}` });
+  const about = { owner: ownerOf(job), attempt: job.attemptsStarted };
+  recorder.write({ event: 'came', ...about, key: `${job.queueQualifiedName}::once:1:k-${job.data.key}` });
   try {
     const result = await guarded(job, token, signal);
-    recorder.write({ event: 'processed', owner, outcome: result === undefined ? 'skipped' : 'finished' });
+    recorder.write({ event: 'processed', ...about, outcome: result === undefined ? 'skipped' : 'finished' });
     return result;
   } catch (error) {
     const { code } = error as { code?: string };
-    recorder.write({ event: 'processed', owner, outcome: 'failed', ...(code === undefined ? {} : { code }) });
+    recorder.write({
+      event: 'processed',
+      ...about,
+      outcome: 'failed',
+      ...(code === undefined ? {} : { code }),
+    });
     throw error;
   }
 }
