@@ -81,6 +81,18 @@ export function scopedClaimant(
 ): Claimant {
   const key = scopedName(scope, name);
   const since = performance.now();
-  const request = { key, name, owner, attempt: 0, ttl, maxHold, since, teller, runsAnyway, job: undefined };
+  const request = {
+    key,
+    name,
+    owner,
+    attempt: 0,
+    ttl,
+    maxHold,
+    since,
+    teller,
+    runsAnyway,
+    queueName: undefined,
+    jobId: undefined,
+  };
   return new Claimant(cacheFrom(cache), request, false);
 }

@@ -257,10 +257,10 @@ function tellRenewed({ request, fence, ttl }: KeptLease): void {
   if (teller.hears('renewed')) teller.tell({ type: 'renewed', ...about(request), fence, ttl });
 }
 
-function tellReleased({ request, fence, keepFor, heldFor }: KeptLease): void {
-  const { teller } = request;
-  if (!teller.hears('released')) return;
-  teller.tell({ type: 'released', ...about(request), fence, held: heldFor, keepFor });
+function tellReleased(lease: KeptLease): void {
+  const { request, fence, keepFor } = lease;
+  if (!request.teller.hears('released')) return;
+  request.teller.tell({ type: 'released', ...about(request), fence, held: lease.heldFor, keepFor });
 }
 
 function tellFailed({ request }: KeptLease, step: FailedEvent['step'], error: Error): void {

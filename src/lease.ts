@@ -43,13 +43,14 @@ export interface LeaseRequest {
   readonly teller: Teller;
   /** The work runs though the cache can't decide. */
   readonly runsAnyway: boolean;
-  /** The job that it is for. */
-  readonly job: { readonly queueName: string; readonly id?: string | undefined } | undefined;
+  /** Of the job that it is for. */
+  readonly queueName: string | undefined;
+  readonly jobId: string | undefined;
 }
 
 /** What events say of a lease that is asked for. */
-export function about({ name, key, owner, job }: LeaseRequest): AboutLock {
-  return { key: name, storedKey: key, owner, ...(job && { queueName: job.queueName, jobId: job.id }) };
+export function about({ name, key, owner, queueName, jobId }: LeaseRequest): AboutLock {
+  return { key: name, storedKey: key, owner, ...(queueName !== undefined && { queueName, jobId }) };
 }
 
 /** Times are on the monotonic clock, in ms. */

@@ -8,6 +8,12 @@ import type { CheckedGuardOptions } from './guard-options.ts';
 import { HeldLock } from './held-lock.ts';
 import { about, type LeaseRequest } from './lease.ts';
 
+/** The job that the work is of. */
+interface JobLike {
+  readonly queueName: string;
+  readonly id?: string | undefined;
+}
+
 /** Claims a key for work that runs in any case, and tells what would have become of it. */
 export async function observe(claimant: Claimant, { policy }: CheckedGuardOptions): Promise<HeldLock> {
   let claim: HeldLock | Holder;
@@ -23,7 +29,7 @@ export async function observe(claimant: Claimant, { policy }: CheckedGuardOption
 }
 
 /** The lock of work for which nothing is asked. */
-export function noLock({ teller }: CheckedGuardOptions, job?: LeaseRequest['job']): HeldLock {
+export function noLock({ teller }: CheckedGuardOptions, job?: JobLike): HeldLock {
   return HeldLock.none(nothing(teller, job));
 }
 
@@ -31,14 +37,14 @@ export function noLock({ teller }: CheckedGuardOptions, job?: LeaseRequest['job'
 export function tellKeyless(
   { teller }: CheckedGuardOptions,
   error: unknown,
-  job?: LeaseRequest['job'],
+  job?: JobLike,
 ): void {
   if (!teller.hears('failed')) return;
   const subject = about(nothing(teller, job));
   teller.tell({ type: 'failed', ...subject, step: 'claim', error: asError(error), unguarded: true });
 }
 
-function nothing(teller: LeaseRequest['teller'], job: LeaseRequest['job']): LeaseRequest {
+function nothing(teller: LeaseRequest['teller'], job: JobLike | undefined): LeaseRequest {
   const nobody = { key: '', name: '', owner: '', attempt: 0, ttl: 0, maxHold: 0, since: 0 };
-  return { ...nobody, teller, job, runsAnyway: true };
+  return { ...nobody, teller, runsAnyway: true, queueName: job?.queueName, jobId: job?.id };
 }

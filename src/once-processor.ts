@@ -319,8 +319,19 @@ function taskFor(
   const owner = ownerOf(job);
   const ttl = option ?? lockDurationOf(job) ?? DEFAULTS.ttl;
   const teller = tellerOf(job, ofAll, log);
-  const lasting = { attempt: attemptOf(job), ttl, maxHold };
-  const request = { key, name, owner, ...lasting, since, teller, runsAnyway: runUnguarded, job };
+  const request = {
+    key,
+    name,
+    owner,
+    attempt: attemptOf(job),
+    ttl,
+    maxHold,
+    since,
+    teller,
+    runsAnyway: runUnguarded,
+    queueName: job.queueName,
+    jobId: job.id,
+  };
   // The types hide the worker that it carries.
   const running = job as FailingJob;
   return { job: running, token, name, owner, ttl, scope, claimant: new Claimant(cache, request, inOrder) };

@@ -24,7 +24,7 @@ export function lease({ key, token, ttl }: Claim, keepFor = 0): Lease {
 export function request(given: Partial<LeaseRequest> = {}): LeaseRequest {
   return {
     ...{ key: 'k', name: 'k', owner: 'me', attempt: 0, ttl: 1000, maxHold: Number.POSITIVE_INFINITY },
-    ...{ since: 0, teller: new Teller(), runsAnyway: false, job: undefined },
+    ...{ since: 0, teller: new Teller(), runsAnyway: false, queueName: undefined, jobId: undefined },
     ...given,
   };
 }
