@@ -34,11 +34,7 @@ export function noLock({ teller }: CheckedGuardOptions, job?: JobLike): HeldLock
 }
 
 /** Tells that work which runs in any case could not even get a key. */
-export function tellKeyless(
-  { teller }: CheckedGuardOptions,
-  error: unknown,
-  job?: JobLike,
-): void {
+export function tellKeyless({ teller }: CheckedGuardOptions, error: unknown, job?: JobLike): void {
   if (!teller.hears('failed')) return;
   const subject = about(nothing(teller, job));
   teller.tell({ type: 'failed', ...subject, step: 'claim', error: asError(error), unguarded: true });

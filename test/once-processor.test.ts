@@ -636,6 +636,52 @@ describe('onceProcessor', () => {
     });
   });
 
+  describe('as a decorator', () => {
+    it("guards a method, which keeps its this and is given the lock's signal", async () => {
+      class Emails {
+        readonly sent: unknown[] = [];
+
+        @onceProcessor({ key: 'welcome-{userId}' })
+        async process(
+          job: Job<{ userId: number }>,
+          _token?: string,
+          signal?: AbortSignal,
+        ): Promise<string | undefined> {
+          this.sent.push(signal instanceof AbortSignal && job.data.userId);
+          await gate.promise;
+          return 'sent';
+        }
+      }
+      const gate = deferred();
+      const emails = new Emails();
+      const bench = await Bench.open();
+      await bench.worker(emails.process.bind(emails) as never, { concurrency: 2 });
+
+      const first = await bench.add({ userId: 42 });
+      await until(() => emails.sent.length === 1);
+      const duplicate = await bench.add({ userId: 42 });
+
+      expect(await bench.result(duplicate)).to.equal(null);
+      gate.resolve();
+      expect(await bench.result(first)).to.equal('sent');
+      expect(emails.sent).to.deep.equal([42]);
+      await bench.close();
+    });
+
+    it('refuses wrong options where they are written, and what is no method', () => {
+      expect(() => onceProcessor({ key: '{' } as never)).to.throw(TypeError, 'is never closed');
+      const decorate = onceProcessor({ key: 'k' }) as unknown as (...args: unknown[]) => unknown;
+      expect(() => decorate(undefined, { kind: 'field' })).to.throw(
+        TypeError,
+        '@onceProcessor decorates methods',
+      );
+      expect(() => onceProcessor(undefined as never)).to.throw(
+        TypeError,
+        'must be a function, not undefined',
+      );
+    });
+  });
+
   describe('set up in a way that can hardly be meant', () => {
     const warningsOf = async (given: object) => {
       const orders = { connection: redisOptions(), queueName: uniqueName('queue'), options: {}, ...given };

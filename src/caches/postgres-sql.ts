@@ -232,12 +232,15 @@ export function exchangeSql(schema: string): string {
   return `SELECT ${quote(schema)}.${EXCHANGE}($1, $2) AS answers`;
 }
 
+/** A lock in the form in which a claim is told of it, after its key. */
+const SELECT_FOUND = `SELECT json_build_array(key, json_build_array(
+      state, owner, attempt, fence, floor(extract(epoch FROM since) * 1000),
+      ceil(extract(epoch FROM expires - clock_timestamp()) * 1000)))::text AS found`;
+
 /** Tells who holds some keys, in the form in which a claim is told. Parameter: the keys. */
 export function inspectSql(schema: string): string {
   return `
-    SELECT json_build_array(key, json_build_array(
-      state, owner, attempt, fence, floor(extract(epoch FROM since) * 1000),
-      ceil(extract(epoch FROM expires - clock_timestamp()) * 1000)))::text AS found
+    ${SELECT_FOUND}
     FROM ${quote(schema)}.once_lock
     WHERE key = ANY($1::text[]) AND expires > clock_timestamp()`;
 }
@@ -245,9 +248,7 @@ export function inspectSql(schema: string): string {
 /** Tells some of the locks whose names begin with a text, in the order of their names. Parameters: the text, the name to go on from. */
 export function listSql(schema: string): string {
   return `
-    SELECT json_build_array(key, json_build_array(
-      state, owner, attempt, fence, floor(extract(epoch FROM since) * 1000),
-      ceil(extract(epoch FROM expires - clock_timestamp()) * 1000)))::text AS found
+    ${SELECT_FOUND}
     FROM ${quote(schema)}.once_lock
     WHERE starts_with(key, $1) AND key > $2 COLLATE "C" AND state <> 'newest' AND expires > clock_timestamp()
     ORDER BY key LIMIT ${MOST_LISTED}`;
