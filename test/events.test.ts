@@ -166,6 +166,27 @@ describe('the option onEvent', () => {
     });
   }
 
+  it('is apart from the channels, a subscriber of which that throws is for Node to report: the job goes on', async () => {
+    const uncaught: unknown[] = [];
+    const others = process.listeners('uncaughtException');
+    process.removeAllListeners('uncaughtException');
+    process.on('uncaughtException', error => uncaught.push(error));
+    const throws = () => {
+      throw new Error('a bad subscriber');
+    };
+    subscribe('bullmq-once:acquired', throws);
+    const guarded = once(async () => 'ran', { key: 'k', cache: new MemoryCache() });
+
+    const results = [await guarded(), await guarded()];
+    await until(() => uncaught.length === 2);
+    unsubscribe('bullmq-once:acquired', throws);
+    process.removeAllListeners('uncaughtException');
+    for (const other of others) process.on('uncaughtException', other);
+
+    expect(results).to.deep.equal(['ran', 'ran']);
+    expect(String(uncaught[0])).to.equal('Error: a bad subscriber');
+  });
+
   it('must be a function', () => {
     expect(() => new Lock('k', { onEvent: 'log' as never })).to.throw(
       TypeError,
