@@ -14,18 +14,43 @@ interface JobLike {
   readonly id?: string | undefined;
 }
 
+/** Work that is only observed waits no longer than this for its cache, in ms. */
+const PATIENCE = 1000;
+
 /** Claims a key for work that runs in any case, and tells what would have become of it. */
 export async function observe(claimant: Claimant, { policy }: CheckedGuardOptions): Promise<HeldLock> {
-  let claim: HeldLock | Holder;
+  const asked = claimant.ask();
+  let claim: HeldLock | Holder | undefined;
   try {
-    claim = await claimant.ask();
+    claim = await inTime(asked);
   } catch {
     // The event `failed` has told of it.
     return claimant.unguarded();
   }
   if (claim instanceof HeldLock) return claim;
-  claimant.tell(fateUnder(policy), claim, true);
+  if (claim) claimant.tell(fateUnder(policy), claim, true);
+  else letGoLate(asked);
   return claimant.unguarded();
+}
+
+async function inTime<Answer>(answer: Promise<Answer>): Promise<Answer | undefined> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<undefined>(resolve => {
+    timer = setTimeout(resolve, PATIENCE, undefined);
+  });
+  try {
+    return await Promise.race([answer, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** The work has begun without it. */
+function letGoLate(asked: Promise<HeldLock | Holder>): void {
+  asked.then(
+    claim => claim instanceof HeldLock && claim.release(),
+    () => {},
+  );
 }
 
 /** The lock of work for which nothing is asked. */

@@ -3,7 +3,7 @@
 import { channel } from 'node:diagnostics_channel';
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, connect } from 'node:net';
 import { serve as serveHono } from '@hono/node-server';
 import type { Job } from 'bullmq';
 import { expect } from 'chai';
@@ -201,6 +201,37 @@ describe('the board', () => {
     expect(before).to.equal(true);
     expect(counts).to.include({ skipped: 1, kept: 1, raised: 0, retried: 0 });
     expect(skipped.hasSubscribers).to.equal(false);
+  });
+
+  it('survives what no page would send', async () => {
+    await withBoard({ caches: { memory: new MemoryCache() } }, async url => {
+      const { port } = new URL(url);
+      const say = async (text: string, hangUp: boolean) => {
+        const socket = connect(Number(port), '127.0.0.1');
+        let answer = '';
+        socket.on('data', data => {
+          answer += data;
+        });
+        socket.write(text);
+        if (hangUp) setTimeout(() => socket.destroy(), 50);
+        else await until(() => answer.includes('\r\n'));
+        socket.destroy();
+        return answer.split('\r\n')[0];
+      };
+
+      const traced = await say('TRACE / HTTP/1.1\r\nHost: a\r\n\r\n', false);
+      const elsewhere = await say('GET http://evil.example/x/ HTTP/1.1\r\nHost: a\r\n\r\n', false);
+      await say('POST /api/release HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{', true);
+      const huge = await fetch(`${url}api/release`, {
+        method: 'POST',
+        headers: { origin: new URL(url).origin },
+        body: 'x'.repeat(1_000_000),
+      }).catch(() => ({ status: 400 }));
+
+      expect([traced, elsewhere]).to.deep.equal(['HTTP/1.1 400 Bad Request', 'HTTP/1.1 200 OK']);
+      expect(huge.status).to.equal(400);
+      expect((await fetch(url)).status).to.equal(200);
+    });
   });
 
   it('shows what it can where a cache fails, and says so', async () => {

@@ -13,12 +13,21 @@ interface Express {
   readonly body?: unknown;
 }
 
+/** Never rejects: nobody waits for it who could tell of it. */
 export async function serve(
   fetch: (request: Request) => Promise<Response>,
   message: IncomingMessage & Express,
   response: ServerResponse,
 ): Promise<void> {
-  const answer = await fetch(await requestFrom(message));
+  let request: Request;
+  try {
+    request = await requestFrom(message);
+  } catch {
+    // A method that no Request may have, or a client that has gone.
+    response.writeHead(400).end();
+    return;
+  }
+  const answer = await fetch(request);
   response.writeHead(answer.status, Object.fromEntries(answer.headers));
   response.end(message.method === 'HEAD' ? undefined : Buffer.from(await answer.arrayBuffer()));
 }
