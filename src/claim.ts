@@ -6,7 +6,8 @@ import type { Fate } from './events.ts';
 import { HeldLock } from './held-lock.ts';
 import { keeperOf } from './keeper.ts';
 import { scopedName } from './key/name.ts';
-import { about, KeptLease, type LeaseRequest } from './lease.ts';
+import { KeptLease, type LeaseRequest } from './lease.ts';
+import { about } from './lease-events.ts';
 import { type CheckedLeaseOptions, DEFAULTS } from './options.ts';
 
 /** Asks for one key, as often as it takes. */

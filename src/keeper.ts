@@ -7,8 +7,8 @@
 import { Batcher, type Listener } from './caches/batch.ts';
 import type { LockCache, Verdict } from './caches/cache.ts';
 import { CacheError } from './errors.ts';
-import type { FailedEvent } from './events.ts';
-import { about, type KeptLease } from './lease.ts';
+import type { KeptLease } from './lease.ts';
+import { tellFailed, tellReleased, tellRenewed, tellTaken } from './lease-events.ts';
 import { Watchlist } from './watchlist.ts';
 
 /** Leases that are due within this part of their ttl are renewed together; a failed renewal is tried again after it. */
@@ -243,30 +243,6 @@ export class Keeper implements Listener<KeptLease> {
     lease.unanswered = true;
     this.#batcher.renew(lease);
   }
-}
-
-function tellTaken({ request, fence }: KeptLease, tookOver: boolean): void {
-  const { teller, since } = request;
-  if (tookOver && teller.hears('taken-over')) teller.tell({ type: 'taken-over', ...about(request), fence });
-  if (!teller.hears('acquired')) return;
-  teller.tell({ type: 'acquired', ...about(request), fence, waited: performance.now() - since });
-}
-
-function tellRenewed({ request, fence, ttl }: KeptLease): void {
-  const { teller } = request;
-  if (teller.hears('renewed')) teller.tell({ type: 'renewed', ...about(request), fence, ttl });
-}
-
-function tellReleased(lease: KeptLease): void {
-  const { request, fence, keepFor } = lease;
-  if (!request.teller.hears('released')) return;
-  request.teller.tell({ type: 'released', ...about(request), fence, held: lease.heldFor, keepFor });
-}
-
-function tellFailed({ request }: KeptLease, step: FailedEvent['step'], error: Error): void {
-  const { teller, runsAnyway } = request;
-  if (!teller.hears('failed')) return;
-  teller.tell({ type: 'failed', ...about(request), step, error, unguarded: step === 'claim' && runsAnyway });
 }
 
 /** The one keeper of a cache. */

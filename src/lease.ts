@@ -3,7 +3,8 @@
 import { randomBytes } from 'node:crypto';
 import type { Claim, Lease, Verdict } from './caches/cache.ts';
 import { LockLostError, type LossReason } from './errors.ts';
-import type { AboutLock, Teller } from './events.ts';
+import type { Teller } from './events.ts';
+import { tellLost } from './lease-events.ts';
 
 /** A lease is renewed when this part of its ttl has passed. */
 const RENEW_AFTER = 1 / 3;
@@ -46,11 +47,6 @@ export interface LeaseRequest {
   /** Of the job that it is for. */
   readonly queueName: string | undefined;
   readonly jobId: string | undefined;
-}
-
-/** What events say of a lease that is asked for. */
-export function about({ name, key, owner, queueName, jobId }: LeaseRequest): AboutLock {
-  return { key: name, storedKey: key, owner, ...(queueName !== undefined && { queueName, jobId }) };
 }
 
 /** Times are on the monotonic clock, in ms. */
@@ -153,8 +149,7 @@ export class KeptLease implements Claim, Lease {
     if (this.lost) return;
     this.lost = new LockLostError(this.name, why);
     this.#controller?.abort(this.lost);
-    const { teller } = this.request;
-    if (teller.hears('lost')) teller.tell({ type: 'lost', ...about(this.request), fence: this.fence, why });
+    tellLost(this, why);
   }
 
   /** Lets another signal abort this one's too; the lease stays held. */

@@ -6,7 +6,8 @@ import { fateUnder } from './duplicate.ts';
 import { asError } from './errors.ts';
 import type { CheckedGuardOptions } from './guard-options.ts';
 import { HeldLock } from './held-lock.ts';
-import { about, type LeaseRequest } from './lease.ts';
+import type { LeaseRequest } from './lease.ts';
+import { about } from './lease-events.ts';
 
 /** The job that the work is of. */
 interface JobLike {
