@@ -262,7 +262,9 @@ describe('the board', () => {
 describe('the board in a browser', () => {
   let browser: Browser;
   let bench: Bench;
-  before(async () => {
+  before(async function () {
+    // It may have to be installed.
+    this.timeout(600_000);
     browser = await openBrowser();
   });
   after(() => browser.close());
