@@ -1,10 +1,13 @@
 /** Sandboxed processors: BullMQ runs a file in a child process, or in a worker thread. */
 
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Job, Worker } from 'bullmq';
 import { expect } from 'chai';
 import { Bench, setupNamed } from './support/bullmq.ts';
-import { redisUrl, until } from './support/index.ts';
+import { redisUrl, uniqueName, until } from './support/index.ts';
 import { sharedPostgres } from './support/shared-servers.ts';
 
 const fixture = (name: string) => fileURLToPath(new URL(`fixtures/${name}`, import.meta.url));
@@ -38,6 +41,11 @@ for (const { name, useWorkerThreads, setup } of sandboxes) {
       bench = await Bench.open(setup);
     });
     afterEach(() => bench.close());
+    let folder: string;
+    before(() => {
+      folder = mkdtempSync(join(tmpdir(), 'bullmq-once-sandbox-'));
+    });
+    after(() => rmSync(folder, { recursive: true }));
 
     /** The process at work on a job, which tells it as its progress. */
     const pidOf = async (job: Job): Promise<number> => {
@@ -64,9 +72,13 @@ for (const { name, useWorkerThreads, setup } of sandboxes) {
           : { SANDBOX_REDIS: redisUrl() }),
       });
 
+    /** The name of a file that is not there yet. */
+    const gateFile = () => join(folder, uniqueName('gate'));
+
     it('runs a job under a lock of its queue, and skips its duplicate', async () => {
       await withCache();
-      const job = await bench.add({ id: 1, for: 1500 });
+      const gate = gateFile();
+      const job = await bench.add({ id: 1, for: gate });
       await until(async () => (await bench.holder('k-1'))?.state === 'running');
 
       const duplicate = await bench.add({ id: 1, for: 0 });
@@ -74,6 +86,7 @@ for (const { name, useWorkerThreads, setup } of sandboxes) {
 
       expect(await bench.result(duplicate)).to.equal(null);
       expect(await bench.result(other)).to.include({ held: true, aborted: false });
+      writeFileSync(gate, '');
       expect(await bench.result(job)).to.include({ held: true, aborted: false });
       expect(await bench.holder('k-1')).to.equal(undefined);
     });
@@ -93,11 +106,15 @@ for (const { name, useWorkerThreads, setup } of sandboxes) {
     it('keeps the last of several duplicates', async () => {
       // Nobody can call it here: it comes back when the lease would have ended.
       await withCache({ whenLocked: 'keep-last', ttl: 500 });
-      const job = await bench.add({ id: 1, for: 700 });
+      const gate = gateFile();
+      const job = await bench.add({ id: 1, for: gate });
       await until(async () => (await bench.holder('k-1'))?.state === 'running');
 
       const older = await bench.add({ id: 1, for: 0 });
       const newest = await bench.add({ id: 1, for: 0 });
+      await until(async () => (await newest.getState()) === 'delayed');
+      await until(async () => ['delayed', 'completed'].includes(await older.getState()));
+      writeFileSync(gate, '');
       await until(async () => (await bench.queue.getCompletedCount()) === 3);
 
       expect((await bench.queue.getJob(older.id as string))?.returnvalue).to.equal(null);
