@@ -10,8 +10,11 @@ import { RedisCluster } from '../support/redis-cluster.ts';
 import { RedisSentinel } from '../support/redis-sentinel.ts';
 import type { RedisServer } from '../support/redis-server.ts';
 
-/** Long enough for a fail-over, which takes these servers two to four seconds, and a renewal after it. */
-const TTL = 9000;
+/**
+ * Long enough for a fail-over and a renewal after it. It takes these servers two to four seconds, and as much as six more where their
+ * votes are split and they elect again.
+ */
+const TTL = 18_000;
 
 describe('a fail-over by sentinels while a lock is held', () => {
   let sentinel: RedisSentinel;
