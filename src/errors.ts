@@ -84,11 +84,19 @@ export class CacheError extends Error {
   }
 }
 
-function describeHolder(holder: Holder): string {
-  const left = Number.isFinite(holder.expiresIn) ? ` for another ${seconds(holder.expiresIn)}` : '';
+/**
+ * @internal Says of a key who holds it, and for how long.
+ * @param owner - what the holder's owner is called.
+ */
+export function describeHolder(
+  holder: Holder,
+  owner: string = holder.owner,
+  timeOf: (ms: number) => string = seconds,
+): string {
+  const left = Number.isFinite(holder.expiresIn) ? ` for another ${timeOf(holder.expiresIn)}` : '';
   if (holder.state === 'foreign') return `is held${left} by a value that is not a lock's`;
-  if (holder.state === 'done') return `was done by ${holder.owner} and is kept${left}`;
-  return `is held by ${holder.owner}${left}`;
+  if (holder.state === 'done') return `was done by ${owner} and is kept${left}`;
+  return `is held by ${owner}${left}`;
 }
 
 function seconds(ms: number): string {

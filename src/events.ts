@@ -111,7 +111,18 @@ export type LockEvent =
 export type LockEventType = LockEvent['type'];
 
 /** What becomes of a duplicate, by the type of its event. */
-export type Fate = 'skipped' | 'raised' | 'retried' | 'kept';
+export const FATES = ['skipped', 'raised', 'retried', 'kept'] as const;
+export type Fate = (typeof FATES)[number];
+/** The event of a duplicate. */
+export type FateEvent = Extract<LockEvent, { readonly type: Fate }>;
+
+export function isFate(type: LockEventType): type is Fate {
+  return (FATES as readonly LockEventType[]).includes(type);
+}
+
+export function isOfDuplicate(event: LockEvent): event is FateEvent {
+  return isFate(event.type);
+}
 
 /** Is told each event. What it throws, or rejects with, becomes a warning. */
 export type OnEvent = (event: LockEvent) => unknown;

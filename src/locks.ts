@@ -1,9 +1,10 @@
 /** Looks at the locks of a queue or a cache, and lets them go by hand. */
 
+import { jobIdIn } from './bullmq/job-owner.ts';
 import { cacheOnConnection } from './bullmq/queue-cache.ts';
 import type { Holder, LockCache } from './caches/cache.ts';
 import { asLockCache, type Cache, cacheFrom, cacheOfQueue } from './caches/registry.ts';
-import { parseName, queueName, scopedName } from './key/name.ts';
+import { type LockName, parseName, queueName, scopedName } from './key/name.ts';
 import { checkText, DEFAULTS } from './options.ts';
 
 /** A lock that is held, or kept as done. */
@@ -82,10 +83,16 @@ export interface LocksOptions {
 export function locks(of: QueueLike | Cache | string, options: LocksOptions = {}): Locks {
   const { scope, cache: option } = options;
   if (scope !== undefined) checkText(scope, 'locks', 'scope');
-  const given = isQueue(of) ? option : of;
-  const cache = given === undefined && isQueue(of) ? undefined : cacheGiven(given as Cache | string);
-  const queue = isQueue(of) && scope === undefined ? of.qualifiedName : undefined;
-  return new LocksOf(async () => cache ?? cacheOf(of as QueueLike), queue, scope);
+  if (!isQueue(of)) {
+    const cache = cacheGiven(of);
+    return new LocksOf(async () => cache, undefined, scope);
+  }
+  const cache = option === undefined ? undefined : cacheGiven(option);
+  return new LocksOf(
+    async () => cache ?? cacheOf(of),
+    scope === undefined ? of.qualifiedName : undefined,
+    scope,
+  );
 }
 
 class LocksOf implements Locks {
@@ -144,17 +151,11 @@ async function cacheOf(queue: QueueLike): Promise<LockCache> {
 }
 
 /** What there is to say of a holder. */
-export function infoOf(holder: Holder): LockInfo {
+function infoOf(holder: Holder): LockInfo {
   const storedKey = holder.key;
-  const name = parseName(storedKey) ?? { key: storedKey };
-  return { ...holder, ...name, storedKey, ...jobOf(holder.owner, name.queue) };
-}
-
-/** A job's owner is `<queue>:<id>@<creation time>`. */
-function jobOf(owner: string, queue: string | undefined): { jobId?: string } {
-  const at = owner.lastIndexOf('@');
-  if (queue === undefined || at < 0 || !owner.startsWith(`${queue}:`)) return {};
-  return { jobId: owner.slice(queue.length + 1, at) };
+  const name: LockName = parseName(storedKey) ?? { key: storedKey };
+  const jobId = name.queue === undefined ? undefined : jobIdIn(holder.owner, name.queue);
+  return { ...holder, ...name, storedKey, ...(jobId !== undefined && { jobId }) };
 }
 
 function isQueue(of: unknown): of is QueueLike {

@@ -24,7 +24,7 @@ import type { CheckedTemplate } from './key/placeholders.ts';
 import { fillTemplate, keyFromFunction, parseTemplate } from './key/template.ts';
 import { type Mode, modeOfProcess } from './mode.ts';
 import { noLock, observe, tellKeyless } from './observe.ts';
-import { type CheckedLeaseOptions, DEFAULTS, show } from './options.ts';
+import { type CheckedLeaseOptions, checkFlag, DEFAULTS } from './options.ts';
 import { ALL_KINDS, type WhenLocked } from './when-locked.ts';
 
 /**
@@ -271,16 +271,9 @@ type AnyOptions = OnceProcessorOptions<any, any, any> | OnceSandboxedOptions<any
 function check(options: AnyOptions): Settings {
   const of = 'onceProcessor';
   const guard = checkGuardOptions(options, of, ALL_KINDS, ['holdThroughRetries', 'log']);
-  const { holdThroughRetries = false } = options;
-  if (typeof holdThroughRetries !== 'boolean') {
-    throw new TypeError(
-      `${of}: option 'holdThroughRetries' must be true or false, not ${show(holdThroughRetries)}`,
-    );
-  }
-  const { log = false } = options;
-  if (typeof log !== 'boolean') {
-    throw new TypeError(`${of}: option 'log' must be true or false, not ${show(log)}`);
-  }
+  const { holdThroughRetries = false, log = false } = options;
+  checkFlag(holdThroughRetries, of, 'holdThroughRetries');
+  checkFlag(log, of, 'log');
   if (guard.policy.kind === 'keep-last' && typeof guard.cache === 'object' && !guard.cache.announce) {
     throw new TypeError(
       `${of}: whenLocked: 'keep-last' needs a cache with the method 'announce', and that of option 'cache' has none`,

@@ -89,6 +89,12 @@ export function checkText(value: unknown, of: string, option: string): void {
   throw new TypeError(`${of}: option '${option}' must be a text that is not empty, not ${show(value)}`);
 }
 
+/** @throws TypeError the value is neither true nor false. */
+export function checkFlag(value: unknown, of: string, option: string): void {
+  if (typeof value === 'boolean') return;
+  throw new TypeError(`${of}: option '${option}' must be true or false, not ${show(value)}`);
+}
+
 /**
  * @param others - what else it may be, for the error.
  * @throws TypeError the value is no whole number of ms, or out of bounds.

@@ -1,7 +1,7 @@
 /** The option `whenLocked`: what a duplicate becomes, as it is written and as it is checked. */
 
 import type { Holder } from './caches/cache.ts';
-import { checkMs, show } from './options.ts';
+import { checkFlag, checkMs, show } from './options.ts';
 
 /** The duplicate is put off: it is tried again later, and costs none of its attempts. */
 export interface RetryIn<Job = any> {
@@ -68,9 +68,7 @@ export function checkWhenLocked(
   of: string,
   kinds: readonly Kind[],
 ): Policy {
-  if (raiseIfLock !== undefined && typeof raiseIfLock !== 'boolean') {
-    throw new TypeError(`${of}: option 'raiseIfLock' must be true or false, not ${show(raiseIfLock)}`);
-  }
+  if (raiseIfLock !== undefined) checkFlag(raiseIfLock, of, 'raiseIfLock');
   if (whenLocked === undefined) return { kind: raiseIfLock ? 'raise' : 'skip' };
   const isWait = typeof whenLocked === 'object' && whenLocked !== null && 'waitFor' in whenLocked;
   if (raiseIfLock !== undefined && !isWait) {

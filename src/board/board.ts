@@ -6,9 +6,9 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Cache } from '../caches/registry.ts';
-import type { LockEvent } from '../events.ts';
+import { FATES, type LockEvent } from '../events.ts';
 import { type LockInfo, type Locks, locks, type QueueLike } from '../locks.ts';
-import { show } from '../options.ts';
+import { checkFlag } from '../options.ts';
 import { page, SCRIPT, STYLE } from './assets.ts';
 import { Fates } from './fates.ts';
 import { serve } from './node.ts';
@@ -66,7 +66,6 @@ const HEADERS = {
   'x-content-type-options': 'nosniff',
   'x-frame-options': 'SAMEORIGIN',
 };
-const COUNTED = ['skipped', 'raised', 'retried', 'kept'] as const;
 
 /**
  * Makes a page that shows locks.
@@ -83,9 +82,7 @@ const COUNTED = ['skipped', 'raised', 'retried', 'kept'] as const;
  */
 export function createBoard(options: BoardOptions): Board {
   const { queues = [], caches = {}, readOnly = false, title = 'Locks' } = options;
-  if (typeof readOnly !== 'boolean') {
-    throw new TypeError(`createBoard: option 'readOnly' must be true or false, not ${show(readOnly)}`);
-  }
+  checkFlag(readOnly, 'createBoard', 'readOnly');
   const sources = new Map<string, Locks>();
   for (const queue of queues) sources.set(queue.qualifiedName, locks(queue));
   for (const [name, cache] of Object.entries(caches)) sources.set(name, locks(cache));
@@ -95,7 +92,7 @@ export function createBoard(options: BoardOptions): Board {
 
   const fates = new Fates();
   const count = (event: unknown) => fates.count((event as LockEvent).type);
-  for (const type of COUNTED) subscribe(`bullmq-once:${type}`, count);
+  for (const type of FATES) subscribe(`bullmq-once:${type}`, count);
 
   async function look(): Promise<Shown> {
     const found: Shown['locks'][number][] = [];
@@ -163,7 +160,7 @@ export function createBoard(options: BoardOptions): Board {
     node: (request, response) => serve(fetch, request, response),
     record: ({ type }) => fates.count(type),
     close() {
-      for (const type of COUNTED) unsubscribe(`bullmq-once:${type}`, count);
+      for (const type of FATES) unsubscribe(`bullmq-once:${type}`, count);
     },
   };
 }

@@ -1,6 +1,6 @@
 /** Counts what became of duplicates, over the last half hour. There is no timer: what is old is forgotten as new comes. */
 
-import type { Fate, LockEventType } from '../events.ts';
+import { type Fate, isFate, type LockEventType } from '../events.ts';
 
 /** In ms. */
 const SPAN = 30_000;
@@ -14,7 +14,7 @@ export class Fates {
 
   /** Other events are not counted. */
   count(type: LockEventType): void {
-    if (type !== 'skipped' && type !== 'raised' && type !== 'retried' && type !== 'kept') return;
+    if (!isFate(type)) return;
     const at = spanOf(Date.now());
     let last = this.#counts.at(-1);
     if (last?.at !== at) {

@@ -21,6 +21,13 @@ export function ownerOf(job: JobLike): string {
   return `${job.queueQualifiedName}:${job.id}@${job.timestamp}`;
 }
 
+/** The id of the job that a lease is for, where it is one of this queue. The inverse of {@link ownerOf}. */
+export function jobIdIn(owner: string, qualifiedQueue: string): string | undefined {
+  const start = `${qualifiedQueue}:`;
+  const end = owner.lastIndexOf('@');
+  return end < 0 || !owner.startsWith(start) ? undefined : owner.slice(start.length, end);
+}
+
 /** Which run of the job this is: an older one never takes the lease over from a newer. */
 export function attemptOf(job: JobLike): number {
   return job.attemptsStarted ?? 0;

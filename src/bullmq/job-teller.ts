@@ -1,8 +1,17 @@
 /** Tells the events of one job's lock also where BullMQ's users look: in the job's log, on its span, on the worker's meter. */
 
-import { type Fate, type LockEvent, type LockEventType, Teller } from '../events.ts';
+import { describeHolder } from '../errors.ts';
+import {
+  type Fate,
+  type FateEvent,
+  isOfDuplicate,
+  type LockEvent,
+  type LockEventType,
+  Teller,
+} from '../events.ts';
+import { parseName } from '../key/name.ts';
 import { warn } from '../warnings.ts';
-import type { JobLike } from './job-owner.ts';
+import { type JobLike, jobIdIn } from './job-owner.ts';
 import { activeSpan, type Instruments, instrumentsOf, type Telemetry, tellSpan } from './telemetry.ts';
 
 /** What of a job is asked for. */
@@ -52,7 +61,7 @@ class JobTeller extends Teller {
     } catch (error) {
       warn('ONCE_TELEMETRY', `telemetry failed on '${event.type}': ${error}`);
     }
-    if (this.#log && isDuplicate(event)) this.#write(lineOf(event));
+    if (this.#log && isOfDuplicate(event)) this.#write(lineOf(event));
   }
 
   /** It is sent before the job's completion is. A line that can't be written harms nothing. */
@@ -67,12 +76,6 @@ class JobTeller extends Teller {
   }
 }
 
-type DuplicateEvent = Extract<LockEvent, { readonly type: Fate }>;
-
-function isDuplicate(event: LockEvent): event is DuplicateEvent {
-  return event.type in WORDS;
-}
-
 const WORDS: Record<Fate, string> = {
   skipped: 'skipped',
   raised: 'failed',
@@ -81,22 +84,17 @@ const WORDS: Record<Fate, string> = {
 };
 
 /** `skipped: 'welcome-42' is held by job 17 of emails for another 12 s` */
-function lineOf({ type, key, holder, observed, storedKey, queueName }: DuplicateEvent): string {
+function lineOf({ type, key, holder, observed, storedKey, queueName }: FateEvent): string {
   const what = observed ? `would be ${type === 'kept' ? 'kept as the newest' : WORDS[type]}` : WORDS[type];
   if (!holder) return `${what}: a newer job of '${key}' has come`;
-  const left = Number.isFinite(holder.expiresIn) ? ` for another ${timeOf(holder.expiresIn)}` : '';
-  if (holder.state === 'foreign') return `${what}: '${key}' is held${left} by a value that is not a lock's`;
-  const by = ownerIn(holder.owner, storedKey, queueName);
-  return holder.state === 'done'
-    ? `${what}: '${key}' was done by ${by} and is kept${left}`
-    : `${what}: '${key}' is held by ${by}${left}`;
+  return `${what}: '${key}' ${describeHolder(holder, ownerIn(holder.owner, storedKey, queueName), timeOf)}`;
 }
 
 /** A job of the same queue by its id. */
 function ownerIn(owner: string, storedKey: string, queueName: string | undefined): string {
-  const queue = storedKey.slice(0, Math.max(storedKey.indexOf('::once:1:'), 0));
-  if (queue === '' || !owner.startsWith(`${queue}:`)) return owner;
-  return `job ${owner.slice(queue.length + 1, owner.lastIndexOf('@'))} of ${queueName}`;
+  const queue = parseName(storedKey)?.queue;
+  const id = queue === undefined ? undefined : jobIdIn(owner, queue);
+  return id === undefined ? owner : `job ${id} of ${queueName}`;
 }
 
 function timeOf(ms: number): string {

@@ -13,7 +13,7 @@ import { CacheError, LockError } from '../errors.ts';
 import type { HeldLock } from '../held-lock.ts';
 import { jobName } from '../key/name.ts';
 import { type FailingJob, longestBackoff, runsAgain } from './hold-on.ts';
-import { attemptOf } from './job-owner.ts';
+import { attemptOf, jobIdIn } from './job-owner.ts';
 import { delayJob, endOf, mayStartAgain, putOff } from './put-off.ts';
 import type { Task } from './task.ts';
 
@@ -160,9 +160,8 @@ export class KeepLast {
   /** Lets a job that was put off come back at once. Where it was not put off, or it can't be called, nothing happens. */
   async #call(owner: string): Promise<void> {
     const { job } = this.#task;
-    const start = `${job.queueQualifiedName}:`;
-    if (!('promote' in job) || !owner.startsWith(start)) return;
-    const id = owner.slice(start.length, owner.lastIndexOf('@'));
+    const id = jobIdIn(owner, job.queueQualifiedName);
+    if (!('promote' in job) || id === undefined) return;
     const other = Object.create(job, { id: { value: id } }) as { promote(): Promise<void> };
     await other.promote().catch(() => {});
   }

@@ -227,10 +227,8 @@ const OF_A_CLUSTER: readonly Fault<ClusterStore>[] = [
   {
     name: "the queue's slot moves",
     async inject({ store, random }) {
-      const { masters } = store.cluster;
-      const slot = Number(await (masters[0] as RedisServer).call('CLUSTER', 'KEYSLOT', store.prefix));
-      const from = await masterOf(store, slot);
-      await moveSlot(slot, from, random.oneOf(masters.filter(master => master !== from)));
+      const { slot, master: from } = await homeOf(store);
+      await moveSlot(slot, from, random.oneOf(store.cluster.masters.filter(master => master !== from)));
     },
   },
   {
@@ -239,8 +237,7 @@ const OF_A_CLUSTER: readonly Fault<ClusterStore>[] = [
     mayHang: true,
     async inject({ store, recorder }) {
       const { masters, replicas } = store.cluster;
-      const slot = Number(await (masters[0] as RedisServer).call('CLUSTER', 'KEYSLOT', store.prefix));
-      const master = await masterOf(store, slot);
+      const { master } = await homeOf(store);
       const replica = replicas[masters.indexOf(master)] as RedisServer;
       await forgetting(recorder, async () => {
         await master.kill();
@@ -326,17 +323,15 @@ async function forgetting(recorder: Recorder, act: () => Promise<unknown>): Prom
   recorder.write({ event: 'forgot', from });
 }
 
-/** The master that has a slot. */
-async function masterOf({ cluster }: ClusterStore, slot: number): Promise<RedisServer> {
-  const ranges = (await (cluster.masters[0] as RedisServer).call('CLUSTER', 'SLOTS')) as [
-    number,
-    number,
-    [string, number],
-  ][];
+/** The slot of the queue, and the master that has it. */
+async function homeOf({ cluster, prefix }: ClusterStore): Promise<{ slot: number; master: RedisServer }> {
+  const any = cluster.masters[0] as RedisServer;
+  const slot = Number(await any.call('CLUSTER', 'KEYSLOT', prefix));
+  const ranges = (await any.call('CLUSTER', 'SLOTS')) as [number, number, [string, number]][];
   const range = ranges.find(([first, last]) => first <= slot && slot <= last);
   const master = cluster.masters.find(({ port }) => port === range?.[2][1]);
   if (!master) throw new Error(`no master has the slot ${slot}`);
-  return master;
+  return { slot, master };
 }
 
 /** @see https://redis.io/docs/latest/commands/cluster-setslot/ */
