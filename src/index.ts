@@ -1,6 +1,6 @@
 /** bullmq-once: makes sure that a piece of work runs once at a time. */
 
-export type { JobLike } from './bullmq/job-owner.ts';
+export type { JobLike } from './bullmq/job.ts';
 export type {
   Answers,
   Arrival,
@@ -12,18 +12,18 @@ export type {
   Newest,
   Verdict,
   Watch,
-} from './caches/cache.ts';
-export { MemoryCache } from './caches/memory.ts';
-export { RedisCache } from './caches/redis.ts';
+} from './cache/contract.ts';
+export { MemoryCache } from './cache/memory.ts';
+export { RedisCache } from './cache/redis/redis-cache.ts';
 export type {
   CommandingClient,
   DefiningClient,
   EvaluatingClient,
   RedisClient,
-} from './caches/redis-client.ts';
-export { type Cache, type CacheRegistry, caches } from './caches/registry.ts';
-export type { SimpleStore } from './caches/simple.ts';
-export { CacheError, KeyError, LockError, LockLostError, type LossReason } from './errors.ts';
+} from './cache/redis/client.ts';
+export { type Cache, type CacheRegistry, caches } from './cache/registry.ts';
+export type { SimpleStore } from './cache/key-value.ts';
+export { CacheError, KeyError, LockError, LockLostError, type LossReason } from './core/errors.ts';
 export type {
   AboutLock,
   AcquiredEvent,
@@ -38,11 +38,11 @@ export type {
   RetriedEvent,
   SkippedEvent,
   TakenOverEvent,
-} from './events.ts';
-export type { GuardOptions } from './guard-options.ts';
-export type { HeldLock } from './held-lock.ts';
-export type { CheckedTemplate } from './key/placeholders.ts';
-export { Lock, type LockOptions, type WaitOptions } from './lock.ts';
+} from './events/events.ts';
+export type { GuardOptions } from './guard/options.ts';
+export type { HeldLock } from './lock/lock-handle.ts';
+export type { CheckedTemplate } from './key/template-types.ts';
+export { Lock, type LockOptions, type WaitOptions } from './lock/lock.ts';
 export {
   type LockFilter,
   type LockInfo,
@@ -50,9 +50,9 @@ export {
   type LocksOptions,
   locks,
   type QueueLike,
-} from './locks.ts';
-export { type Mode, setMode } from './mode.ts';
-export { type Once, type OnceDecorator, type OnceOptions, once } from './once.ts';
+} from './admin/lock-admin.ts';
+export { type Mode, setMode } from './guard/mode.ts';
+export { type Once, type OnceDecorator, type OnceOptions, once } from './guard/once.ts';
 export {
   type GuardedFunction,
   type OnceProcessor,
@@ -62,6 +62,6 @@ export {
   type OnceSandboxedOptions,
   onceProcessor,
   type SandboxedFunction,
-} from './once-processor.ts';
-export type { LeaseOptions } from './options.ts';
-export type { OnDuplicate, RetryIn, WaitFor, WhenLocked } from './when-locked.ts';
+} from './guard/once-processor.ts';
+export type { LeaseOptions } from './lock/options.ts';
+export type { OnDuplicate, RetryIn, WaitFor, WhenLocked } from './duplicates/when-locked.ts';

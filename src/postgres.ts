@@ -1,3 +1,3 @@
 /** bullmq-once/postgres: locks in PostgreSQL. */
 
-export { migration, PostgresCache, type PostgresCacheOptions, type PostgresPool } from './caches/postgres.ts';
+export { migration, PostgresCache, type PostgresCacheOptions, type PostgresPool } from './cache/postgres/postgres-cache.ts';

@@ -1,7 +1,7 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { Job } from 'bullmq';
 import { expect } from 'chai';
-import { Teller } from '../src/events.ts';
+import { Teller } from '../src/events/events.ts';
 import {
   Lock,
   type LockCache,

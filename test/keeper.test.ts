@@ -2,10 +2,10 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { expect } from 'chai';
 import sinon from 'sinon';
-import type { Claim, Lease, LockCache, Verdict } from '../src/caches/cache.ts';
-import { CacheError, LockLostError } from '../src/errors.ts';
-import { Keeper } from '../src/keeper.ts';
-import { KeptLease } from '../src/lease.ts';
+import type { Claim, Lease, LockCache, Verdict } from '../src/cache/contract.ts';
+import { CacheError, LockLostError } from '../src/core/errors.ts';
+import { Keeper } from '../src/lock/lease-renewer.ts';
+import { KeptLease } from '../src/lock/lease.ts';
 import { request } from './support/claims.ts';
 import { type Deferred, deferred, rejection } from './support/index.ts';
 

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
-import { KeptLease } from '../src/lease.ts';
-import { Watchlist } from '../src/watchlist.ts';
+import { KeptLease } from '../src/lock/lease.ts';
+import { Watchlist } from '../src/lock/lease-list.ts';
 import { request } from './support/claims.ts';
 
 function lease(): KeptLease {

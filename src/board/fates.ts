@@ -1,6 +1,6 @@
 /** Counts what became of duplicates, over the last half hour. There is no timer: what is old is forgotten as new comes. */
 
-import { type Fate, isFate, type LockEventType } from '../events.ts';
+import { type Fate, isFate, type LockEventType } from '../events/events.ts';
 
 /** In ms. */
 const SPAN = 30_000;

@@ -4,11 +4,11 @@
  * the worker's own pool.
  */
 
-import type { LockCache } from '../caches/cache.ts';
-import { PostgresCache, type PostgresPool } from '../caches/postgres.ts';
-import { RedisCache } from '../caches/redis.ts';
-import { isCluster, type RedisClient } from '../caches/redis-client.ts';
-import type { JobLike } from './job-owner.ts';
+import type { LockCache } from '../cache/contract.ts';
+import { PostgresCache, type PostgresPool } from '../cache/postgres/postgres-cache.ts';
+import { RedisCache } from '../cache/redis/redis-cache.ts';
+import { isCluster, type RedisClient } from '../cache/redis/client.ts';
+import type { JobLike } from './job.ts';
 
 /** The cache of a queue. */
 export interface QueueCache {

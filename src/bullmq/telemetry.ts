@@ -5,7 +5,7 @@
  * @see https://opentelemetry.io/docs/specs/semconv/general/naming/
  */
 
-import type { AboutLock, LockEvent } from '../events.ts';
+import type { AboutLock, LockEvent } from '../events/events.ts';
 
 /** BullMQ's option `telemetry`, as bullmq-otel makes it. */
 export interface Telemetry {

@@ -1,8 +1,8 @@
 /** Opens the cache that the command line names. */
 
-import type { LockCache } from '../caches/cache.ts';
-import { PostgresCache } from '../caches/postgres.ts';
-import { RedisCache } from '../caches/redis.ts';
+import type { LockCache } from '../cache/contract.ts';
+import { PostgresCache } from '../cache/postgres/postgres-cache.ts';
+import { RedisCache } from '../cache/redis/redis-cache.ts';
 import type { Where } from './arguments.ts';
 
 export interface Connected {

@@ -1,6 +1,6 @@
 /** Shows locks to people, and to programs. */
 
-import type { LockInfo } from '../locks.ts';
+import type { LockInfo } from '../admin/lock-admin.ts';
 
 const HEAD = ['KEY', 'OF', 'STATE', 'HOLDER', 'SINCE', 'LEFT'];
 

@@ -6,8 +6,8 @@
  * value ends; and each type of value is written so that no other type's looks the same.
  */
 
-import { KeyError } from '../errors.ts';
-import { canonical, fieldsOf, hash, whyNotCanonical } from './payload.ts';
+import { KeyError } from '../core/errors.ts';
+import { canonical, fieldsOf, hash, whyNotCanonical } from './canonical-json.ts';
 
 /** Keys longer than this end in a hash: long enough to read, short enough for every store. */
 const LONGEST_KEY = 256;

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import sinon from 'sinon';
-import type { Answers, Batch } from '../../src/caches/cache.ts';
-import { Gatherer } from '../../src/caches/gather.ts';
+import type { Answers, Batch } from '../../src/cache/contract.ts';
+import { Gatherer } from '../../src/cache/batching/coalescer.ts';
 import { claim, lease } from '../support/claims.ts';
 import { type Deferred, deferred } from '../support/index.ts';
 

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { asLockCache } from '../../src/caches/registry.ts';
+import { asLockCache } from '../../src/cache/registry.ts';
 import { caches, MemoryCache, onceProcessor } from '../../src/index.ts';
 import { Bench } from '../support/bullmq.ts';
 import { deferred, until } from '../support/index.ts';
@@ -56,7 +56,7 @@ describe('the registry of caches', () => {
 
   it('is one for all copies of the package in a process', async () => {
     const path = new URL('../../src/caches/registry.ts?second', import.meta.url).href;
-    const second = (await import(path)) as typeof import('../../src/caches/registry.ts');
+    const second = (await import(path)) as typeof import('../../src/cache/registry.ts');
     caches.set('shared', new MemoryCache());
 
     expect(second.caches).to.not.equal(caches);

@@ -2,8 +2,8 @@
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { Redis } from 'ioredis';
-import type { Answers, Batch, Claim, Holder, LockCache, Verdict } from '../../src/caches/cache.ts';
-import { ExchangeCache } from '../../src/caches/exchange.ts';
+import type { Answers, Batch, Claim, Holder, LockCache, Verdict } from '../../src/cache/contract.ts';
+import { ExchangeCache } from '../../src/cache/batching/exchange.ts';
 
 export class CarelessCache extends ExchangeCache implements LockCache {
   readonly #redis: Redis;

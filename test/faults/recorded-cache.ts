@@ -1,6 +1,6 @@
 /** Writes down what a cache is asked, and what it answers, whoever asks it. */
 
-import type { Answers, Batch } from '../../src/caches/cache.ts';
+import type { Answers, Batch } from '../../src/cache/contract.ts';
 import type { Recorder } from './history.ts';
 
 interface Exchanging {

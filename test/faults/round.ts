@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Job, Queue } from 'bullmq';
-import { ownerOf } from '../../src/bullmq/job-owner.ts';
+import { ownerOf } from '../../src/bullmq/job.ts';
 import { uniqueName, until } from '../support/index.ts';
 import { check } from './checker.ts';
 import { Crew } from './crew.ts';

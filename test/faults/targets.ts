@@ -6,7 +6,7 @@ import { Redis } from 'ioredis';
 import Keyv from 'keyv';
 import pg from 'pg';
 import { createClient } from 'redis';
-import { asLockCache } from '../../src/caches/registry.ts';
+import { asLockCache } from '../../src/cache/registry.ts';
 import { type LockCache, MemoryCache, RedisCache } from '../../src/index.ts';
 import { PostgresCache } from '../../src/postgres.ts';
 import { PostgresServer } from '../support/postgres-server.ts';

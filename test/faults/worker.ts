@@ -5,7 +5,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { createPostgresBackend, type Job, Worker, type WorkerOptions, withBackend } from 'bullmq';
 import { Cluster, type ClusterNode, type RedisOptions } from 'ioredis';
-import { ownerOf } from '../../src/bullmq/job-owner.ts';
+import { ownerOf } from '../../src/bullmq/job.ts';
 import { type HeldLock, onceProcessor, RedisCache } from '../../src/index.ts';
 import { PostgresCache } from '../../src/postgres.ts';
 import { CarelessCache } from './careless-cache.ts';

@@ -1,8 +1,8 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { KeyError } from '../../src/index.ts';
-import { queueName, scopedName } from '../../src/key/name.ts';
-import { canonical, defaultKey } from '../../src/key/payload.ts';
+import { queueName, scopedName } from '../../src/key/stored-name.ts';
+import { canonical, defaultKey } from '../../src/key/canonical-json.ts';
 
 describe('the default key', () => {
   it('is the name of the job and a hash of its data, whatever the order of the fields', () => {

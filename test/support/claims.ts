@@ -1,9 +1,9 @@
 /** What tests ask of a cache. */
 
 import { randomUUID } from 'node:crypto';
-import type { Claim, Lease, LockCache, Verdict } from '../../src/caches/cache.ts';
-import { Teller } from '../../src/events.ts';
-import type { LeaseRequest } from '../../src/lease.ts';
+import type { Claim, Lease, LockCache, Verdict } from '../../src/cache/contract.ts';
+import { Teller } from '../../src/events/events.ts';
+import type { LeaseRequest } from '../../src/lock/lease.ts';
 
 export function claim(given: Partial<Claim> = {}): Claim {
   return {
