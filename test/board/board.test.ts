@@ -11,11 +11,11 @@ import express from 'express';
 import fastify from 'fastify';
 import { Hono } from 'hono';
 import type { Browser, Page } from 'playwright-core';
-import { type Board, type BoardOptions, createBoard } from '../src/board.ts';
-import { Lock, MemoryCache, onceProcessor } from '../src/index.ts';
-import { openBrowser } from './support/browser.ts';
-import { Bench } from './support/bullmq.ts';
-import { deferred, until } from './support/index.ts';
+import { type Board, type BoardOptions, createBoard } from '../../src/board.ts';
+import { Lock, MemoryCache, onceProcessor } from '../../src/index.ts';
+import { openBrowser } from '../support/browser.ts';
+import { Bench } from '../support/bullmq.ts';
+import { deferred, until } from '../support/index.ts';
 
 interface Served {
   /** Where the page is, with a slash at its end. */

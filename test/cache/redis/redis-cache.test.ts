@@ -2,11 +2,11 @@ import { GlideClient } from '@valkey/valkey-glide';
 import { expect } from 'chai';
 import { Cluster, type Redis } from 'ioredis';
 import { createClient } from 'redis';
-import type { Verdict } from '../../src/cache/contract.ts';
-import type { RedisClient } from '../../src/cache/redis/client.ts';
-import { Lock, RedisCache } from '../../src/index.ts';
-import { acquire, claim, lease } from '../support/claims.ts';
-import { connectRedis, redisOptions, redisUrl, rejection, uniqueName } from '../support/index.ts';
+import type { Verdict } from '../../../src/cache/contract.ts';
+import type { RedisClient } from '../../../src/cache/redis/client.ts';
+import { Lock, RedisCache } from '../../../src/index.ts';
+import { acquire, claim, lease } from '../../support/claims.ts';
+import { connectRedis, redisOptions, redisUrl, rejection, uniqueName } from '../../support/index.ts';
 
 describe('RedisCache', () => {
   let redis: ReturnType<typeof connectRedis>;

@@ -15,10 +15,10 @@ import {
   MemoryCache,
   onceProcessor,
   RedisCache,
-} from '../src/index.ts';
-import { Bench, setups } from './support/bullmq.ts';
-import { Child } from './support/child.ts';
-import { connectRedis, deferred, redisOptions, uniqueName, until } from './support/index.ts';
+} from '../../src/index.ts';
+import { Bench, setups } from '../support/bullmq.ts';
+import { Child } from '../support/child.ts';
+import { connectRedis, deferred, redisOptions, uniqueName, until } from '../support/index.ts';
 
 const redis = () => connection;
 let connection: ReturnType<typeof connectRedis>;

@@ -1,10 +1,10 @@
 import { expect } from 'chai';
 import pg from 'pg';
-import { Lock, type LockCache, type Verdict } from '../../src/index.ts';
-import { migration, PostgresCache } from '../../src/postgres.ts';
-import { acquire, claim, lease } from '../support/claims.ts';
-import { rejection, uniqueName, until } from '../support/index.ts';
-import { sharedPostgres } from '../support/shared-servers.ts';
+import { Lock, type LockCache, type Verdict } from '../../../src/index.ts';
+import { migration, PostgresCache } from '../../../src/postgres.ts';
+import { acquire, claim, lease } from '../../support/claims.ts';
+import { rejection, uniqueName, until } from '../../support/index.ts';
+import { sharedPostgres } from '../../support/shared-servers.ts';
 
 describe('PostgresCache', () => {
   let url: string;

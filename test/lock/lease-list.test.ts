@@ -1,7 +1,7 @@
 import { expect } from 'chai';
-import { KeptLease } from '../src/lock/lease.ts';
-import { Watchlist } from '../src/lock/lease-list.ts';
-import { request } from './support/claims.ts';
+import { KeptLease } from '../../src/lock/lease.ts';
+import { Watchlist } from '../../src/lock/lease-list.ts';
+import { request } from '../support/claims.ts';
 
 function lease(): KeptLease {
   return new KeptLease(request());

@@ -2,15 +2,15 @@
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
-import type { Arrival, Claim, Holder, Lease, LockCache, Newest, Verdict } from '../src/cache/contract.ts';
+import type { Arrival, Claim, Holder, Lease, LockCache, Newest, Verdict } from '../../src/cache/contract.ts';
 import {
   type CreatedCache,
   PROMISES,
   type PromiseName,
   type TestRunner,
   testLockCache,
-} from '../src/conformance/suite.ts';
-import { MemoryCache } from '../src/index.ts';
+} from '../../src/conformance/suite.ts';
+import { MemoryCache } from '../../src/index.ts';
 
 /** A `MemoryCache`, of which a promise can be broken. */
 class Breakable implements LockCache {

@@ -1,9 +1,9 @@
 import type { Job } from 'bullmq';
 import { expect } from 'chai';
-import { caches, Lock, type LockInfo, locks, MemoryCache, onceProcessor, RedisCache } from '../src/index.ts';
-import { Bench, oneOfEachKind, setupNamed } from './support/bullmq.ts';
-import { connectRedis, deferred, rejection, uniqueName, until } from './support/index.ts';
-import { sharedCluster } from './support/shared-servers.ts';
+import { caches, Lock, type LockInfo, locks, MemoryCache, onceProcessor, RedisCache } from '../../src/index.ts';
+import { Bench, oneOfEachKind, setupNamed } from '../support/bullmq.ts';
+import { connectRedis, deferred, rejection, uniqueName, until } from '../support/index.ts';
+import { sharedCluster } from '../support/shared-servers.ts';
 
 async function all(found: AsyncIterable<LockInfo>): Promise<LockInfo[]> {
   const infos: LockInfo[] = [];

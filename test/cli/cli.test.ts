@@ -5,13 +5,13 @@ import { once } from 'node:events';
 import { expect } from 'chai';
 import type { Redis } from 'ioredis';
 import pg from 'pg';
-import { Lock, onceProcessor, RedisCache } from '../src/index.ts';
-import { PostgresCache } from '../src/postgres.ts';
-import { Bench } from './support/bullmq.ts';
-import { connectRedis, deferred, readDoc, redisUrl, uniqueName, until } from './support/index.ts';
-import { sharedCluster, sharedPostgres } from './support/shared-servers.ts';
+import { Lock, onceProcessor, RedisCache } from '../../src/index.ts';
+import { PostgresCache } from '../../src/postgres.ts';
+import { Bench } from '../support/bullmq.ts';
+import { connectRedis, deferred, readDoc, redisUrl, uniqueName, until } from '../support/index.ts';
+import { sharedCluster, sharedPostgres } from '../support/shared-servers.ts';
 
-const MAIN = new URL('../src/cli/main.ts', import.meta.url).pathname;
+const MAIN = new URL('../../src/cli/main.ts', import.meta.url).pathname;
 const NODE = [process.execPath, '--import', 'tsx', MAIN] as const;
 
 interface Ended {

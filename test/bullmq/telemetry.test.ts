@@ -16,9 +16,9 @@ import {
 import type { Job, WorkerOptions } from 'bullmq';
 import { BullMQOtel } from 'bullmq-otel';
 import { expect } from 'chai';
-import { MemoryCache, onceProcessor } from '../src/index.ts';
-import { Bench, oneOfEachKind, setups } from './support/bullmq.ts';
-import { deferred, until } from './support/index.ts';
+import { MemoryCache, onceProcessor } from '../../src/index.ts';
+import { Bench, oneOfEachKind, setups } from '../support/bullmq.ts';
+import { deferred, until } from '../support/index.ts';
 
 for (const setup of oneOfEachKind) {
   describe(`the log of a duplicate, on ${setup.name}`, () => {

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
-import type { Claim, Lease } from '../../src/cache/contract.ts';
-import { readReply, writeBatch } from '../../src/cache/redis/protocol.ts';
+import type { Claim, Lease } from '../../../src/cache/contract.ts';
+import { readReply, writeBatch } from '../../../src/cache/redis/protocol.ts';
 
 function claim(key: string, ttl = 1000): Claim {
   return { key, token: `t-${key}`, owner: 'me', attempt: 1, ttl };

@@ -6,11 +6,11 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Job, Worker } from 'bullmq';
 import { expect } from 'chai';
-import { Bench, setupNamed } from './support/bullmq.ts';
-import { redisUrl, uniqueName, until } from './support/index.ts';
-import { sharedPostgres } from './support/shared-servers.ts';
+import { Bench, setupNamed } from '../support/bullmq.ts';
+import { redisUrl, uniqueName, until } from '../support/index.ts';
+import { sharedPostgres } from '../support/shared-servers.ts';
 
-const fixture = (name: string) => fileURLToPath(new URL(`fixtures/${name}`, import.meta.url));
+const fixture = (name: string) => fileURLToPath(new URL(`../fixtures/${name}`, import.meta.url));
 const inProcess = fixture('sandboxed.ts');
 const inThread = fixture('sandboxed-thread.mjs');
 const execArgv = ['--import', 'tsx'];

@@ -1,9 +1,9 @@
 import { expect } from 'chai';
 import sinon from 'sinon';
-import type { Answers, Batch } from '../../src/cache/contract.ts';
-import { Gatherer } from '../../src/cache/batching/coalescer.ts';
-import { claim, lease } from '../support/claims.ts';
-import { type Deferred, deferred } from '../support/index.ts';
+import type { Answers, Batch } from '../../../src/cache/contract.ts';
+import { Gatherer } from '../../../src/cache/batching/coalescer.ts';
+import { claim, lease } from '../../support/claims.ts';
+import { type Deferred, deferred } from '../../support/index.ts';
 
 describe('Gatherer', () => {
   let sent: { batch: Batch; answered: Deferred<Answers> }[];

@@ -1,8 +1,8 @@
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
-import { caches, KeyError, LockError, MemoryCache, once, RedisCache } from '../src/index.ts';
-import { connectRedis, deferred, rejection, uniqueName } from './support/index.ts';
+import { caches, KeyError, LockError, MemoryCache, once, RedisCache } from '../../src/index.ts';
+import { connectRedis, deferred, rejection, uniqueName } from '../support/index.ts';
 
 describe('once', () => {
   it('skips a call whose key is held, and runs it when the key is free', async () => {
@@ -186,7 +186,7 @@ describe('@once', () => {
   });
 
   it("decorates a method by TypeScript's legacy rules", () => {
-    const folder = fileURLToPath(new URL('./fixtures/legacy-decorators/', import.meta.url));
+    const folder = fileURLToPath(new URL('../fixtures/legacy-decorators/', import.meta.url));
     const env = { ...process.env, TSX_TSCONFIG_PATH: `${folder}tsconfig.json` };
 
     const output = execFileSync(process.execPath, ['--import', 'tsx', `${folder}invoices.ts`], {

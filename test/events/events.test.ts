@@ -1,7 +1,7 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { Job } from 'bullmq';
 import { expect } from 'chai';
-import { Teller } from '../src/events/events.ts';
+import { Teller } from '../../src/events/events.ts';
 import {
   Lock,
   type LockCache,
@@ -11,9 +11,9 @@ import {
   onceProcessor,
   RedisCache,
   setMode,
-} from '../src/index.ts';
-import { Bench, oneOfEachKind, setups } from './support/bullmq.ts';
-import { connectRedis, deferred, rejection, uniqueName, until } from './support/index.ts';
+} from '../../src/index.ts';
+import { Bench, oneOfEachKind, setups } from '../support/bullmq.ts';
+import { connectRedis, deferred, rejection, uniqueName, until } from '../support/index.ts';
 
 const TYPES = [
   ...['acquired', 'taken-over', 'renewed', 'lost', 'released'],

@@ -55,7 +55,7 @@ describe('the registry of caches', () => {
   });
 
   it('is one for all copies of the package in a process', async () => {
-    const path = new URL('../../src/caches/registry.ts?second', import.meta.url).href;
+    const path = new URL('../../src/cache/registry.ts?second', import.meta.url).href;
     const second = (await import(path)) as typeof import('../../src/cache/registry.ts');
     caches.set('shared', new MemoryCache());
 

@@ -2,12 +2,12 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { expect } from 'chai';
 import sinon from 'sinon';
-import type { Claim, Lease, LockCache, Verdict } from '../src/cache/contract.ts';
-import { CacheError, LockLostError } from '../src/core/errors.ts';
-import { Keeper } from '../src/lock/lease-renewer.ts';
-import { KeptLease } from '../src/lock/lease.ts';
-import { request } from './support/claims.ts';
-import { type Deferred, deferred, rejection } from './support/index.ts';
+import type { Claim, Lease, LockCache, Verdict } from '../../src/cache/contract.ts';
+import { CacheError, LockLostError } from '../../src/core/errors.ts';
+import { Keeper } from '../../src/lock/lease-renewer.ts';
+import { KeptLease } from '../../src/lock/lease.ts';
+import { request } from '../support/claims.ts';
+import { type Deferred, deferred, rejection } from '../support/index.ts';
 
 describe('a keeper', () => {
   let clock: sinon.SinonFakeTimers;
@@ -320,7 +320,7 @@ describe('a keeper', () => {
 
 describe('a process that holds a lock and has nothing to do', () => {
   it('exits by itself', async () => {
-    const child = fork(new URL('./fixtures/idle-holder.ts', import.meta.url), {
+    const child = fork(new URL('../fixtures/idle-holder.ts', import.meta.url), {
       execArgv: ['--import', 'tsx'],
     });
     const [code] = await once(child, 'exit');

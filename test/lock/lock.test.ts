@@ -8,8 +8,8 @@ import {
   LockLostError,
   MemoryCache,
   RedisCache,
-} from '../src/index.ts';
-import { connectRedis, deferred, rejection, uniqueName, until } from './support/index.ts';
+} from '../../src/index.ts';
+import { connectRedis, deferred, rejection, uniqueName, until } from '../support/index.ts';
 
 describe('a Lock', () => {
   const stores = {

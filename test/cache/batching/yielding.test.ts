@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { inTurns } from '../../src/cache/batching/yielding.ts';
+import { inTurns } from '../../../src/cache/batching/yielding.ts';
 
 describe('inTurns', () => {
   it('tells a few at once', () => {
