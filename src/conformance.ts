@@ -1,10 +1,10 @@
-/** bullmq-once/conformance: what every cache must do, as a suite of tests for whoever writes one. */
+/** bullmq-once/conformance: what every cache must do, as a suite of tests for the author of a cache. */
 
 export {
   type CacheUnderTest,
   type CreatedCache,
-  PROMISES,
-  type PromiseName,
+  GUARANTEES,
+  type GuaranteeName,
   type TestRunner,
   testLockCache,
 } from './conformance/suite.ts';

@@ -1,56 +1,65 @@
 /** bullmq-once: makes sure that a piece of work runs once at a time. */
 
-export type { JobLike } from './bullmq/job.ts';
+export {
+  type LockAdmin,
+  type LockFilter,
+  type LockInfo,
+  type LocksOptions,
+  locksOf,
+  type QueueLike,
+} from './admin/lock-admin.ts';
 export type {
-  Answers,
+  AcquireResult,
+  AcquireStep,
   Arrival,
   Batch,
-  Claim,
-  Holder,
-  Lease,
+  BatchExchange,
+  BatchResults,
+  ForcedRelease,
+  Listener,
   LockCache,
+  LockListing,
   Newest,
-  Verdict,
-  Watch,
+  NewestJobs,
+  ReleaseNotifications,
+  ReleaseStep,
+  RenewStep,
+  RequiredVerbs,
 } from './cache/contract.ts';
+export type { KeyValueStore } from './cache/key-value.ts';
 export { MemoryCache } from './cache/memory.ts';
-export { RedisCache } from './cache/redis/redis-cache.ts';
 export type {
   CommandingClient,
   DefiningClient,
   EvaluatingClient,
   RedisClient,
+  SendingClient,
 } from './cache/redis/client.ts';
+export { RedisCache } from './cache/redis/redis-cache.ts';
 export { type Cache, type CacheRegistry, caches } from './cache/registry.ts';
-export type { SimpleStore } from './cache/key-value.ts';
 export { CacheError, KeyError, LockError, LockLostError, type LossReason } from './core/errors.ts';
+export type { Holder, LockRecord } from './core/holder.ts';
+export type { Delay } from './duplicates/delay.ts';
+export type { WaitFor } from './duplicates/wait-in-slot.ts';
+export type { OnDuplicate, WhenLocked } from './duplicates/when-locked.ts';
+export type { OnEvent } from './events/emitter.ts';
 export type {
-  AboutLock,
   AcquiredEvent,
-  FailedEvent,
-  KeptEvent,
+  CacheErrorEvent,
+  CacheOperation,
+  DelayedEvent,
+  HandledEvent,
+  KeyErrorEvent,
   LockEvent,
+  LockSubject,
   LostEvent,
-  OnEvent,
+  ParkedEvent,
   RaisedEvent,
+  ReclaimedEvent,
   ReleasedEvent,
   RenewedEvent,
-  RetriedEvent,
   SkippedEvent,
-  TakenOverEvent,
 } from './events/events.ts';
-export type { GuardOptions } from './guard/options.ts';
-export type { HeldLock } from './lock/lock-handle.ts';
-export type { CheckedTemplate } from './key/template-types.ts';
-export { Lock, type LockOptions, type WaitOptions } from './lock/lock.ts';
-export {
-  type LockFilter,
-  type LockInfo,
-  type Locks,
-  type LocksOptions,
-  locks,
-  type QueueLike,
-} from './admin/lock-admin.ts';
 export { type Mode, setMode } from './guard/mode.ts';
 export { type Once, type OnceDecorator, type OnceOptions, once } from './guard/once.ts';
 export {
@@ -63,5 +72,8 @@ export {
   onceProcessor,
   type SandboxedFunction,
 } from './guard/once-processor.ts';
+export type { GuardOptions } from './guard/options.ts';
+export type { CheckedTemplate } from './key/template-types.ts';
+export { Lock, type LockOptions, type WaitOptions } from './lock/lock.ts';
+export type { LockHandle } from './lock/lock-handle.ts';
 export type { LeaseOptions } from './lock/options.ts';
-export type { OnDuplicate, RetryIn, WaitFor, WhenLocked } from './duplicates/when-locked.ts';

@@ -1,3 +1,8 @@
 /** bullmq-once/postgres: locks in PostgreSQL. */
 
-export { migration, PostgresCache, type PostgresCacheOptions, type PostgresPool } from './cache/postgres/postgres-cache.ts';
+export {
+  migration,
+  PostgresCache,
+  type PostgresCacheOptions,
+  type PostgresPool,
+} from './cache/postgres/postgres-cache.ts';

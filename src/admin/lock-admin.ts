@@ -1,69 +1,65 @@
-/** Looks at the locks of a queue or a cache, and lets them go by hand. */
+/** For operators: lists the locks of a queue or a cache, and releases them by force. */
 
-import { jobIdIn } from '../bullmq/job.ts';
 import { cacheOnConnection } from '../bullmq/queue-cache.ts';
-import type { Holder, LockCache } from '../cache/contract.ts';
-import { asLockCache, type Cache, cacheFrom, cacheOfQueue } from '../cache/registry.ts';
+import type { LockCache } from '../cache/contract.ts';
+import { type Cache, cacheOfQueue, resolveCache, toLockCache } from '../cache/registry.ts';
+import type { Holder, LockRecord } from '../core/holder.ts';
+import { optional, parseOptions, text } from '../core/validation.ts';
 import { type LockName, parseName, queueName, scopedName } from '../key/stored-name.ts';
-import { checkText, DEFAULTS } from '../lock/options.ts';
+import { holderOf } from '../lock/lock-request.ts';
+import { DEFAULT_SCOPE } from '../lock/options.ts';
 
-/** A lock that is held, or kept as done. */
+/** A lock that is held, or held as done. */
 export interface LockInfo extends Holder {
-  /** The key as its user knows it. */
-  readonly key: string;
-  /** The key's full name in the cache. */
-  readonly storedKey: string;
-  /** The queue that it belongs to, with its prefix: `bull:emails`. */
+  /** The queue that the lock belongs to, with its prefix: `bull:emails`. */
   readonly queue?: string;
   /** Else the scope. */
   readonly scope?: string;
-  /** The id of the job that holds it, where that is one of the queue's own. */
-  readonly jobId?: string;
 }
 
 /** Which locks are listed. All, where nothing is said. */
 export interface LockFilter {
-  /** Those whose keys begin so. */
+  /** Those whose keys begin like this. */
   readonly startsWith?: string;
-  /** Those that are leased (`'running'`), kept after a success (`'done'`), or a value that no lock wrote (`'foreign'`). */
+  /** Those that are leased (`'running'`), held after a success (`'done'`), or values that no lock wrote (`'foreign'`). */
   readonly state?: Holder['state'];
 }
 
 /** The locks of one queue, scope or cache. */
-export interface Locks {
+export interface LockAdmin {
   /**
-   * Tells the locks that are held, in no order. What is taken or let go of meanwhile may be told of or not. Redis is scanned bit
-   * by bit, and never held up.
-   * @throws Error the cache can't list what it has.
+   * Lists the locks that are held, in no order. What is acquired or released meanwhile may be listed or not. Redis is scanned
+   * step by step, and never blocked.
+   * @throws Error the cache can't list its locks.
    */
   list(filter?: LockFilter): AsyncIterable<LockInfo>;
   /** The lock of one key, if it is held. */
   get(key: string): Promise<LockInfo | undefined>;
   /**
-   * Lets go of a key, whoever holds it, or has done it: others are let in at once. The signal of a holder that lives aborts
-   * with its next renewal, within a third of its ttl; until then two may run.
-   * @param lock - a key, or one of those that were listed.
+   * Frees a key, whoever holds it or has done it. Others can acquire it at once. The signal of a holder that lives aborts at
+   * its next renewal, within a third of its ttl; until then two may run.
+   * @param lock - a key, or a lock that was listed.
    * @returns whether a lock was there. A value that no lock wrote is left alone.
-   * @throws Error the cache can't.
+   * @throws Error the cache can't do it.
    */
-  evict(lock: string | LockInfo): Promise<boolean>;
+  forceRelease(lock: string | LockInfo): Promise<boolean>;
 }
 
-/** What is asked of BullMQ's `Queue` and `Worker`. */
+/** What is needed of BullMQ's `Queue` and `Worker`. */
 export interface QueueLike {
   readonly name: string;
   readonly qualifiedName: string;
 }
 
-/** Options of {@link locks}. */
+/** Options of {@link locksOf}. */
 export interface LocksOptions {
   /**
-   * Locks of this scope, rather than of the queue.
+   * Locks of this scope, instead of the queue's.
    * @defaultValue of a queue its own locks; of a cache those of all queues and scopes in it
    */
   readonly scope?: string;
   /**
-   * Where the locks of a queue are, if its processor names another cache than those that {@link caches} has for it.
+   * Where the locks of a queue are, if its processor has an option `cache`.
    * @defaultValue the queue's entry in `caches`, else `caches.default`, else its own connection
    */
   readonly cache?: Cache | string;
@@ -76,86 +72,83 @@ export interface LocksOptions {
  * @throws TypeError it is none of these.
  * @example
  * ```ts
- * for await (const { key, jobId, expiresIn } of locks(queue).list()) console.log(key, jobId, expiresIn);
- * await locks(queue).evict('welcome-42');
+ * for await (const { key, jobId, expiresIn } of locksOf(queue).list()) console.log(key, jobId, expiresIn);
+ * await locksOf(queue).forceRelease('welcome-42');
  * ```
  */
-export function locks(of: QueueLike | Cache | string, options: LocksOptions = {}): Locks {
-  const { scope, cache: option } = options;
-  if (scope !== undefined) checkText(scope, 'locks', 'scope');
+export function locksOf(of: QueueLike | Cache | string, options: LocksOptions = {}): LockAdmin {
+  const { scope, cache } = parseOptions('locksOf', options, {
+    scope: optional(text),
+    cache: optional(givenCache),
+  });
   if (!isQueue(of)) {
-    const cache = cacheGiven(of);
-    return new LocksOf(async () => cache, undefined, scope);
+    const given = givenCache(of, 'locksOf: the cache');
+    return new CacheLocks(async () => given, undefined, scope);
   }
-  const cache = option === undefined ? undefined : cacheGiven(option);
-  return new LocksOf(
-    async () => cache ?? cacheOf(of),
-    scope === undefined ? of.qualifiedName : undefined,
-    scope,
-  );
+  const findCache = async () => cache ?? (await cacheOf(of));
+  return new CacheLocks(findCache, scope === undefined ? of.qualifiedName : undefined, scope);
 }
 
-class LocksOf implements Locks {
-  readonly #cache: () => Promise<LockCache>;
+class CacheLocks implements LockAdmin {
+  readonly #findCache: () => Promise<LockCache>;
+  /** The qualified name of the queue; absent where the locks are a scope's, or all of the cache. */
   readonly #queue: string | undefined;
   readonly #scope: string | undefined;
 
-  constructor(cache: () => Promise<LockCache>, queue: string | undefined, scope: string | undefined) {
-    this.#cache = cache;
+  constructor(findCache: () => Promise<LockCache>, queue: string | undefined, scope: string | undefined) {
+    this.#findCache = findCache;
     this.#queue = queue;
     this.#scope = scope;
   }
 
   async *list({ startsWith = '', state }: LockFilter = {}): AsyncIterable<LockInfo> {
-    const cache = await this.#cache();
-    if (!cache.list) throw cant('list its locks', 'list');
-    const isOfAll = this.#queue === undefined && this.#scope === undefined;
-    const prefix = isOfAll ? '' : this.#stored(startsWith);
-    for await (const holder of cache.list(prefix)) {
-      const info = infoOf(holder);
+    const cache = await this.#findCache();
+    if (!cache.list) throw cannot('list its locks', 'list');
+    const isWholeCache = this.#queue === undefined && this.#scope === undefined;
+    const prefix = isWholeCache ? '' : this.#storedKey(startsWith);
+    for await (const record of cache.list(prefix)) {
+      const info = infoOf(record);
       if ((state === undefined || info.state === state) && info.key.startsWith(startsWith)) yield info;
     }
   }
 
   async get(key: string): Promise<LockInfo | undefined> {
-    const [holder] = await (await this.#cache()).inspect([this.#stored(key)]);
-    return holder && infoOf(holder);
+    const [record] = await (await this.#findCache()).inspect([this.#storedKey(key)]);
+    return record && infoOf(record);
   }
 
-  async evict(lock: string | LockInfo): Promise<boolean> {
-    const cache = await this.#cache();
-    if (!cache.evict) throw cant('let go of a lock by hand', 'evict');
-    const [answer] = await cache.evict([typeof lock === 'string' ? this.#stored(lock) : lock.storedKey]);
+  async forceRelease(lock: string | LockInfo): Promise<boolean> {
+    const cache = await this.#findCache();
+    if (!cache.forceRelease) throw cannot('release a lock by force', 'forceRelease');
+    const storedKey = typeof lock === 'string' ? this.#storedKey(lock) : lock.storedKey;
+    const [answer] = await cache.forceRelease([storedKey]);
     if (answer instanceof Error) throw answer;
     return answer === true;
   }
 
-  #stored(key: string): string {
+  #storedKey(key: string): string {
     return this.#queue === undefined
-      ? scopedName(this.#scope ?? DEFAULTS.scope, key)
+      ? scopedName(this.#scope ?? DEFAULT_SCOPE, key)
       : queueName(this.#queue, key);
   }
 }
 
-function cacheGiven(given: Cache | string): LockCache {
-  return typeof given === 'string' ? cacheFrom(given) : asLockCache(given, 'locks: what it was given');
+function givenCache(given: unknown, option: string): LockCache {
+  return typeof given === 'string' ? resolveCache(given) : toLockCache(given, option);
 }
 
-/** Where a queue's jobs find their locks when no option names another cache. */
+/** Where the locks of a queue's jobs are kept if no option says otherwise. */
 async function cacheOf(queue: QueueLike): Promise<LockCache> {
   const cache = cacheOfQueue(queue.name) ?? (await cacheOnConnection(queue));
   if (cache) return cache;
   throw new Error(
-    `locks: the queue '${queue.name}' has no connection that locks could be on; pass their cache instead`,
+    `locksOf: the queue '${queue.name}' has no connection that locks could be on; pass their cache instead`,
   );
 }
 
-/** What there is to say of a holder. */
-function infoOf(holder: Holder): LockInfo {
-  const storedKey = holder.key;
-  const name: LockName = parseName(storedKey) ?? { key: storedKey };
-  const jobId = name.queue === undefined ? undefined : jobIdIn(holder.owner, name.queue);
-  return { ...holder, ...name, storedKey, ...(jobId !== undefined && { jobId }) };
+function infoOf(record: LockRecord): LockInfo {
+  const name: LockName = parseName(record.storedKey) ?? { key: record.storedKey };
+  return { ...holderOf(record, name.key), ...name };
 }
 
 function isQueue(of: unknown): of is QueueLike {
@@ -163,6 +156,6 @@ function isQueue(of: unknown): of is QueueLike {
   return typeof qualifiedName === 'string' && typeof name === 'string';
 }
 
-function cant(what: string, method: string): Error {
-  return new Error(`locks: this cache can't ${what}: it has no method '${method}'`);
+function cannot(what: string, method: string): Error {
+  return new Error(`locksOf: this cache can't ${what}: it has no method '${method}'`);
 }

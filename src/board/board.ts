@@ -5,9 +5,9 @@
 
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { type LockInfo, type Locks, locks, type QueueLike } from '../admin/lock-admin.ts';
 import type { Cache } from '../cache/registry.ts';
 import { FATES, type LockEvent } from '../events/events.ts';
-import { type LockInfo, type Locks, locks, type QueueLike } from '../admin/lock-admin.ts';
 import { checkFlag } from '../lock/options.ts';
 import { page, SCRIPT, STYLE } from './assets.ts';
 import { Fates } from './fates.ts';

@@ -1,36 +1,25 @@
 /**
- * Makes sure that a job which had to wait for its key is still its worker's, or one that came late. It may have stalled, and
- * have been run elsewhere: then its key is free again, and tells nothing of it.
+ * Makes sure that a job still belongs to its worker, where the guard got it late: it waited for its key, or its process stood
+ * still. It may have stalled and been run elsewhere meanwhile, and a key that is free again does not show that.
  */
 
-import type { JobLike } from './job.ts';
-import { lockDurationOf } from './queue-cache.ts';
-
-/** What of a job that a worker runs is asked for; in a sandbox it is not there. */
-interface LockedJob extends JobLike {
-  readonly processedOn?: number | undefined;
-  /** Answers 1 where BullMQ's own lock on the job was this token's, else 0. */
-  extendLock?(token: string, duration: number): Promise<number>;
-}
+import { lockDurationOf, type RunningJob } from './job.ts';
 
 /**
- * Whether a job may have stalled since BullMQ handed it out: its own lock on it was its worker's then, and for half of its duration
- * after, at least.
- * @param since - when it came here, on the monotonic clock. A process that stood still got it late: `processedOn` is the time by its
- * own clock at which it asked for it.
+ * Whether the job may have stalled since BullMQ handed it out. BullMQ's own lock on it was its worker's then, and is at least
+ * for half of `lockDuration` after.
+ * @param receivedAt - when the guard got the job, on the monotonic clock. `processedOn` shows if its process stood still before.
  */
-export function mayHaveStalled(job: LockedJob, since: number): boolean {
+export function mayHaveStalled(job: RunningJob, receivedAt: number): boolean {
   const lockDuration = lockDurationOf(job);
   if (lockDuration === undefined) return false;
-  const waited = Math.max(
-    performance.now() - since,
-    Date.now() - (job.processedOn ?? Number.POSITIVE_INFINITY),
-  );
-  return waited > lockDuration / 2;
+  const sinceReceived = performance.now() - receivedAt;
+  const sinceAskedFor = Date.now() - (job.processedOn ?? Number.POSITIVE_INFINITY);
+  return Math.max(sinceReceived, sinceAskedFor) > lockDuration / 2;
 }
 
-/** Whether BullMQ's own lock on a job is still its worker's. */
-export async function isStillOurs(job: LockedJob, token: string | undefined): Promise<boolean> {
+/** Whether BullMQ's own lock on the job is still its worker's. Extends it. */
+export async function isStillOwned(job: RunningJob, token: string | undefined): Promise<boolean> {
   const lockDuration = lockDurationOf(job);
   if (lockDuration === undefined || token === undefined || !job.extendLock) return true;
   return (await job.extendLock(token, lockDuration)) === 1;

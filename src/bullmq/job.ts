@@ -1,34 +1,76 @@
-/** Who a job's lease is for: the job itself, not the attempt or the worker. */
+/** What a BullMQ job looks like to the guard: the only file that knows. */
 
-/** What is asked of a BullMQ job. Those of BullMQ 5 and 6 fit, and the plain ones in a sandbox. */
+import { ownerOfJob } from '../lock/owner-id.ts';
+import type { Telemetry } from './telemetry.ts';
+
+/**
+ * What the guard needs of a job. Those of BullMQ 5 and 6 fit, and the plain objects that a sandboxed processor gets; what these
+ * do not have is optional here.
+ */
 export interface JobLike {
   readonly id?: string | undefined;
   readonly name: string;
   readonly data: any;
-  /** When it was created, in ms since the epoch: tells it from an earlier job of the same id. */
+  /** When it was created, in ms since the epoch. */
   readonly timestamp: number;
-  readonly attemptsStarted?: number;
   readonly queueName: string;
   /** `<prefix>:<queue>` */
   readonly queueQualifiedName: string;
+  /** How often BullMQ has started it. */
+  readonly attemptsStarted?: number;
+  /** How often it has failed. */
+  readonly attemptsMade?: number;
+  readonly stalledCounter?: number;
+  /** When its worker asked for it, in ms since the epoch by the worker's clock. */
+  readonly processedOn?: number | undefined;
+  /** How long it was delayed last, in ms. */
+  readonly delay?: number;
+  readonly opts?: {
+    readonly attempts?: number;
+    readonly backoff?: number | { readonly type: string; readonly delay?: number };
+  };
 }
 
-/**
- * The owner of a job's lease. When BullMQ runs the same job again, after its worker died or stalled, it has the
- * same owner, and takes its own lease over.
- */
-export function ownerOf(job: JobLike): string {
-  return `${job.queueQualifiedName}:${job.id}@${job.timestamp}`;
+/** What the guard does with a job that a worker runs. */
+export interface RunningJob extends JobLike {
+  moveToDelayed(timestamp: number, token?: string): Promise<unknown>;
+  /** Writes a line to the job's log; in a sandbox it sends the line to the worker. */
+  log?(line: string): unknown;
+  /** Not in a sandbox. */
+  getState?(): Promise<string>;
+  /** Runs a delayed job now. Not in a sandbox. */
+  promote?(): Promise<void>;
+  /** Answers 1 if BullMQ's own lock on the job was this token's, else 0. Not in a sandbox. */
+  extendLock?(token: string, duration: number): Promise<number>;
+  /** The worker. BullMQ's types hide it; not in a sandbox. */
+  readonly queue?: WorkerLike;
 }
 
-/** The id of the job that a lease is for, where it is one of this queue. The inverse of {@link ownerOf}. */
-export function jobIdIn(owner: string, qualifiedQueue: string): string | undefined {
-  const start = `${qualifiedQueue}:`;
-  const end = owner.lastIndexOf('@');
-  return end < 0 || !owner.startsWith(start) ? undefined : owner.slice(start.length, end);
+/** What the guard needs of a worker. */
+export interface WorkerLike {
+  readonly opts?: {
+    readonly lockDuration?: number;
+    readonly maxStartedAttempts?: number;
+    readonly telemetry?: Telemetry;
+  };
 }
 
-/** Which run of the job this is: an older one never takes the lease over from a newer. */
+/** Who a job's lease is for, see {@link ownerOfJob}. */
+export function ownerOf({ queueQualifiedName, id, timestamp }: JobLike): string {
+  return ownerOfJob({ queueQualifiedName, id, timestamp });
+}
+
+/** Which run of the job this is. An older run never reclaims the lease of a newer one. */
 export function attemptOf(job: JobLike): number {
   return job.attemptsStarted ?? 0;
+}
+
+/** The `lockDuration` of the job's worker in ms: BullMQ's own lease on the job. */
+export function lockDurationOf(job: RunningJob): number | undefined {
+  return job.queue?.opts?.lockDuration;
+}
+
+/** A job of the same queue by its id. It can do what `job` can. */
+export function siblingOf(job: RunningJob, id: string): RunningJob {
+  return Object.create(job, { id: { value: id } }) as RunningJob;
 }

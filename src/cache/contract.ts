@@ -1,150 +1,170 @@
 /**
- * The contract between locks and whatever stores them. Every verb takes a batch, so that one round trip can
- * serve many jobs, and every step of a batch is atomic by itself.
+ * The contract between locks and whatever stores them. Every verb takes a batch, so that one round trip serves many jobs.
+ * Every step of a batch is atomic by itself.
  */
 
+import type { LockRecord } from '../core/holder.ts';
+
+export type { LockRecord };
+
 /** Asks for a key. */
-export interface Claim {
-  /** The key's full name in the cache. */
-  readonly key: string;
-  /** The secret of the lease, should it be granted: new for every claim. */
+export interface AcquireStep {
+  /** The key's name in the cache. */
+  readonly storedKey: string;
+  /** The secret of the lease, if it is granted: new for every step. */
   readonly token: string;
-  /** Who the lease is for. A claim by the holder's own owner takes the lease over, unless its attempt is older. */
+  /** Who the lease is for. The holder's own owner reclaims its lease, unless its attempt is older. */
   readonly owner: string;
-  /** Which of its owner's runs claims, counted upwards; 0 where runs are not counted. */
+  /** Which run of its owner asks, counted upwards; 0 where runs are not counted. */
   readonly attempt: number;
   /** How long the lease lasts unless it is renewed, in ms. */
   readonly ttl: number;
-  /** Whoever claims wants to be told by {@link LockCache.watch} when a key that is held is let go of. */
-  readonly waits?: boolean;
+  /** If the key is held, its release is to be notified to those who {@link ReleaseNotifications.listen}. */
+  readonly notify?: boolean;
 }
 
-/** A claim that was granted until it expires. Renewing and letting go act only where `token` is still stored. */
-export interface Lease {
-  readonly key: string;
+/** Extends a lease. Acts only where `token` is stored. */
+export interface RenewStep {
+  readonly storedKey: string;
   readonly token: string;
-  /** How long a renewal makes it last from then on, in ms. */
+  /** How long the lease lasts from now on, in ms. */
   readonly ttl: number;
-  /** How long a release leaves the key held, as done, in ms. `0` lets go at once. */
-  readonly keepFor: number;
 }
 
-/** The answer to a claim. */
-export type Verdict =
-  | {
-      readonly taken: true;
-      /** Rises with every taking of the key. */
-      readonly fence: number;
-      /** The lease was taken over from an earlier run of the same owner. */
-      readonly tookOver: boolean;
-    }
-  | { readonly taken: false; readonly holder: Holder };
+/** Ends a lease. Acts only where `token` is stored. */
+export interface ReleaseStep {
+  readonly storedKey: string;
+  readonly token: string;
+  /** How long the key stays held as done, in ms. `0`: it is free at once. */
+  readonly dedupeFor: number;
+}
 
-/** The record of who has a key. */
-export interface Holder {
-  /** The key's full name in the cache. */
-  readonly key: string;
-  /** `'running'`: leased; `'done'`: kept after a success (`keepFor`); `'foreign'`: a value that no lock wrote. */
-  readonly state: 'running' | 'done' | 'foreign';
-  /** Who the lease is for: of a job `<prefix>:<queue>:<id>@<creation time>`. Empty for a foreign value. */
-  readonly owner: string;
-  /** The fence of this taking; 0 for a foreign value. */
-  readonly fence: number;
-  /** Which of its owner's runs has it, see {@link Claim.attempt}. */
-  readonly attempt: number;
-  /** When it was taken, in ms since the epoch by the cache's clock; 0 for a foreign value. */
-  readonly since: number;
-  /** How long it stays held if nobody renews it, in ms; `Infinity` for a value that never expires. */
-  readonly expiresIn: number;
+/** The answer to an {@link AcquireStep}. */
+export type AcquireResult =
+  | {
+      readonly acquired: true;
+      /** Rises with every acquisition of the key. */
+      readonly fence: number;
+      /** The lease was an earlier run's of the same owner. */
+      readonly reclaimed: boolean;
+    }
+  | { readonly acquired: false; readonly record: LockRecord };
+
+/** The verbs that every cache has. */
+export interface RequiredVerbs {
+  /**
+   * Grants each step whose key is free, expired, or leased to the step's own owner for a run that is not newer. In
+   * order: of two steps on one key the first wins. A step whose token is stored already was granted before and its answer
+   * got lost; it is granted again as it was.
+   */
+  acquire(steps: readonly AcquireStep[]): Promise<readonly (AcquireResult | Error)[]>;
+  /** Extends each lease to its `ttl` from now. `false`: it is not held under this token, and nothing was changed. */
+  renew(steps: readonly RenewStep[]): Promise<readonly (boolean | Error)[]>;
+  /** Ends each lease. `false`: it is not held under this token, and nothing was changed. */
+  release(steps: readonly ReleaseStep[]): Promise<readonly (boolean | Error)[]>;
+  /** Reports who holds each key, `undefined` for those that are free. */
+  inspect(storedKeys: readonly string[]): Promise<readonly (LockRecord | undefined)[]>;
+}
+
+/** Capability: one exchange for a whole batch, for a cache that can do all three verbs in one round trip. */
+export interface BatchExchange {
+  /**
+   * Releases act first, then renewals, then acquisitions. What it sends it sends before it returns its promise.
+   */
+  exchange(batch: Batch): Promise<BatchResults>;
+}
+
+/** Capability: release notifications, for those who wait. Without it they ask often. */
+export interface ReleaseNotifications {
+  /**
+   * Calls `onRelease` whenever the key may have become free, and once when it begins to listen. It need not notify what
+   * expired, what was released before it listened, nor what was released by a lease that no step with `notify` has found
+   * held: those who wait also ask now and then.
+   */
+  listen(storedKey: string, onRelease: () => void): Listener;
+}
+
+/** Capability: the newest job of a key, for `'keep-last'`. */
+export interface NewestJobs {
+  /**
+   * Records under each name the newest job that came for a key, and reports which that is now. The names are not those of
+   * locks.
+   */
+  announce(arrivals: readonly Arrival[]): Promise<readonly (Newest | Error)[]>;
+}
+
+/** Capability: listing, for those who look at locks. */
+export interface LockListing {
+  /**
+   * Reports who holds the keys whose names begin with `prefix`, in any order. What comes or goes meanwhile may be reported
+   * or not. Names that are no lock's are passed over.
+   */
+  list(prefix: string): AsyncIterable<LockRecord>;
+}
+
+/** Capability: forced release, for operators. */
+export interface ForcedRelease {
+  /**
+   * Frees each key, whoever holds it or has done it. Its holder learns of it at its next renewal, and those who wait are
+   * notified as of any release. `false`: the key was not held, or by a value that no lock wrote, and nothing was changed.
+   */
+  forceRelease(storedKeys: readonly string[]): Promise<readonly (boolean | Error)[]>;
 }
 
 /**
- * Stores leases. Implement it to keep locks where none of the built-in caches can.
+ * Stores locks. Implement it to keep locks where none of the built-in caches can.
  *
- * "No" is a value, "don't know" is a rejection: an answer says what is stored; a cache that can't tell rejects,
- * or puts an `Error` in the place of the one answer that could not be had.
+ * "No" is a value, "don't know" is a rejection: an answer says what is stored. A cache that can't tell rejects, or puts an
+ * `Error` in the place of the one answer that it does not have.
  */
-export interface LockCache {
-  /**
-   * Grants each claim whose key is free, expired, or leased to the claim's own owner for a run that is not newer.
-   * In order: of two claims on one key the first wins. A claim whose token is stored already was granted before
-   * its answer got lost, and is granted again as it was.
-   */
-  acquire(claims: readonly Claim[]): Promise<readonly (Verdict | Error)[]>;
-  /** Extends each lease to its `ttl` from now. `false`: it is no longer held under this token, and nothing was changed. */
-  renew(leases: readonly Lease[]): Promise<readonly (boolean | Error)[]>;
-  /** Lets go of each lease, or keeps it as done for its `keepFor`. `false`: it is no longer held under this token, and nothing was changed. */
-  release(leases: readonly Lease[]): Promise<readonly (boolean | Error)[]>;
-  /** Tells who holds each key, `undefined` for those that are free. */
-  inspect(keys: readonly string[]): Promise<readonly (Holder | undefined)[]>;
-  /**
-   * All three at once, for a cache that can do them in one round trip. Releases act first, then renewals, then claims.
-   * What it sends it sends before it returns its promise.
-   */
-  exchange?(batch: Batch): Promise<Answers>;
-  /**
-   * Calls `tell` whenever the key may have become free, and once when it begins to listen. What was let go of before it
-   * listened, or by a lease that no claim with `waits` has met, it need not tell, nor what expired: whoever waits asks
-   * now and then all the same. Without it they ask often.
-   */
-  watch?(key: string, tell: () => void): Watch;
-  /**
-   * Writes down under each key the newest job that came for it, and answers which that is now: for `'keep-last'`. The names
-   * of these keys are not those of locks.
-   */
-  announce?(arrivals: readonly Arrival[]): Promise<readonly (Newest | Error)[]>;
-  /**
-   * Tells who holds the keys whose names begin with `prefix`, in any order. What comes or goes meanwhile may be told of or
-   * not; names that are no lock's are passed over. For those who look at locks, not for those who take them.
-   */
-  list?(prefix: string): AsyncIterable<Holder>;
-  /**
-   * Lets go of each key, whoever holds it, or has done it: an operator's hand. Its holder is told by its next renewal, and who waits
-   * for it as of a release. `false`: it was not held, or by a value that no lock wrote, and nothing was changed.
-   */
-  evict?(keys: readonly string[]): Promise<readonly (boolean | Error)[]>;
-}
+export interface LockCache
+  extends RequiredVerbs,
+    Partial<BatchExchange>,
+    Partial<ReleaseNotifications>,
+    Partial<NewestJobs>,
+    Partial<LockListing>,
+    Partial<ForcedRelease> {}
 
-/** An ear for one key. */
-export interface Watch {
-  /** It listens at this moment, so that there is no need to ask often. */
-  readonly listens: boolean;
+/** A listener to the release of one key. */
+export interface Listener {
+  /** Releases are notified at this moment, so that there is no need to ask often. */
+  readonly isListening: boolean;
   stop(): void;
 }
 
 /** A job that came for a key. Of two, the newest is the one with the higher `order`. */
 export interface Arrival {
-  readonly key: string;
+  readonly storedKey: string;
   readonly owner: string;
-  /** When the job was created, as a text of ASCII that sorts. Of two that are the same, whichever comes is newer, unless it is a `rerun`. */
+  /** When the job was created, as ASCII that sorts. Of two that are equal, the one that comes later is newer, unless it is a `rerun`. */
   readonly order: string;
-  /** The job was here before. */
+  /** The job came for the key before. */
   readonly rerun: boolean;
-  /** It can't run now, and is put off until it is called or its time comes. */
-  readonly waits: boolean;
-  /** How long it is to be remembered, in ms, at least. */
-  readonly keepFor: number;
+  /** It can't run now, and is parked until it is promoted or its time comes. */
+  readonly parked: boolean;
+  /** How long it is remembered at least, in ms. */
+  readonly rememberFor: number;
 }
 
 /** The newest job that came for a key. */
 export interface Newest {
   readonly owner: string;
   /** As it said of itself when it came last. */
-  readonly waits: boolean;
-  /** The owner that was the newest until now, if it is another and waits. */
+  readonly parked: boolean;
+  /** The owner that was the newest until now, if it is another and is parked. */
   readonly outdone?: string | undefined;
 }
 
-/** What one turn of the event loop has for a cache. */
+/** What one turn of the event loop asks of a cache. */
 export interface Batch {
-  readonly claims: readonly Claim[];
-  readonly renewals: readonly Lease[];
-  readonly releases: readonly Lease[];
+  readonly releases: readonly ReleaseStep[];
+  readonly renewals: readonly RenewStep[];
+  readonly acquisitions: readonly AcquireStep[];
 }
 
 /** The answers to a {@link Batch}, in its order. */
-export interface Answers {
-  readonly claimed: readonly (Verdict | Error)[];
-  readonly renewed: readonly (boolean | Error)[];
+export interface BatchResults {
   readonly released: readonly (boolean | Error)[];
+  readonly renewed: readonly (boolean | Error)[];
+  readonly acquired: readonly (AcquireResult | Error)[];
 }

@@ -1,45 +1,54 @@
 /**
- * Makes a lock cache of any store that has `get`, `set` and `delete` (or `del`): a `Map`, a Keyv, a cache-manager
- * cache, an lru-cache, a class of the user's own.
+ * Keeps locks in any store that has `get`, `set` and `delete` (or `del`): a `Map`, a Keyv, a cache-manager cache, an
+ * lru-cache, a class of the user's own.
  *
- * Such a store can't decide atomically. Within one process the steps on a key are run one after the other, so
- * there all promises hold; between processes that share the store, exclusion does not.
+ * Such a store can't decide atomically. Within one process the steps on a key run one after another, so all guarantees
+ * hold there. Between processes that share the store, exclusion does not hold.
  */
 
 import { asError } from '../core/errors.ts';
 import { isLockName } from '../key/stored-name.ts';
-import type { Arrival, Claim, Holder, Lease, LockCache, Newest, Verdict, Watch } from './contract.ts';
-import { Ears } from './notify/listeners.ts';
+import type {
+  AcquireResult,
+  AcquireStep,
+  Arrival,
+  Listener,
+  LockCache,
+  LockRecord,
+  Newest,
+  ReleaseStep,
+  RenewStep,
+} from './contract.ts';
 import {
-  decide,
-  foreignHolder,
-  formatRecord,
-  holderOf,
+  decideAcquire,
+  foreignRecord,
+  formatStored,
   isHeldBy,
-  type LockRecord,
-  type NewestRecord,
-  outdo,
-  parseRecord,
+  parseStored,
+  recordOf,
+  type StoredLock,
 } from './lock-rules.ts';
+import { decideNewest, type StoredNewest } from './newest-rules.ts';
+import { Listeners } from './notify/listeners.ts';
 
 /** A store with the verbs that nearly every cache has. Each may answer at once or with a promise. */
-export interface SimpleStore {
+export interface KeyValueStore {
   get(key: string): unknown;
   set(key: string, value: any, expiry?: any): unknown;
   delete?(key: string): unknown;
   del?(key: string): unknown;
 }
 
-export class SimpleCache implements LockCache {
-  readonly #store: SimpleStore;
+export class KeyValueCache implements LockCache {
+  readonly #store: KeyValueStore;
   /** The last step on each key that has one under way. */
-  readonly #steps = new Map<string, Promise<unknown>>();
-  readonly #ears = new Ears();
+  readonly #lastSteps = new Map<string, Promise<unknown>>();
+  readonly #listeners = new Listeners();
   #lastFence = 0;
-  /** There only where the store can tell its keys, as a `Map` and an lru-cache do. */
-  readonly list?: (prefix: string) => AsyncIterable<Holder>;
+  /** Present only where the store can list its keys, as a `Map` and an lru-cache can. */
+  readonly list?: (prefix: string) => AsyncIterable<LockRecord>;
 
-  constructor(store: SimpleStore) {
+  constructor(store: KeyValueStore) {
     this.#store = store;
     if ('keys' in store && typeof store.keys === 'function') {
       const keys = store.keys.bind(store) as () => Iterable<unknown>;
@@ -52,136 +61,142 @@ export class SimpleCache implements LockCache {
     return this.#store instanceof Map || isLruCache(this.#store);
   }
 
-  acquire(claims: readonly Claim[]): Promise<(Verdict | Error)[]> {
-    return this.#each(claims, claim => this.#claim(claim));
+  acquire(steps: readonly AcquireStep[]): Promise<(AcquireResult | Error)[]> {
+    return this.#each(steps, step => this.#acquire(step));
   }
 
-  renew(leases: readonly Lease[]): Promise<(boolean | Error)[]> {
-    return this.#each(leases, async lease => {
-      const stored = await this.#read(lease.key);
-      if (stored === 'foreign' || !isHeldBy(lease, stored)) return false;
-      const renewed = { ...stored, expiresAt: Date.now() + lease.ttl };
-      await this.#keep(lease.key, formatRecord(renewed), lease.ttl);
+  renew(steps: readonly RenewStep[]): Promise<(boolean | Error)[]> {
+    return this.#each(steps, async step => {
+      const stored = await this.#read(step.storedKey);
+      if (stored === 'foreign' || !isHeldBy(step, stored)) return false;
+      const renewed = { ...stored, expiresAt: Date.now() + step.ttl };
+      await this.#writeAndCheck(step.storedKey, formatStored(renewed), step.ttl);
       return true;
     });
   }
 
-  release(leases: readonly Lease[]): Promise<(boolean | Error)[]> {
-    return this.#each(leases, async lease => {
-      const stored = await this.#read(lease.key);
-      if (stored === 'foreign' || !isHeldBy(lease, stored)) return false;
-      if (lease.keepFor === 0) {
-        await this.#delete(lease.key);
-        this.#ears.tell(lease.key);
+  release(steps: readonly ReleaseStep[]): Promise<(boolean | Error)[]> {
+    return this.#each(steps, async step => {
+      const stored = await this.#read(step.storedKey);
+      if (stored === 'foreign' || !isHeldBy(step, stored)) return false;
+      if (step.dedupeFor === 0) {
+        await this.#free(step.storedKey);
       } else {
-        const done: LockRecord = { ...stored, state: 'done', expiresAt: Date.now() + lease.keepFor };
-        await this.#write(lease.key, formatRecord(done), lease.keepFor);
+        const done: StoredLock = { ...stored, state: 'done', expiresAt: Date.now() + step.dedupeFor };
+        await this.#write(step.storedKey, formatStored(done), step.dedupeFor);
       }
       return true;
     });
   }
 
-  async inspect(keys: readonly string[]): Promise<(Holder | undefined)[]> {
+  async inspect(storedKeys: readonly string[]): Promise<(LockRecord | undefined)[]> {
     return Promise.all(
-      keys.map(async key => {
-        const stored = await this.#read(key);
-        return stored === 'foreign' ? foreignHolder(key) : stored && holderOf(key, stored, Date.now());
+      storedKeys.map(async storedKey => {
+        const stored = await this.#read(storedKey);
+        if (stored === 'foreign') return foreignRecord(storedKey);
+        return stored && recordOf(storedKey, stored, Date.now());
       }),
     );
   }
 
-  evict(keys: readonly string[]): Promise<(boolean | Error)[]> {
+  forceRelease(storedKeys: readonly string[]): Promise<(boolean | Error)[]> {
     return this.#each(
-      keys.map(key => ({ key })),
-      async ({ key }) => {
-        const stored = await this.#read(key);
+      storedKeys.map(storedKey => ({ storedKey })),
+      async ({ storedKey }) => {
+        const stored = await this.#read(storedKey);
         if (stored === 'foreign' || !stored) return false;
-        await this.#delete(key);
-        this.#ears.tell(key);
+        await this.#free(storedKey);
         return true;
       },
     );
   }
 
-  /** Tells what is let go of by this process. */
-  watch(key: string, tell: () => void): Watch {
-    return this.#ears.open(key, tell);
+  /** Notifies of what this process releases. */
+  listen(storedKey: string, onRelease: () => void): Listener {
+    return this.#listeners.add(storedKey, onRelease);
   }
 
   announce(arrivals: readonly Arrival[]): Promise<(Newest | Error)[]> {
     return this.#each(arrivals, async arrival => {
       const now = Date.now();
-      const { newest, record } = outdo(arrival, await this.#readNewest(arrival.key, now), now);
-      await this.#keep(arrival.key, JSON.stringify({ newest: 1, ...record }), record.expiresAt - now);
+      const known = await this.#readNewest(arrival.storedKey, now);
+      const { newest, stored } = decideNewest(arrival, known, now);
+      await this.#writeAndCheck(
+        arrival.storedKey,
+        JSON.stringify({ newest: 1, ...stored }),
+        stored.expiresAt - now,
+      );
       return newest;
     });
   }
 
-  async *#list(keys: () => Iterable<unknown>, prefix: string): AsyncIterable<Holder> {
-    for (const key of [...keys()]) {
-      if (typeof key !== 'string' || !isLockName(key) || !key.startsWith(prefix)) continue;
-      const [holder] = await this.inspect([key]);
-      if (holder) yield holder;
+  async *#list(keys: () => Iterable<unknown>, prefix: string): AsyncIterable<LockRecord> {
+    for (const storedKey of [...keys()]) {
+      if (typeof storedKey !== 'string' || !isLockName(storedKey) || !storedKey.startsWith(prefix)) continue;
+      const [record] = await this.inspect([storedKey]);
+      if (record) yield record;
     }
   }
 
-  async #readNewest(key: string, now: number): Promise<NewestRecord | undefined> {
-    const value = await this.#store.get(key);
+  async #readNewest(storedKey: string, now: number): Promise<StoredNewest | undefined> {
+    const value = await this.#store.get(storedKey);
     if (typeof value !== 'string' || !value.startsWith('{"newest":1,')) return undefined;
-    const record: NewestRecord = JSON.parse(value);
-    return record.expiresAt > now ? record : undefined;
+    const stored: StoredNewest = JSON.parse(value);
+    return stored.expiresAt > now ? stored : undefined;
   }
 
-  async #claim(claim: Claim): Promise<Verdict> {
-    const stored = await this.#read(claim.key);
-    if (stored === 'foreign') return { taken: false, holder: foreignHolder(claim.key) };
+  async #acquire(step: AcquireStep): Promise<AcquireResult> {
+    const known = await this.#read(step.storedKey);
+    if (known === 'foreign') return { acquired: false, record: foreignRecord(step.storedKey) };
     const now = Date.now();
-    const fence = Math.max(now * 1000, this.#lastFence + 1, (stored?.fence ?? 0) + 1);
-    const { verdict, record } = decide(claim, stored, now, fence);
-    if (!record) return verdict;
-    this.#lastFence = Math.max(this.#lastFence, record.fence);
-    await this.#keep(claim.key, formatRecord(record), claim.ttl);
-    return verdict;
+    const fence = Math.max(now * 1000, this.#lastFence + 1, (known?.fence ?? 0) + 1);
+    const { result, stored } = decideAcquire(step, known, now, fence);
+    if (!stored) return result;
+    this.#lastFence = Math.max(this.#lastFence, stored.fence);
+    await this.#writeAndCheck(step.storedKey, formatStored(stored), step.ttl);
+    return result;
   }
 
-  /** The record under a key; `'foreign'` for a value that no lock wrote; `undefined` where there is none that lives. */
-  async #read(key: string): Promise<LockRecord | 'foreign' | undefined> {
-    const value = await this.#store.get(key);
+  /** What a lock has stored; `'foreign'` for a value that no lock wrote; `undefined` for none, or one that has expired. */
+  async #read(storedKey: string): Promise<StoredLock | 'foreign' | undefined> {
+    const value = await this.#store.get(storedKey);
     if (value === undefined || value === null) return undefined;
-    const record = parseRecord(value);
-    if (!record) return 'foreign';
-    return record.expiresAt > Date.now() ? record : undefined;
+    const stored = parseStored(value);
+    if (!stored) return 'foreign';
+    return stored.expiresAt > Date.now() ? stored : undefined;
   }
 
-  async #write(key: string, value: string, lifetime: number): Promise<void> {
-    await this.#store.set(key, value, expiryFor(this.#store, lifetime));
+  async #write(storedKey: string, value: string, lifetime: number): Promise<void> {
+    await this.#store.set(storedKey, value, expiryArgument(this.#store, lifetime));
   }
 
-  /** Reads back what it wrote: some stores report a failed write to nobody, and an outage must not pass for a lease. */
-  async #keep(key: string, value: string, lifetime: number): Promise<void> {
-    await this.#write(key, value, lifetime);
-    if ((await this.#store.get(key)) !== value)
+  /** Some stores report a failed write to nobody. An outage must not look like a lease, so what was written is read back. */
+  async #writeAndCheck(storedKey: string, value: string, lifetime: number): Promise<void> {
+    await this.#write(storedKey, value, lifetime);
+    if ((await this.#store.get(storedKey)) !== value) {
       throw new Error('the store did not keep what was written to it');
+    }
   }
 
-  async #delete(key: string): Promise<void> {
-    await (this.#store.delete ? this.#store.delete(key) : this.#store.del?.(key));
+  async #free(storedKey: string): Promise<void> {
+    await (this.#store.delete ? this.#store.delete(storedKey) : this.#store.del?.(storedKey));
+    this.#listeners.notify(storedKey);
   }
 
-  /** Takes one step for each, those on one key after one another. One's failure is not the others'. */
-  #each<Of extends { readonly key: string }, Answer>(
-    all: readonly Of[],
-    step: (one: Of) => Promise<Answer>,
+  /** Does one step for each. Steps on one key run one after another. One's failure is not the others'. */
+  #each<Step extends { readonly storedKey: string }, Answer>(
+    steps: readonly Step[],
+    run: (step: Step) => Promise<Answer>,
   ): Promise<(Answer | Error)[]> {
-    return Promise.all(all.map(one => this.#after(one.key, () => step(one)).catch(asError)));
+    return Promise.all(steps.map(step => this.#inTurn(step.storedKey, () => run(step)).catch(asError)));
   }
 
-  #after<Answer>(key: string, step: () => Promise<Answer>): Promise<Answer> {
-    const before = this.#steps.get(key);
-    const answer = before ? before.then(step, step) : step();
-    this.#steps.set(key, answer);
+  #inTurn<Answer>(storedKey: string, run: () => Promise<Answer>): Promise<Answer> {
+    const before = this.#lastSteps.get(storedKey);
+    const answer = before ? before.then(run, run) : run();
+    this.#lastSteps.set(storedKey, answer);
     const forget = () => {
-      if (this.#steps.get(key) === answer) this.#steps.delete(key);
+      if (this.#lastSteps.get(storedKey) === answer) this.#lastSteps.delete(storedKey);
     };
     answer.then(forget, forget);
     return answer;
@@ -189,14 +204,14 @@ export class SimpleCache implements LockCache {
 }
 
 /**
- * The third argument of `set` means milliseconds to Keyv and cache-manager and an options object to lru-cache,
- * which throws on a number. The records carry their own expiry, so that a store without one is as good.
+ * The third argument of `set`: milliseconds for Keyv and cache-manager, an options object for lru-cache, which throws on a
+ * number. The records carry their own expiry, so a store without one is as good.
  */
-function expiryFor(store: SimpleStore, lifetime: number): unknown {
+function expiryArgument(store: KeyValueStore, lifetime: number): unknown {
   if (store instanceof Map) return undefined;
   return isLruCache(store) ? { ttl: lifetime } : lifetime;
 }
 
-function isLruCache(store: SimpleStore): boolean {
+function isLruCache(store: KeyValueStore): boolean {
   return 'getRemainingTTL' in store && typeof store.getRemainingTTL === 'function';
 }

@@ -1,12 +1,13 @@
 /**
- * What is stored under a key, and the rules by which a claim, a renewal and a release change it: those of every
- * cache that decides in JavaScript. The Lua of `redis-script.ts` says the same.
+ * The rules of locks: what is stored under a key, and how an acquisition, a renewal and a release change it. Pure functions,
+ * for every cache that decides in JavaScript. The Lua of `redis/scripts.ts` and the SQL of `postgres/migration.ts` follow the
+ * same rules.
  */
 
-import type { Arrival, Claim, Holder, Lease, Newest, Verdict } from './contract.ts';
+import type { AcquireResult, AcquireStep, LockRecord } from './contract.ts';
 
-/** The record of a holder. Times are in ms of whichever clock its cache uses. */
-export interface LockRecord {
+/** What is stored under a key. Times are in ms of the cache's clock. */
+export interface StoredLock {
   readonly state: 'running' | 'done';
   readonly token: string;
   readonly fence: number;
@@ -16,101 +17,79 @@ export interface LockRecord {
   readonly expiresAt: number;
 }
 
-/** Writes a record as {@link parseRecord} reads it: the mark of a lock comes first. */
-export function formatRecord(record: LockRecord): string {
-  return JSON.stringify({ once: 1, ...record });
+/** The result of an acquisition, and what to store if it was granted. */
+export interface Decision {
+  readonly result: AcquireResult;
+  readonly stored?: StoredLock;
 }
 
-/** Reads a stored record: JSON whose first field says that a lock wrote it. Nothing, for a value that no lock wrote. */
-export function parseRecord(value: unknown): LockRecord | undefined {
+/**
+ * Decides an acquisition.
+ * @param stored - what is stored under its key and has not expired.
+ * @param fence - one that is higher than every fence given out before.
+ */
+export function decideAcquire(
+  step: AcquireStep,
+  stored: StoredLock | undefined,
+  now: number,
+  fence: number,
+): Decision {
+  if (stored && isHeldBy(step, stored)) return grant(step, stored.since, now, stored.fence, false);
+  if (stored && !mayReclaim(step, stored)) {
+    return { result: { acquired: false, record: recordOf(step.storedKey, stored, now) } };
+  }
+  return grant(step, Date.now(), now, fence, stored !== undefined);
+}
+
+/** Whether the lease is the token's own, and may be renewed or released. */
+export function isHeldBy(
+  { token }: { readonly token: string },
+  stored: StoredLock | undefined,
+): stored is StoredLock {
+  return stored?.token === token && stored.state === 'running';
+}
+
+export function recordOf(storedKey: string, stored: StoredLock, now: number): LockRecord {
+  const { state, owner, fence, attempt, since, expiresAt } = stored;
+  return { storedKey, state, owner, fence, attempt, since, expiresIn: Math.max(expiresAt - now, 0) };
+}
+
+/** The record of a value that no lock wrote. */
+export function foreignRecord(storedKey: string, expiresIn: number = Number.POSITIVE_INFINITY): LockRecord {
+  return { storedKey, state: 'foreign', owner: '', fence: 0, attempt: 0, since: 0, expiresIn };
+}
+
+/** A job that runs again reclaims its own lease. An older run of it does not, nor does one whose work is done. */
+function mayReclaim(step: AcquireStep, stored: StoredLock): boolean {
+  return stored.state === 'running' && stored.owner === step.owner && stored.attempt <= step.attempt;
+}
+
+function grant(step: AcquireStep, since: number, now: number, fence: number, reclaimed: boolean): Decision {
+  const { token, owner, attempt, ttl } = step;
+  const stored: StoredLock = { state: 'running', token, fence, attempt, since, owner, expiresAt: now + ttl };
+  return { result: { acquired: true, fence, reclaimed }, stored };
+}
+
+/** Writes what {@link parseStored} reads: the mark of a lock comes first. */
+export function formatStored(stored: StoredLock): string {
+  return JSON.stringify({ once: 1, ...stored });
+}
+
+/** Reads what is stored: JSON whose first field says that a lock wrote it. `undefined` for a value that no lock wrote. */
+export function parseStored(value: unknown): StoredLock | undefined {
   if (typeof value !== 'string' || !value.startsWith('{"once":1,')) return undefined;
-  let record: LockRecord;
+  let stored: StoredLock;
   try {
-    record = JSON.parse(value);
+    stored = JSON.parse(value);
   } catch {
-    // No answer is lost here: what can't be read was not written by a lock.
+    // No answer is lost here: what can't be parsed was not written by a lock.
     return undefined;
   }
-  const { state, token, fence, owner } = record;
-  const isRecord =
+  const { state, token, fence, owner } = stored;
+  const isLock =
     (state === 'running' || state === 'done') &&
     typeof token === 'string' &&
     typeof owner === 'string' &&
     Number.isSafeInteger(fence);
-  return isRecord ? record : undefined;
-}
-
-/** The verdict on a claim, and the record to store where it was granted. */
-export interface Decision {
-  readonly verdict: Verdict;
-  readonly record?: LockRecord;
-}
-
-/**
- * Decides a claim against the live record of its key, if there is one.
- * @param fence - one that is higher than every fence given out before.
- */
-export function decide(claim: Claim, stored: LockRecord | undefined, now: number, fence: number): Decision {
-  if (stored && stored.token === claim.token && stored.state === 'running') {
-    return grant(claim, stored.since, now, stored.fence, false);
-  }
-  if (stored && !mayTakeOver(claim, stored)) {
-    return { verdict: { taken: false, holder: holderOf(claim.key, stored, now) } };
-  }
-  return grant(claim, Date.now(), now, fence, stored !== undefined);
-}
-
-/** Whether a record is the lease's own, and still to be renewed or let go. */
-export function isHeldBy(lease: Lease, stored: LockRecord | undefined): stored is LockRecord {
-  return stored?.token === lease.token && stored.state === 'running';
-}
-
-export function holderOf(key: string, record: LockRecord, now: number): Holder {
-  const { state, owner, fence, attempt, since, expiresAt } = record;
-  return { key, state, owner, fence, attempt, since, expiresIn: Math.max(expiresAt - now, 0) };
-}
-
-/** The holder of a value that no lock wrote. */
-export function foreignHolder(key: string, expiresIn: number = Number.POSITIVE_INFINITY): Holder {
-  return { key, state: 'foreign', owner: '', fence: 0, attempt: 0, since: 0, expiresIn };
-}
-
-function mayTakeOver(claim: Claim, stored: LockRecord): boolean {
-  return stored.state === 'running' && stored.owner === claim.owner && stored.attempt <= claim.attempt;
-}
-
-function grant(claim: Claim, since: number, now: number, fence: number, tookOver: boolean): Decision {
-  const { token, owner, attempt, ttl } = claim;
-  const record: LockRecord = { state: 'running', token, fence, attempt, since, owner, expiresAt: now + ttl };
-  return { verdict: { taken: true, fence, tookOver }, record };
-}
-
-/** What is stored about the newest job of a key. */
-export interface NewestRecord {
-  readonly owner: string;
-  readonly order: string;
-  readonly waits: boolean;
-  readonly expiresAt: number;
-}
-
-/** Decides which is the newest job, the one that came or the one that is stored, and what to store of it. */
-export function outdo(
-  arrival: Arrival,
-  stored: NewestRecord | undefined,
-  now: number,
-): { newest: Newest; record: NewestRecord } {
-  const { owner, order, waits, keepFor } = arrival;
-  const expiresAt = Math.max(stored?.expiresAt ?? 0, now + keepFor);
-  if (stored && stored.owner !== owner && !isNewer(arrival, stored.order)) {
-    return {
-      newest: { owner: stored.owner, waits: stored.waits },
-      record: { ...stored, expiresAt },
-    };
-  }
-  const outdone = stored?.waits && stored.owner !== owner ? stored.owner : undefined;
-  return { newest: { owner, waits, outdone }, record: { owner, order, waits, expiresAt } };
-}
-
-function isNewer({ order, rerun }: Arrival, stored: string): boolean {
-  return order === stored ? !rerun : order > stored;
+  return isLock ? stored : undefined;
 }

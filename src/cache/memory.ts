@@ -1,15 +1,26 @@
 /**
- * Keeps leases in the memory of this process. Keeps all promises among those who share the instance, and knows
- * nothing of other processes. Expired records are swept as new ones come in; there is no timer.
+ * Keeps locks in the memory of this process. Keeps all guarantees among those who share the instance, and knows nothing of
+ * other processes. Expired records are removed as new ones come; there is no timer.
  */
 
 import { isLockName } from '../key/stored-name.ts';
-import type { Arrival, Claim, Holder, Lease, LockCache, Newest, Verdict, Watch } from './contract.ts';
-import { Ears } from './notify/listeners.ts';
-import { decide, holderOf, isHeldBy, type LockRecord, type NewestRecord, outdo } from './lock-rules.ts';
+import type {
+  AcquireResult,
+  AcquireStep,
+  Arrival,
+  Listener,
+  LockCache,
+  LockRecord,
+  Newest,
+  ReleaseStep,
+  RenewStep,
+} from './contract.ts';
+import { decideAcquire, isHeldBy, recordOf, type StoredLock } from './lock-rules.ts';
+import { decideNewest, type StoredNewest } from './newest-rules.ts';
+import { Listeners } from './notify/listeners.ts';
 
-/** Expired records are looked for when there are this many, and then at each doubling of those that live. */
-const FIRST_SWEEP = 1024;
+/** Expired records are swept when there are this many, and then whenever those that live have doubled. */
+const MIN_SWEEP_SIZE = 1024;
 
 /**
  * A cache for one process: tests, command-line tools, `once` without a datastore.
@@ -20,100 +31,107 @@ const FIRST_SWEEP = 1024;
  * ```
  */
 export class MemoryCache implements LockCache {
-  readonly #records = new Map<string, LockRecord>();
-  readonly #newest = new Map<string, NewestRecord>();
-  readonly #ears = new Ears();
+  readonly #locks = new Map<string, StoredLock>();
+  readonly #newest = new Map<string, StoredNewest>();
+  readonly #listeners = new Listeners();
   #lastFence = 0;
-  #sweepAt = FIRST_SWEEP;
+  #sweepAt = MIN_SWEEP_SIZE;
 
-  async acquire(claims: readonly Claim[]): Promise<Verdict[]> {
-    return claims.map(claim => this.#claim(claim));
+  async acquire(steps: readonly AcquireStep[]): Promise<AcquireResult[]> {
+    return steps.map(step => this.#acquire(step));
   }
 
-  async renew(leases: readonly Lease[]): Promise<boolean[]> {
-    return leases.map(lease => {
-      const stored = this.#live(lease.key);
-      if (!isHeldBy(lease, stored)) return false;
-      this.#records.set(lease.key, { ...stored, expiresAt: performance.now() + lease.ttl });
+  async renew(steps: readonly RenewStep[]): Promise<boolean[]> {
+    return steps.map(step => {
+      const stored = this.#live(step.storedKey);
+      if (!isHeldBy(step, stored)) return false;
+      this.#locks.set(step.storedKey, { ...stored, expiresAt: performance.now() + step.ttl });
       return true;
     });
   }
 
-  async release(leases: readonly Lease[]): Promise<boolean[]> {
-    return leases.map(lease => {
-      const stored = this.#live(lease.key);
-      if (!isHeldBy(lease, stored)) return false;
-      if (lease.keepFor === 0) {
-        this.#records.delete(lease.key);
-        this.#ears.tell(lease.key);
+  async release(steps: readonly ReleaseStep[]): Promise<boolean[]> {
+    return steps.map(step => {
+      const stored = this.#live(step.storedKey);
+      if (!isHeldBy(step, stored)) return false;
+      if (step.dedupeFor === 0) {
+        this.#free(step.storedKey);
       } else {
-        const expiresAt = performance.now() + lease.keepFor;
-        this.#records.set(lease.key, { ...stored, state: 'done', expiresAt });
+        const expiresAt = performance.now() + step.dedupeFor;
+        this.#locks.set(step.storedKey, { ...stored, state: 'done', expiresAt });
       }
       return true;
     });
   }
 
-  async inspect(keys: readonly string[]): Promise<(Holder | undefined)[]> {
-    return keys.map(key => {
-      const stored = this.#live(key);
-      return stored && holderOf(key, stored, performance.now());
+  async inspect(storedKeys: readonly string[]): Promise<(LockRecord | undefined)[]> {
+    return storedKeys.map(storedKey => {
+      const stored = this.#live(storedKey);
+      return stored && recordOf(storedKey, stored, performance.now());
     });
   }
 
-  async *list(prefix: string): AsyncIterable<Holder> {
-    for (const key of [...this.#records.keys()]) {
-      if (!isLockName(key) || !key.startsWith(prefix)) continue;
-      const [holder] = await this.inspect([key]);
-      if (holder) yield holder;
+  async *list(prefix: string): AsyncIterable<LockRecord> {
+    for (const storedKey of [...this.#locks.keys()]) {
+      if (!isLockName(storedKey) || !storedKey.startsWith(prefix)) continue;
+      const [record] = await this.inspect([storedKey]);
+      if (record) yield record;
     }
   }
 
-  async evict(keys: readonly string[]): Promise<boolean[]> {
-    return keys.map(key => {
-      if (!this.#live(key)) return false;
-      this.#records.delete(key);
-      this.#ears.tell(key);
+  async forceRelease(storedKeys: readonly string[]): Promise<boolean[]> {
+    return storedKeys.map(storedKey => {
+      if (!this.#live(storedKey)) return false;
+      this.#free(storedKey);
       return true;
     });
   }
 
-  watch(key: string, tell: () => void): Watch {
-    return this.#ears.open(key, tell);
+  listen(storedKey: string, onRelease: () => void): Listener {
+    return this.#listeners.add(storedKey, onRelease);
   }
 
   async announce(arrivals: readonly Arrival[]): Promise<Newest[]> {
     return arrivals.map(arrival => {
       const now = performance.now();
-      const stored = this.#newest.get(arrival.key);
-      const { newest, record } = outdo(arrival, stored && stored.expiresAt > now ? stored : undefined, now);
-      this.#newest.set(arrival.key, record);
+      const known = this.#newest.get(arrival.storedKey);
+      const { newest, stored } = decideNewest(
+        arrival,
+        known && known.expiresAt > now ? known : undefined,
+        now,
+      );
+      this.#newest.set(arrival.storedKey, stored);
       this.#sweepWhenFull();
       return newest;
     });
   }
 
-  #claim(claim: Claim): Verdict {
+  #acquire(step: AcquireStep): AcquireResult {
     const fence = Math.max(Date.now() * 1000, this.#lastFence + 1);
-    const { verdict, record } = decide(claim, this.#live(claim.key), performance.now(), fence);
-    if (!record) return verdict;
-    this.#lastFence = Math.max(this.#lastFence, record.fence);
-    this.#records.set(claim.key, record);
+    const { result, stored } = decideAcquire(step, this.#live(step.storedKey), performance.now(), fence);
+    if (!stored) return result;
+    this.#lastFence = Math.max(this.#lastFence, stored.fence);
+    this.#locks.set(step.storedKey, stored);
     this.#sweepWhenFull();
-    return verdict;
+    return result;
   }
 
-  #live(key: string): LockRecord | undefined {
-    const record = this.#records.get(key);
-    return record && record.expiresAt > performance.now() ? record : undefined;
+  #free(storedKey: string): void {
+    this.#locks.delete(storedKey);
+    this.#listeners.notify(storedKey);
+  }
+
+  #live(storedKey: string): StoredLock | undefined {
+    const stored = this.#locks.get(storedKey);
+    return stored && stored.expiresAt > performance.now() ? stored : undefined;
   }
 
   #sweepWhenFull(): void {
-    if (this.#records.size + this.#newest.size < this.#sweepAt) return;
+    if (this.#locks.size + this.#newest.size < this.#sweepAt) return;
     const now = performance.now();
-    for (const records of [this.#records, this.#newest]) {
-      for (const [key, { expiresAt }] of records) if (expiresAt <= now) records.delete(key);
+    for (const records of [this.#locks, this.#newest]) {
+      for (const [storedKey, { expiresAt }] of records) if (expiresAt <= now) records.delete(storedKey);
     }
-    this.#sweepAt = Math.max(FIRST_SWEEP, (this.#records.size + this.#newest.size) * 2);
+    this.#sweepAt = Math.max(MIN_SWEEP_SIZE, (this.#locks.size + this.#newest.size) * 2);
   }
 }

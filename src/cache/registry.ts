@@ -1,29 +1,45 @@
-/** Which cache serves whom: the registry `caches`, and what counts as a cache. */
+/** Which cache serves which lock: the registry `caches`, and what is accepted as a cache. */
 
 import { processWide } from '../core/process-wide.ts';
+import { type Parser, show, showClass, text } from '../core/validation.ts';
 import type { LockCache } from './contract.ts';
+import { KeyValueCache, type KeyValueStore } from './key-value.ts';
 import { MemoryCache } from './memory.ts';
-import { SimpleCache, type SimpleStore } from './key-value.ts';
 
-/** Whatever locks can be kept in: a lock cache, or any store with `get`, `set` and `delete` (or `del`). */
-export type Cache = LockCache | SimpleStore;
+/** Where locks can be kept: a lock cache, or any store with `get`, `set` and `delete` (or `del`). */
+export type Cache = LockCache | KeyValueStore;
 
 /**
- * The caches that are used where no `cache` is given: one for each queue that has an entry under its name, and one
- * for all others. Without either, a job's lock lives on the connection of its queue, and a `Lock` of no queue in
- * the memory of the process.
+ * The caches that are used where no option `cache` is given: one for each queue that has an entry under its name, and one
+ * for all others. Without either, a job's lock is kept on the connection of its queue, and a `Lock` that belongs to no
+ * queue in the memory of the process.
  */
 export interface CacheRegistry {
   /** For every queue without an entry of its own, and for `Lock` and `once`. @defaultValue undefined */
   default: Cache | undefined;
   /**
-   * Names a cache. The name is a queue's, or one to be given as the option `cache`.
+   * Adds a cache. The name is a queue's, or one that the option `cache` then takes.
    * @throws TypeError the cache lacks a method.
    */
   set(name: string, cache: Cache): void;
   get(name: string): LockCache | undefined;
   delete(name: string): boolean;
 }
+
+interface RegistryState {
+  readonly named: Map<string, LockCache>;
+  /** One cache for each store: it is what makes the steps on a key run one after another. */
+  readonly ofStores: WeakMap<object, LockCache>;
+  default: LockCache | undefined;
+  memory: LockCache | undefined;
+}
+
+const registry = processWide<RegistryState>('caches', () => ({
+  named: new Map(),
+  ofStores: new WeakMap(),
+  default: undefined,
+  memory: undefined,
+}));
 
 /**
  * @example
@@ -34,32 +50,32 @@ export interface CacheRegistry {
  */
 export const caches: CacheRegistry = {
   get default(): LockCache | undefined {
-    return processWide().default;
+    return registry.default;
   },
   set default(cache: Cache | undefined) {
-    processWide().default = cache === undefined ? undefined : asLockCache(cache, 'caches.default');
+    registry.default = cache === undefined ? undefined : toLockCache(cache, 'caches.default');
   },
   set(name, cache) {
-    processWide().named.set(name, asLockCache(cache, `caches.set('${name}', …)`));
+    registry.named.set(name, toLockCache(cache, `caches.set('${name}', …)`));
   },
   get(name) {
-    return processWide().named.get(name);
+    return registry.named.get(name);
   },
   delete(name) {
-    return processWide().named.delete(name);
+    return registry.named.delete(name);
   },
 };
 
 /**
- * The cache that the option `cache` stands for; without it `caches.default`, else the memory of this process.
+ * The cache that an option `cache` stands for; without it `caches.default`, else the memory of this process.
  * @throws TypeError the name is not in the registry.
  */
-export function cacheFrom(option: LockCache | string | undefined): LockCache {
-  if (option === undefined) return defaultCache();
+export function resolveCache(option: LockCache | string | undefined): LockCache {
+  if (option === undefined) return registry.default ?? memoryOfProcess();
   if (typeof option !== 'string') return option;
-  const cache = caches.get(option);
+  const cache = registry.named.get(option);
   if (cache) return cache;
-  const known = [...processWide().named.keys()].join(', ') || 'none';
+  const known = [...registry.named.keys()].join(', ') || 'none';
   throw new TypeError(
     `option 'cache': no cache is named '${option}' (named are: ${known}); call caches.set('${option}', cache) first`,
   );
@@ -67,47 +83,46 @@ export function cacheFrom(option: LockCache | string | undefined): LockCache {
 
 /** The cache that the registry has for a queue. */
 export function cacheOfQueue(queueName: string): LockCache | undefined {
-  const { named, default: byDefault } = processWide();
-  return named.get(queueName) ?? byDefault;
+  return registry.named.get(queueName) ?? registry.default;
 }
 
-/** The cache of a `Lock` of no queue. */
-export function defaultCache(): LockCache {
-  const shared = processWide();
-  if (shared.default) return shared.default;
-  shared.memory ??= new MemoryCache();
-  return shared.memory;
-}
-
-/** Whether a cache is the memory of this process alone. */
+/** Whether a cache is in the memory of this process alone. */
 export function isInMemory(cache: LockCache): boolean {
-  return cache instanceof MemoryCache || (cache instanceof SimpleCache && cache.isInMemory);
+  return cache instanceof MemoryCache || (cache instanceof KeyValueCache && cache.isInMemory);
 }
+
+/** Parses an option `cache`: a cache, or the name of one in the registry. */
+export const cacheLike: Parser<LockCache | string> = (value, option) =>
+  typeof value === 'string' ? text(value, option) : toLockCache(value, option);
 
 /**
  * Makes a lock cache of what was given.
  * @throws TypeError it lacks a method.
  */
-export function asLockCache(cache: Cache, option: string): LockCache {
+export function toLockCache(cache: unknown, option: string): LockCache {
   if (typeof cache !== 'object' || cache === null) {
-    throw new TypeError(`${option} must be a cache, not ${cache === null ? 'null' : typeof cache}`);
+    throw new TypeError(`${option} must be a cache, not ${show(cache)}`);
   }
   if ('acquire' in cache) {
     const missing = missingMethods(cache, ['acquire', 'renew', 'release', 'inspect']);
     if (missing.length > 0) throw new TypeError(`${option}: the lock cache has no ${missing.join(', no ')}`);
-    return cache;
+    return cache as LockCache;
   }
   const missing = missingMethods(cache, ['get', 'set', 'delete' in cache ? 'delete' : 'del']);
   if (missing.length > 0) {
     const lacks = missing.map(method => (method === 'del' ? 'delete (or del)' : method));
     throw new TypeError(
-      `${option}: a store needs get, set and delete (or del); this one, ${cache.constructor?.name ?? 'an object'}, has no ${lacks.join(', no ')}`,
+      `${option}: a store needs get, set and delete (or del); this one, ${showClass(cache)}, has no ${lacks.join(', no ')}`,
     );
   }
-  const { ofStores } = processWide();
-  const known = ofStores.get(cache) ?? new SimpleCache(cache);
-  ofStores.set(cache, known);
+  const known = registry.ofStores.get(cache) ?? new KeyValueCache(cache as KeyValueStore);
+  registry.ofStores.set(cache, known);
   return known;
+}
+
+function memoryOfProcess(): LockCache {
+  registry.memory ??= new MemoryCache();
+  return registry.memory;
 }
 
 function missingMethods(cache: object, methods: readonly string[]): string[] {

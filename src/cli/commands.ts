@@ -1,8 +1,8 @@
 /** What the command line does. */
 
 import { setTimeout as delay } from 'node:timers/promises';
-import type { LockCache } from '../cache/contract.ts';
 import { type LockInfo, type Locks, locks } from '../admin/lock-admin.ts';
+import type { LockCache } from '../cache/contract.ts';
 import { type Arguments, UsageError } from './arguments.ts';
 import { detailsOf, jsonOf, printable, tableOf } from './table.ts';
 

@@ -1,15 +1,15 @@
 /**
- * The errors that users meet. Match them by `code`: the package is built twice (ESM and CommonJS), and
- * `instanceof` fails between two copies of one class.
+ * The errors that users meet. Recognise them by `code`: the package is built as ESM and as CommonJS, and `instanceof` fails
+ * between two copies of one class.
  */
 
-import type { Holder } from '../cache/contract.ts';
+import { describeHolder, type Holder } from './holder.ts';
 
-/** The key is held by another: by another job, another process, or a value that someone else put there. */
+/** The key is held: by another job, by another process, or by a value that someone else stored there. */
 export class LockError extends Error {
   readonly code = 'ERR_LOCK_HELD' as const;
   override readonly name: string = 'LockError';
-  /** The key that is held, as it was built or given: without the prefix it has in the cache. */
+  /** The key that is held, in the user's words. */
   readonly key: string;
   /** Who holds it, and for how long if nobody renews it. */
   readonly holder: Holder;
@@ -23,43 +23,44 @@ export class LockError extends Error {
 
 /**
  * Why a lease was lost:
- * - `'expired'`: its time ran out before it was renewed, because this process was stopped or its event loop blocked;
- * - `'taken-over'`: the cache says it is no longer ours: the same job was started again elsewhere, or the key was deleted;
- * - `'unreachable'`: the cache did not answer in time;
- * - `'overdue'`: it was held for as long as `maxHold` allows, and is renewed no more;
- * - `'stalled'`: it was let go of before its work began: BullMQ had given the job to another worker meanwhile.
+ * - `'expired'`: it was not renewed in time, because this process was stopped or its event loop was blocked;
+ * - `'revoked'`: the cache says that it has ended: an operator released it by force, a newer run of the same job reclaimed
+ *   it, or its key was deleted;
+ * - `'unreachable'`: the cache did not answer a renewal in time;
+ * - `'max-hold-exceeded'`: it was held for `maxHold` ms, and is no longer renewed;
+ * - `'stalled'`: BullMQ had given the job to another worker before the work began.
  */
-export type LossReason = 'expired' | 'taken-over' | 'unreachable' | 'overdue' | 'stalled';
+export type LossReason = 'expired' | 'revoked' | 'unreachable' | 'max-hold-exceeded' | 'stalled';
 
-/** The reason of a lock's aborted `signal`: the work goes on, but others may be let in from now on. */
+/** The lock is lost while its work runs: others may acquire the key from now on. The reason of the aborted `signal`. */
 export class LockLostError extends Error {
   readonly code = 'ERR_LOCK_LOST' as const;
   override readonly name: string = 'LockLostError';
   readonly key: string;
-  readonly why: LossReason;
+  readonly reason: LossReason;
 
-  constructor(key: string, why: LossReason) {
-    super(`lock '${key}' is lost: ${LOSSES[why]}`);
+  constructor(key: string, reason: LossReason) {
+    super(`lock '${key}' is lost: ${LOSSES[reason]}`);
     this.key = key;
-    this.why = why;
+    this.reason = reason;
   }
 }
 
 const LOSSES: Record<LossReason, string> = {
-  expired: 'its lease ran out while this process was stopped or its event loop was blocked',
-  'taken-over': 'its lease was taken over or deleted',
+  expired: 'its lease expired while this process was stopped or its event loop was blocked',
+  revoked: 'its lease was released by force, reclaimed by a newer run of its owner, or deleted',
   unreachable: 'its lease could not be renewed, the cache did not answer in time',
-  overdue: 'it was held for as long as its maxHold allows, and is renewed no more',
-  stalled: 'its job stalled before its work began, and was given to another worker',
+  'max-hold-exceeded': 'it was held for as long as maxHold allows, and is no longer renewed',
+  stalled: 'its job stalled before the work began, and BullMQ gave it to another worker',
 };
 
-/** No key could be built from this data. It is never a lock on the string `undefined`. */
+/** No key could be built from this data. The guard never falls back to a key such as `undefined`. */
 export class KeyError extends Error {
   readonly code = 'ERR_LOCK_KEY' as const;
   override readonly name: string = 'KeyError';
   /** The placeholder that could not be filled, without its braces; absent where the key has none. */
   readonly placeholder: string | undefined;
-  /** The fields that the data does have, where the placeholder looked for its own. */
+  /** The fields that the data has at the place where the placeholder looked. */
   readonly fields: readonly string[];
 
   constructor(
@@ -72,7 +73,10 @@ export class KeyError extends Error {
   }
 }
 
-/** The cache could not decide: it is unreachable, read-only, out of memory, or too slow. Never "held", never "free". */
+/**
+ * The cache could not say whether the key is held: it is unreachable, read-only, out of memory, or too slow. It is never taken
+ * for "held", nor for "free".
+ */
 export class CacheError extends Error {
   readonly code = 'ERR_LOCK_CACHE' as const;
   override readonly name: string = 'CacheError';
@@ -84,26 +88,21 @@ export class CacheError extends Error {
   }
 }
 
-/**
- * @internal Says of a key who holds it, and for how long.
- * @param owner - what the holder's owner is called.
- */
-export function describeHolder(
-  holder: Holder,
-  owner: string = holder.owner,
-  timeOf: (ms: number) => string = seconds,
-): string {
-  const left = Number.isFinite(holder.expiresIn) ? ` for another ${timeOf(holder.expiresIn)}` : '';
-  if (holder.state === 'foreign') return `is held${left} by a value that is not a lock's`;
-  if (holder.state === 'done') return `was done by ${owner} and is kept${left}`;
-  return `is held by ${owner}${left}`;
+/** Whether it is a {@link CacheError} of this or of another copy of the package. */
+export function isCacheError(error: unknown): error is CacheError {
+  return (error as { code?: unknown } | null)?.code === 'ERR_LOCK_CACHE';
 }
 
-function seconds(ms: number): string {
-  return ms < 1000 ? `${Math.ceil(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;
-}
-
-/** @internal What was thrown, as an `Error`. */
+/** What was thrown, as an `Error`. */
 export function asError(thrown: unknown): Error {
-  return thrown instanceof Error ? thrown : new Error(String(thrown), { cause: thrown });
+  return thrown instanceof Error ? thrown : new Error(describeThrown(thrown), { cause: thrown });
+}
+
+/** What was thrown, for a message. Anything can be thrown: `null`, a symbol, an object that has no string form. */
+export function describeThrown(thrown: unknown): string {
+  try {
+    return String(thrown);
+  } catch {
+    return 'a value that has no string form';
+  }
 }

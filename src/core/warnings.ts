@@ -1,20 +1,20 @@
-/** Warnings of the process, each kind once in a while: what goes wrong goes wrong for every job. */
+/** Warnings of the process. Each kind is rare: what goes wrong for one job goes wrong for every job. */
 
-/** One warning of a kind in so many ms. */
-const WARN_EVERY = 60_000;
-const warnAt = new Map<string, number>();
+/** At most one warning of a kind in this time. */
+const WARNING_INTERVAL_MS = 60_000;
+const nextWarningAt = new Map<string, number>();
 
-/** @param code - its kind. */
+/** @param code - the kind of warning. */
 export function warn(code: string, message: string, detail?: string): void {
   const now = performance.now();
-  if (now < (warnAt.get(code) ?? 0)) return;
-  warnAt.set(code, now + WARN_EVERY);
+  if (now < (nextWarningAt.get(code) ?? 0)) return;
+  nextWarningAt.set(code, now + WARNING_INTERVAL_MS);
   process.emitWarning(message, { type: 'OnceWarning', code, ...(detail === undefined ? {} : { detail }) });
 }
 
 const warned = new Set<string>();
 
-/** Warns of what is wrong for as long as the process lives: once. */
+/** Warns once a process: of what stays wrong until someone changes the code. */
 export function warnOnce(code: string, message: string): void {
   if (warned.has(code)) return;
   warned.add(code);

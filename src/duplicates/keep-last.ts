@@ -1,174 +1,211 @@
 /**
- * `'keep-last'`: of the jobs of one key one runs, and the newest of the others waits; those before it are skipped.
+ * `'keep-last'`: of the jobs of one key one runs, and the newest of the others is parked; older ones are skipped.
  *
- * Each job that comes for a key is announced: the cache remembers which is the newest. A job that is not is skipped, whether
- * it finds the key held or free, for the newest has come and will run, or has run already. Jobs that were put off or
- * failed come back late, so the newest is remembered for longer than they take. Announcing need not be one step with
- * claiming: a job that holds the key is announced before its work starts, and whoever is newer can't have run since.
+ * Each job that comes for a key is announced, and the cache remembers which is the newest. A job that is not the newest is
+ * skipped, whether its key is held or free: the newest has come and will run, or has run already. Jobs that were delayed or
+ * failed come back late, so the newest is remembered for longer than they take. To announce need not be one step with
+ * acquiring: a job is announced after it has acquired the key and before its work starts, and no newer job can have run since.
  */
 
-import { type Announcer, announcerOf } from '../cache/batching/arrivals.ts';
-import type { Holder, Newest } from '../cache/contract.ts';
-import { CacheError, LockError } from '../core/errors.ts';
-import type { HeldLock } from '../lock/lock-handle.ts';
+import { delayJob, mayStartAgain } from '../bullmq/delay.ts';
+import { attemptOf, type RunningJob, siblingOf } from '../bullmq/job.ts';
+import { longestBackoff, willRunAgain } from '../bullmq/retries.ts';
+import { arrivalsOf } from '../cache/batching/arrivals.ts';
+import type { Newest } from '../cache/contract.ts';
+import { asError, CacheError } from '../core/errors.ts';
+import type { Holder } from '../core/holder.ts';
 import { jobName } from '../key/stored-name.ts';
-import { type FailingJob, longestBackoff, runsAgain } from '../bullmq/retries.ts';
-import { attemptOf, jobIdIn } from '../bullmq/job.ts';
-import { delayJob, endOf, mayStartAgain, putOff } from '../bullmq/delay.ts';
-import type { Task } from '../guard/job-context.ts';
+import type { LockHandle } from '../lock/lock-handle.ts';
+import { jobOfOwner } from '../lock/owner-id.ts';
+import { msUntilFree } from './delay.ts';
+import { raiseDuplicate, skipDuplicate } from './skip-or-raise.ts';
+import { type GuardedJob, plain, type StrategyForm } from './strategy.ts';
 
-/** A job that was put off, or is to be retried, is remembered for so long beyond its time, in ms: its queue may be paused. */
-const PUT_OFF = 86_400_000;
+/** A job that is parked or will be retried is remembered for this time after it is due: its queue may be paused. */
+const REMEMBER_AFTER_DUE_MS = 86_400_000;
 /**
- * Any other is remembered for so many ttl after it came, and for half of that after it ended: longer than a job that a worker
- * fetched and then stood still takes to come back.
+ * Any other job is remembered for this many ttl after it came, and for half of that after it ended. That is longer than a job
+ * takes to come back that a worker fetched before it stood still.
  */
-const REMEMBERED = 4;
-/** A job that nobody can call comes back at least this often, in ms. */
-const LONGEST_UNCALLED = 5000;
+const REMEMBER_TTLS = 4;
+/** A parked job that nobody can promote comes back at least this often. */
+const MAX_UNPROMOTED_MS = 5000;
 
-/** A job under `'keep-last'`: how it runs, and how it waits. */
-export class KeepLast {
-  readonly #task: Task;
-  readonly #announcer: Announcer;
-  /** Under which the cache has the newest job of the key. */
+export const keepLastForm: StrategyForm<GuardedJob> = {
+  usage: "'keep-last'",
+  parse(whenLocked) {
+    if (whenLocked !== 'keep-last') return undefined;
+    return {
+      ...plain,
+      needs: { capability: 'announce' },
+      outcome: 'parked',
+      onHeld: (work, holder) => new KeepLast(work).park(holder),
+      run: (work, handle) => (handle.isGuarded ? new KeepLast(work).run(handle) : work.run(handle)),
+    };
+  },
+};
+
+/** One job under `'keep-last'`. */
+class KeepLast {
+  readonly #work: GuardedJob;
+  readonly #job: RunningJob;
+  readonly #owner: string;
+  readonly #ttl: number;
+  /** The name under which the cache remembers the newest job of the key. */
   readonly #newestKey: string;
 
-  constructor(task: Task) {
-    this.#task = task;
-    this.#announcer = announcerOf(task.claimant.cache);
-    this.#newestKey = jobName(task.job, task.scope, task.name, 'once-newest');
+  constructor(work: GuardedJob) {
+    const { job, scope, request } = work;
+    this.#work = work;
+    this.#job = job;
+    this.#owner = request.terms.owner;
+    this.#ttl = request.terms.ttl;
+    this.#newestKey = jobName(job, scope, request.terms.key, 'once-newest');
   }
 
   /** Runs a job that holds its key, if it is the newest. */
-  async run(
-    lock: HeldLock,
-    keepFor: number,
-    work: () => unknown,
-    onFailure?: (error: unknown) => boolean | Promise<boolean>,
-  ): Promise<unknown> {
-    const { owner, name, claimant } = this.#task;
+  async run(handle: LockHandle): Promise<unknown> {
+    const { request } = this.#work;
     const startedAt = performance.now();
-    const newest = await this.#announceOrLetGo(lock);
-    if (newest.owner !== owner) {
-      claimant.tell('skipped', undefined);
-      await lock.release();
-      await this.#callNext();
+    let newest: Newest;
+    try {
+      newest = await this.#announce({ parked: false, rememberFor: REMEMBER_TTLS * this.#ttl });
+    } catch (error) {
+      await handle.release();
+      return this.#work.failOpen(error);
+    }
+    if (newest.owner !== this.#owner) {
+      skipDuplicate(request, undefined);
+      await handle.release();
+      await this.#promoteNewest();
       return undefined;
     }
-    if (!lock.held) throw new CacheError(name, 'its lock was lost before its work began');
+    if (!handle.held) throw new CacheError(handle.key, 'its lock was lost before its work began');
     try {
-      return await lock.whileHeld(keepFor, () => this.#remembered(startedAt, work), onFailure);
+      return await this.#work.run(handle, work => this.#remembered(startedAt, work));
     } finally {
-      await this.#callNext();
+      await this.#promoteNewest();
     }
   }
 
-  /** Puts a job off that found its key held, if it is the newest; else it is skipped. */
-  async wait(holder: Holder): Promise<undefined> {
-    const { job, token, owner, name, ttl, claimant } = this.#task;
-    if (!mayStartAgain(job)) {
-      claimant.tell('raised', holder);
-      throw new LockError(name, holder);
+  /** Parks a job that found its key held, if it is the newest; else it is skipped. */
+  async park(holder: Holder): Promise<unknown> {
+    const { token, request } = this.#work;
+    if (!mayStartAgain(this.#job)) raiseDuplicate(request, holder);
+    const free = msUntilFree(holder, this.#ttl);
+    const ms = this.#canBePromoted() ? free : Math.min(free, MAX_UNPROMOTED_MS);
+    let newest: Newest;
+    try {
+      newest = await this.#announce({ parked: true, rememberFor: ms + REMEMBER_AFTER_DUE_MS });
+    } catch (error) {
+      return this.#work.failOpen(error);
     }
-    const ms = this.#isCalled() ? endOf(holder, ttl) : Math.min(endOf(holder, ttl), LONGEST_UNCALLED);
-    const newest = await this.#announce(true, ms + PUT_OFF);
-    if (newest.owner !== owner) {
-      claimant.tell('skipped', holder);
-      return undefined;
-    }
-    await delayJob(job, token, ms);
-    claimant.tell('kept', holder);
-    if (await this.#wasMissed()) await this.#call(owner);
-    throw putOff(job);
+    if (newest.owner !== this.#owner) return skipDuplicate(request, holder);
+    const moved = await delayJob(this.#job, token, ms);
+    request.emitOutcome('parked', holder);
+    if (await this.#missedItsPromotion()) await this.#promote(this.#owner);
+    throw moved;
   }
 
   /**
-   * Whoever lets go of the key, or outdoes a job that waits, calls it, which only works once it was put off. Whether that was
-   * missed: the key is free by now, or another the newest.
+   * The holder promotes the newest job when it releases the key, and a newer job promotes the one that it outdoes. Both do
+   * nothing while the job is not yet in the delayed set. So the job looks once more: the key is free, or it is not the newest.
    */
-  async #wasMissed(): Promise<boolean> {
-    const { owner, name, ttl, claimant } = this.#task;
-    const key = this.#newestKey;
+  async #missedItsPromotion(): Promise<boolean> {
+    const { request } = this.#work;
     // Asks which is the newest, as one that can't be.
-    const look = { key, owner: '', order: '0', rerun: true, waits: false, keepFor: 1 };
+    const probe = { owner: '', order: '0', rerun: true, parked: false, rememberFor: 1 };
     try {
-      const [[holder], newest] = await Promise.all([
-        claimant.cache.inspect([claimant.key]),
-        this.#announcer.announce(look, name, ttl),
+      const [holder, newest] = await Promise.all([
+        request.findHolder(),
+        arrivalsOf(request.cache).announce(
+          { storedKey: this.#newestKey, ...probe },
+          request.terms.key,
+          this.#ttl,
+        ),
       ]);
-      return !holder || newest.owner !== owner;
+      return !holder || newest.owner !== this.#owner;
     } catch {
-      // It was put off, and comes back by itself.
+      // It is delayed, and comes back by itself.
       return false;
     }
   }
 
-  async #announce(waits: boolean, keepFor: number, rerun = attemptOf(this.#task.job) > 1): Promise<Newest> {
-    const { job, owner, name, ttl, claimant } = this.#task;
-    const arrival = { key: this.#newestKey, owner, order: orderOf(job), rerun, waits, keepFor };
-    const newest = await this.#announcer.announce(arrival, name, ttl).catch(error => {
-      claimant.tellFailed(error);
+  /** @throws CacheError the cache could not say which job is the newest. */
+  async #announce({
+    parked,
+    rememberFor,
+    rerun = attemptOf(this.#job) > 1,
+  }: {
+    readonly parked: boolean;
+    readonly rememberFor: number;
+    readonly rerun?: boolean;
+  }): Promise<Newest> {
+    const { request } = this.#work;
+    const arrival = {
+      storedKey: this.#newestKey,
+      owner: this.#owner,
+      order: orderOf(this.#job),
+      rerun,
+      parked,
+      rememberFor,
+    };
+    let newest: Newest;
+    try {
+      newest = await arrivalsOf(request.cache).announce(arrival, request.terms.key, this.#ttl);
+    } catch (error) {
+      request.emitCacheError('park', asError(error));
       throw error;
-    });
+    }
     // It comes back at once, only to be skipped.
-    if (newest.outdone !== undefined) await this.#call(newest.outdone);
+    if (newest.outdone !== undefined) await this.#promote(newest.outdone);
     return newest;
   }
 
-  async #announceOrLetGo(lock: HeldLock): Promise<Newest> {
-    try {
-      return await this.#announce(false, REMEMBERED * this.#task.ttl);
-    } catch (error) {
-      await lock.release();
-      throw error;
-    }
-  }
-
-  /** Runs the work, and sees to it that the job is remembered for long enough, before anyone can have its key. */
-  async #remembered(startedAt: number, work: () => unknown): Promise<unknown> {
-    const { job, ttl } = this.#task;
+  /** Runs the work, and makes sure that the job is remembered for long enough before anyone else can acquire its key. */
+  async #remembered(startedAt: number, work: () => Promise<unknown>): Promise<unknown> {
     let result: unknown;
     try {
       result = await work();
     } catch (error) {
-      if (runsAgain(job, error)) await this.#remember((longestBackoff(job) ?? 0) + PUT_OFF);
+      if (willRunAgain(this.#job, error)) {
+        await this.#remember((longestBackoff(this.#job) ?? 0) + REMEMBER_AFTER_DUE_MS);
+      }
       throw error;
     }
-    const rememberFor = REMEMBERED * ttl;
+    const rememberFor = REMEMBER_TTLS * this.#ttl;
     if (performance.now() - startedAt >= rememberFor / 2) await this.#remember(rememberFor);
     return result;
   }
 
-  /** Calls the newest job, which waits for the key that was let go of. */
-  async #callNext(): Promise<void> {
-    const newest = await this.#remember(REMEMBERED * this.#task.ttl);
-    if (newest?.waits && newest.owner !== this.#task.owner) await this.#call(newest.owner);
+  /** Promotes the newest job, if it is parked for the key that was released. */
+  async #promoteNewest(): Promise<void> {
+    const newest = await this.#remember(REMEMBER_TTLS * this.#ttl);
+    if (newest?.parked && newest.owner !== this.#owner) await this.#promote(newest.owner);
   }
 
-  /** Announces a job that was here before. Hides nothing when it fails: who waits comes back by itself. */
-  #remember(keepFor: number): Promise<Newest | undefined> {
-    return this.#announce(false, keepFor, true).catch(() => undefined);
+  /** Announces the job once more. A failure harms nothing: a parked job comes back by itself. */
+  #remember(rememberFor: number): Promise<Newest | undefined> {
+    return this.#announce({ parked: false, rememberFor, rerun: true }).catch(() => undefined);
   }
 
-  /** Whether others can call the job when it is put off. */
-  #isCalled(): boolean {
-    const { job, scope } = this.#task;
-    return scope === undefined && 'promote' in job;
+  /** Whether other jobs of the key can promote this one when it is parked. */
+  #canBePromoted(): boolean {
+    return this.#work.scope === undefined && this.#job.promote !== undefined;
   }
 
-  /** Lets a job that was put off come back at once. Where it was not put off, or it can't be called, nothing happens. */
-  async #call(owner: string): Promise<void> {
-    const { job } = this.#task;
-    const id = jobIdIn(owner, job.queueQualifiedName);
-    if (!('promote' in job) || id === undefined) return;
-    const other = Object.create(job, { id: { value: id } }) as { promote(): Promise<void> };
-    await other.promote().catch(() => {});
+  /** Runs a parked job now. Nothing happens where it is not delayed, or where its queue is out of reach. */
+  async #promote(owner: string): Promise<void> {
+    const other = jobOfOwner(owner);
+    if (other?.queueQualifiedName !== this.#job.queueQualifiedName) return;
+    await siblingOf(this.#job, other.jobId)
+      .promote?.()
+      .catch(() => {});
   }
 }
 
-/** By when it was created, then by the number that its queue gave it. That alone would not do: it begins anew in a queue that was obliterated. */
-function orderOf({ id = '', timestamp }: FailingJob): string {
+/** By creation, then by the number that the queue gave the job. The number alone is not enough: an obliterated queue counts anew. */
+function orderOf({ id = '', timestamp }: RunningJob): string {
   const number = /^\d{1,15}$/.test(id) ? `.${id.padStart(15, '0')}` : '';
   return String(timestamp).padStart(15, '0') + number;
 }

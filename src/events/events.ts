@@ -1,67 +1,65 @@
-/** What locks do, told as it happens: on the diagnostics channels `bullmq-once:<type>`, and to a callback `onEvent`. */
+/** The events of locks, as they appear on the diagnostics channels `bullmq-once:<type>` and in `onEvent`. */
 
-import { type Channel, channel } from 'node:diagnostics_channel';
-import type { Holder } from '../cache/contract.ts';
-import type { CacheError, LossReason } from '../core/errors.ts';
-import { warn } from '../core/warnings.ts';
+import type { CacheError, KeyError, LossReason } from '../core/errors.ts';
+import type { Holder } from '../core/holder.ts';
 
-/** Which key an event is about, and for whom it was asked. */
-export interface AboutLock {
-  /** The key as its user knows it. */
+/** Which key an event is about, and who asked for it. */
+export interface LockSubject {
+  /** The key in the user's words. */
   readonly key: string;
-  /** The key's full name in the cache. */
+  /** The key's name in the cache. */
   readonly storedKey: string;
-  /** Who the lease is, or was to be, for; see {@link Holder.owner}. */
+  /** Who the lease is for, see {@link Holder.owner}. */
   readonly owner: string;
-  /** Of a job its queue and its id. */
+  /** The name of the job's queue, where a job asked. */
   readonly queueName?: string | undefined;
+  /** The job's id, where a job asked. */
   readonly jobId?: string | undefined;
 }
 
-/** The key was taken, and the work begins. */
-export interface AcquiredEvent extends AboutLock {
+/** The key was acquired, and the work begins. */
+export interface AcquiredEvent extends LockSubject {
   readonly type: 'acquired';
   readonly fence: number;
-  /** How long it took, from when it was first asked for, in ms. */
-  readonly waited: number;
+  /** The time since it was first asked for, in ms. */
+  readonly waitedFor: number;
 }
 
-/** The lease was taken over from an earlier run of the same owner, which has crashed or stalled. `acquired` is told too. */
-export interface TakenOverEvent extends AboutLock {
-  readonly type: 'taken-over';
+/** The owner acquired its own lease again: an earlier run of it crashed or stalled. `acquired` is emitted too. */
+export interface ReclaimedEvent extends LockSubject {
+  readonly type: 'reclaimed';
   readonly fence: number;
 }
 
-/** The lease was extended. */
-export interface RenewedEvent extends AboutLock {
+/** The lease was renewed. */
+export interface RenewedEvent extends LockSubject {
   readonly type: 'renewed';
   readonly fence: number;
-  /** For how long, in ms. */
+  /** How long it lasts from now on, in ms. */
   readonly ttl: number;
 }
 
-/** The lease is no longer ours, though its work has not ended. */
-export interface LostEvent extends AboutLock {
+/** The lease is gone although its work has not ended. */
+export interface LostEvent extends LockSubject {
   readonly type: 'lost';
   readonly fence: number;
-  readonly why: LossReason;
+  readonly reason: LossReason;
 }
 
-/** The key was let go of. */
-export interface ReleasedEvent extends AboutLock {
+/** The key was released. */
+export interface ReleasedEvent extends LockSubject {
   readonly type: 'released';
   readonly fence: number;
   /** How long it was held, in ms. */
-  readonly held: number;
-  /** How long it stays held as done, in ms; 0: not at all. */
-  readonly keepFor: number;
+  readonly heldFor: number;
+  /** How long it stays held as done, in ms; 0: it is free. */
+  readonly dedupeFor: number;
 }
 
-/** What became of a duplicate. */
-interface DuplicateEvent extends AboutLock {
+interface DuplicateEvent extends LockSubject {
   /** Who holds the key; absent where a newer job has come (`'keep-last'`). */
   readonly holder?: Holder | undefined;
-  /** It ran all the same: this is what would have become of it, see the option `mode`. */
+  /** `true`: it ran all the same, because the mode is `'observe'`. This is what would have happened to it. */
   readonly observed: boolean;
 }
 
@@ -70,102 +68,86 @@ export interface SkippedEvent extends DuplicateEvent {
   readonly type: 'skipped';
 }
 
-/** A duplicate fails. */
+/** A duplicate fails with a {@link LockError}. */
 export interface RaisedEvent extends DuplicateEvent {
   readonly type: 'raised';
 }
 
-/** A duplicate was put off, and is tried again. */
-export interface RetriedEvent extends DuplicateEvent {
-  readonly type: 'retried';
+/** A duplicate was moved to BullMQ's delayed set, and is tried again. */
+export interface DelayedEvent extends DuplicateEvent {
+  readonly type: 'delayed';
 }
 
-/** A duplicate waits as the newest of its key. */
-export interface KeptEvent extends DuplicateEvent {
-  readonly type: 'kept';
+/** A duplicate was moved to BullMQ's delayed set, and is promoted when it is its turn. */
+export interface ParkedEvent extends DuplicateEvent {
+  readonly type: 'parked';
 }
 
-/** The cache could not do it. */
-export interface FailedEvent extends AboutLock {
-  readonly type: 'failed';
-  /** Which step it was. A renewal is tried again; what can't be let go of ends with its ttl. */
-  readonly step: 'claim' | 'renew' | 'release';
+/** A duplicate is handled by the function that `whenLocked` is. */
+export interface HandledEvent extends DuplicateEvent {
+  readonly type: 'handled';
+}
+
+/** The operations of a cache that can fail. */
+export type CacheOperation = 'acquire' | 'renew' | 'release' | 'park';
+
+/** The cache could not do an operation. A renewal is tried again; a key that can't be released is free after its ttl. */
+export interface CacheErrorEvent extends LockSubject {
+  readonly type: 'cache-error';
+  readonly operation: CacheOperation;
   readonly error: CacheError | Error;
-  /** The work runs all the same, as `onCacheError: 'run'` says. */
-  readonly unguarded: boolean;
+  /** The work runs without a lock, because `onCacheError` is `'run'` or the mode is `'observe'`. */
+  readonly failedOpen: boolean;
 }
 
-/** An event of a lock, told apart by its `type`. */
+/** No key could be built in the mode `'observe'`. The work runs without a lock. In other modes the job fails instead. */
+export interface KeyErrorEvent extends LockSubject {
+  readonly type: 'key-error';
+  readonly error: KeyError | Error;
+}
+
+/** An event of a lock. Its `type` tells which. */
 export type LockEvent =
   | AcquiredEvent
-  | TakenOverEvent
+  | ReclaimedEvent
   | RenewedEvent
   | LostEvent
   | ReleasedEvent
   | SkippedEvent
   | RaisedEvent
-  | RetriedEvent
-  | KeptEvent
-  | FailedEvent;
+  | DelayedEvent
+  | ParkedEvent
+  | HandledEvent
+  | CacheErrorEvent
+  | KeyErrorEvent;
 
 export type LockEventType = LockEvent['type'];
 
-/** What becomes of a duplicate, by the type of its event. */
-export const FATES = ['skipped', 'raised', 'retried', 'kept'] as const;
-export type Fate = (typeof FATES)[number];
+export const EVENT_TYPES: readonly LockEventType[] = [
+  'acquired',
+  'reclaimed',
+  'renewed',
+  'lost',
+  'released',
+  'skipped',
+  'raised',
+  'delayed',
+  'parked',
+  'handled',
+  'cache-error',
+  'key-error',
+];
+
+/** What can become of a duplicate, by the type of its event. */
+export const OUTCOMES = ['skipped', 'raised', 'delayed', 'parked', 'handled'] as const;
+export type Outcome = (typeof OUTCOMES)[number];
 /** The event of a duplicate. */
-export type FateEvent = Extract<LockEvent, { readonly type: Fate }>;
+export type OutcomeEvent = Extract<LockEvent, { readonly type: Outcome }>;
 
-export function isFate(type: LockEventType): type is Fate {
-  return (FATES as readonly LockEventType[]).includes(type);
+export function isOutcome(type: LockEventType): type is Outcome {
+  return (OUTCOMES as readonly LockEventType[]).includes(type);
 }
 
-export function isOfDuplicate(event: LockEvent): event is FateEvent {
-  return isFate(event.type);
-}
-
-/** Is told each event. What it throws, or rejects with, becomes a warning. */
-export type OnEvent = (event: LockEvent) => unknown;
-
-const CHANNELS: Readonly<Record<LockEventType, Channel>> = {
-  acquired: channel('bullmq-once:acquired'),
-  'taken-over': channel('bullmq-once:taken-over'),
-  renewed: channel('bullmq-once:renewed'),
-  lost: channel('bullmq-once:lost'),
-  released: channel('bullmq-once:released'),
-  skipped: channel('bullmq-once:skipped'),
-  raised: channel('bullmq-once:raised'),
-  retried: channel('bullmq-once:retried'),
-  kept: channel('bullmq-once:kept'),
-  failed: channel('bullmq-once:failed'),
-};
-
-/** Tells events to whoever wants to know. Ask whether anyone does before an event is made. */
-export class Teller {
-  readonly #onEvent: OnEvent | undefined;
-
-  constructor(onEvent?: OnEvent) {
-    this.#onEvent = onEvent;
-  }
-
-  hears(type: LockEventType): boolean {
-    return this.#onEvent !== undefined || CHANNELS[type].hasSubscribers;
-  }
-
-  tell(event: LockEvent): void {
-    const told = CHANNELS[event.type];
-    if (told.hasSubscribers) told.publish(event);
-    if (this.#onEvent) callSafely(this.#onEvent, event);
-  }
-}
-
-function callSafely(onEvent: OnEvent, event: LockEvent): void {
-  const report = (error: unknown) =>
-    warn('ONCE_ON_EVENT', `an onEvent callback failed on '${event.type}': ${error}`);
-  try {
-    const result = onEvent(event);
-    if (result instanceof Promise) result.catch(report);
-  } catch (error) {
-    report(error);
-  }
+export function isOutcomeEvent(event: LockEvent): event is OutcomeEvent {
+  return isOutcome(event.type);
 }

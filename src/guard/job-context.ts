@@ -1,16 +1,163 @@
-/** A job and its key: all that there is to know of it from its claim on. */
+/** One job on its way through the guard. */
 
-import type { Claimant } from '../lock/lock-request.ts';
-import type { FailingJob } from '../bullmq/retries.ts';
+import { attemptOf, lockDurationOf, ownerOf, type RunningJob } from '../bullmq/job.ts';
+import { emitterOf } from '../bullmq/job-events.ts';
+import { knownQueueCache, type QueueCache } from '../bullmq/queue-cache.ts';
+import { cacheOfQueue, resolveCache } from '../cache/registry.ts';
+import type { Holder } from '../core/holder.ts';
+import type { DuplicateHandler, GuardedJob } from '../duplicates/strategy.ts';
+import { jobName } from '../key/stored-name.ts';
+import { keylessTerms, type LeaseTerms } from '../lock/lease-terms.ts';
+import { LockHandle } from '../lock/lock-handle.ts';
+import { LockRequest } from '../lock/lock-request.ts';
+import { DEFAULT_TTL_MS } from '../lock/options.ts';
+import { rethrowUnlessOpen } from './fail-open.ts';
+import type { ParsedGuardOptions } from './options.ts';
+import { reserve } from './reserve.ts';
 
-export interface Task {
-  readonly job: FailingJob;
+/** The options of a guarded processor, parsed. */
+export interface ProcessorOptions extends ParsedGuardOptions<GuardedJob> {
+  /** Builds a job's key. */
+  readonly key: (job: RunningJob) => string;
+  readonly holdThroughRetries: boolean;
+  readonly logToJob: boolean;
+}
+
+/** A processor and its options. */
+export interface GuardedProcessor {
+  readonly fn: (
+    job: any,
+    token: string | undefined,
+    signal: AbortSignal | undefined,
+    lock: LockHandle,
+  ) => any;
+  readonly options: ProcessorOptions;
+}
+
+/** One call of a processor by BullMQ. */
+export interface ProcessorCall {
+  /** The processor's `this`. */
+  readonly self: unknown;
+  readonly job: RunningJob;
   readonly token: string | undefined;
-  /** The key as its user knows it. */
-  readonly name: string;
-  readonly owner: string;
-  readonly ttl: number;
-  /** The scope that the user gave; absent where it is the queue. */
+  /** BullMQ makes a signal only for a processor with three parameters or more. */
+  readonly signal: AbortSignal | undefined;
+}
+
+/** Runs a job without a lock, and without asking for its key. */
+export async function runUnlocked(guarded: GuardedProcessor, call: ProcessorCall): Promise<unknown> {
+  const handle = LockHandle.unguarded(unlockedTerms(guarded, call));
+  if (call.signal) handle.follow(call.signal);
+  return callProcessor(guarded, call, handle, () => handle.signal);
+}
+
+/** The terms of a job that has no key. */
+export function unlockedTerms({ options }: GuardedProcessor, { job }: ProcessorCall): LeaseTerms {
+  return keylessTerms({ emitter: options.onEvent, queueName: job.queueName, jobId: job.id });
+}
+
+/** Where the job's lock is kept; `undefined` where that is its queue's connection, and no job has come by it yet. */
+export function knownCacheOf({ cache }: ProcessorOptions, job: RunningJob): QueueCache | undefined {
+  const chosen = cache === undefined ? cacheOfQueue(job.queueName) : resolveCache(cache);
+  return chosen ? { cache: chosen, releasesInOrder: false } : knownQueueCache(job);
+}
+
+export class JobContext implements GuardedJob {
+  readonly request: LockRequest;
+  readonly job: RunningJob;
+  readonly token: string | undefined;
+  readonly signal: AbortSignal | undefined;
   readonly scope: string | undefined;
-  readonly claimant: Claimant;
+  readonly #guarded: GuardedProcessor;
+  readonly #call: ProcessorCall;
+  readonly #isObserved: boolean;
+
+  constructor(
+    guarded: GuardedProcessor,
+    call: ProcessorCall,
+    {
+      key,
+      queueCache,
+      receivedAt,
+      isObserved,
+    }: {
+      readonly key: string;
+      readonly queueCache: QueueCache;
+      /** When the guard got the job, on the monotonic clock. */
+      readonly receivedAt: number;
+      /** Whatever the key's state, the job runs as if there were no guard. */
+      readonly isObserved: boolean;
+    },
+  ) {
+    const { cache, releasesInOrder } = queueCache;
+    this.job = call.job;
+    this.token = call.token;
+    this.signal = call.signal;
+    this.scope = guarded.options.scope;
+    const failsOpen = guarded.options.failsOpen || isObserved;
+    const terms = termsOf(guarded, call, { key, requestedAt: receivedAt, failsOpen });
+    this.request = new LockRequest(cache, terms, { releasesInOrder });
+    this.#guarded = guarded;
+    this.#call = call;
+    this.#isObserved = isObserved;
+  }
+
+  run(handle: LockHandle, wrap?: (work: () => Promise<unknown>) => Promise<unknown>): Promise<unknown> {
+    const { dedupeFor } = this.#guarded.options;
+    const work = () => this.#work(handle);
+    return handle.runAndRelease(wrap ? () => wrap(work) : work, {
+      dedupeFor,
+      reserve: this.#reserve(handle),
+    });
+  }
+
+  callHandler(handler: DuplicateHandler, holder: Holder): unknown {
+    return handler(this.job, holder);
+  }
+
+  async failOpen(error: unknown): Promise<unknown> {
+    rethrowUnlessOpen(this.request, error);
+    return this.run(this.request.unguarded());
+  }
+
+  #work(handle: LockHandle): any {
+    // The loss of a lock does not abort work that is only observed.
+    const own = this.#isObserved ? this.request.unguarded() : handle;
+    if (this.signal) own.follow(this.signal);
+    return callProcessor(this.#guarded, this.#call, handle, () => own.signal);
+  }
+
+  #reserve(handle: LockHandle): ((error: unknown) => Promise<boolean>) | undefined {
+    if (!this.#guarded.options.holdThroughRetries || this.#isObserved) return undefined;
+    return error => reserve(handle, this.job, error, this.request.terms.ttl);
+  }
+}
+
+function termsOf(
+  { options }: GuardedProcessor,
+  { job }: ProcessorCall,
+  own: Pick<LeaseTerms, 'key' | 'requestedAt' | 'failsOpen'>,
+): LeaseTerms {
+  const { scope, ttl, maxHold, onEvent, logToJob } = options;
+  return {
+    ...own,
+    storedKey: jobName(job, scope, own.key),
+    owner: ownerOf(job),
+    attempt: attemptOf(job),
+    ttl: ttl ?? lockDurationOf(job) ?? DEFAULT_TTL_MS,
+    maxHold,
+    emitter: emitterOf(job, onEvent, { logToJob }),
+    queueName: job.queueName,
+    jobId: job.id,
+  };
+}
+
+/** @param signal - makes the signal, which only a processor that declares one gets: most never look at it. */
+function callProcessor(
+  { fn }: GuardedProcessor,
+  { self, job, token }: ProcessorCall,
+  handle: LockHandle,
+  signal: () => AbortSignal,
+): any {
+  return fn.call(self, job, token, fn.length >= 3 ? signal() : undefined, handle);
 }

@@ -1,20 +1,26 @@
-/** Whether guards guard: a team may first watch what they would do, and an operator may turn them off. */
+/** Whether guards guard: a team may first watch what a guard would do, and an operator may turn it off. */
 
 import { processWide } from '../core/process-wide.ts';
+import { oneOf, optional, type Parser } from '../core/validation.ts';
 
 /**
  * - `'enforce'`: duplicates become what `whenLocked` says;
- * - `'observe'`: all work runs; what would have become of a duplicate is told as its event, with `observed: true`;
+ * - `'observe'`: all work runs; what would have become of a duplicate is emitted as its event, with `observed: true`;
  * - `'off'`: all work runs, and nothing is locked.
  */
 export type Mode = 'enforce' | 'observe' | 'off';
 
-const MODES: readonly unknown[] = ['enforce', 'observe', 'off'];
 const VARIABLE = 'BULLMQ_ONCE_MODE';
 
+/** Parses a mode. */
+export const modeLike: Parser<Mode | undefined> = optional(oneOf<Mode>(['enforce', 'observe', 'off']));
+
+const state = processWide<{ mode: Mode | undefined }>('mode', () => ({ mode: undefined }));
+let fromEnvironment: Mode | undefined;
+
 /**
- * Sets the mode of all guards of this process that have none of their own; `undefined` leaves it to the environment variable
- * `BULLMQ_ONCE_MODE`, else to `'enforce'`. It holds for work that begins from now on.
+ * Sets the mode of all guards of this process that have none of their own. It applies to work that begins from now on.
+ * `undefined` leaves it to the environment variable `BULLMQ_ONCE_MODE`, else to `'enforce'`.
  * @throws TypeError it is no mode.
  * @example
  * ```ts
@@ -22,22 +28,13 @@ const VARIABLE = 'BULLMQ_ONCE_MODE';
  * ```
  */
 export function setMode(mode: Mode | undefined): void {
-  processWide().mode = checkMode(mode, 'setMode: the mode');
+  state.mode = modeLike(mode, 'setMode: the mode');
 }
 
-/** The mode that the process is in. */
+/** The mode of the process. */
 export function modeOfProcess(): Mode {
-  const { mode } = processWide();
-  if (mode !== undefined) return mode;
+  if (state.mode !== undefined) return state.mode;
   fromEnvironment ??=
-    checkMode(process.env[VARIABLE] || undefined, `environment variable ${VARIABLE}:`) ?? 'enforce';
+    modeLike(process.env[VARIABLE] || undefined, `environment variable ${VARIABLE}:`) ?? 'enforce';
   return fromEnvironment;
-}
-
-let fromEnvironment: Mode | undefined;
-
-/** @throws TypeError it is none. */
-export function checkMode(mode: unknown, what: string): Mode | undefined {
-  if (mode === undefined || MODES.includes(mode)) return mode as Mode | undefined;
-  throw new TypeError(`${what} must be 'enforce', 'observe' or 'off', not '${String(mode)}'`);
 }

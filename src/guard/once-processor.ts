@@ -1,49 +1,35 @@
-/** Wraps a BullMQ processor: a job runs unless the work that its key names is being done already. */
+/** `onceProcessor`: wraps a BullMQ processor, so that a job runs unless its key is held. */
 
 import type { Job, SandboxedJob } from 'bullmq';
-import { type FailingJob, holdOn } from '../bullmq/retries.ts';
-import { attemptOf, type JobLike, ownerOf } from '../bullmq/job.ts';
-import { tellerOf } from '../bullmq/job-events.ts';
-import { KeepLast } from '../duplicates/keep-last.ts';
-import { warnOfMistakes } from '../bullmq/config-warnings.ts';
-import { retryLater } from '../bullmq/delay.ts';
-import { findQueueCache, knownQueueCache, lockDurationOf, type QueueCache } from '../bullmq/queue-cache.ts';
-import { isStillOurs, mayHaveStalled } from '../bullmq/job-ownership.ts';
-import type { Task } from './job-context.ts';
-import type { Holder } from '../cache/contract.ts';
-import { cacheFrom, cacheOfQueue } from '../cache/registry.ts';
-import { Claimant } from '../lock/lock-request.ts';
-import { methodDecorator } from './method-decorator.ts';
-import { claimFor, settle } from '../duplicates/skip-or-raise.ts';
-import { LockError, LockLostError } from '../core/errors.ts';
-import { type CheckedGuardOptions, checkGuardOptions, type GuardOptions } from './options.ts';
-import { HeldLock } from '../lock/lock-handle.ts';
-import { jobName } from '../key/stored-name.ts';
-import { defaultKey } from '../key/canonical-json.ts';
-import type { CheckedTemplate } from '../key/template-types.ts';
+import type { RunningJob } from '../bullmq/job.ts';
+import { flag, type Parser, show, withDefault } from '../core/validation.ts';
+import { JOB_FORMS, type WhenLocked } from '../duplicates/when-locked.ts';
+import { defaultKey } from '../key/default-key.ts';
 import { fillTemplate, keyFromFunction, parseTemplate } from '../key/template.ts';
-import { type Mode, modeOfProcess } from './mode.ts';
-import { noLock, observe, tellKeyless } from './observe.ts';
-import { type CheckedLeaseOptions, checkFlag, DEFAULTS } from '../lock/options.ts';
-import { ALL_KINDS, type WhenLocked } from '../duplicates/when-locked.ts';
+import type { CheckedTemplate } from '../key/template-types.ts';
+import type { LockHandle } from '../lock/lock-handle.ts';
+import type { GuardedProcessor, ProcessorOptions } from './job-context.ts';
+import { isDecoratorCall, methodDecorator } from './method-decorator.ts';
+import { type GuardOptions, parseGuardOptions } from './options.ts';
+import { processJob } from './process-job.ts';
 
 /**
- * A BullMQ processor, plus the lock that its job runs under. BullMQ makes a signal only for a processor that
- * declares three parameters or more.
+ * A BullMQ processor, with the lock that its job runs under. BullMQ makes a signal only for a processor that declares three
+ * parameters or more; `lock.signal` is always there.
  */
 export type GuardedFunction<Data, Result, Name extends string> = (
   job: Job<Data, any, Name>,
   token: string | undefined,
   signal: AbortSignal | undefined,
-  lock: HeldLock,
+  lock: LockHandle,
 ) => Result | PromiseLike<Result>;
 
-/** The like in a sandboxed processor, where a job is what BullMQ sends to the process or thread. */
+/** The same in a sandboxed processor, where a job is what BullMQ sends to the process or thread. */
 export type SandboxedFunction<Data, Result> = (
   job: SandboxedJob<Data>,
   token: string | undefined,
   signal: AbortSignal | undefined,
-  lock: HeldLock,
+  lock: LockHandle,
 ) => Result | PromiseLike<Result>;
 
 /** What {@link onceProcessor} makes: a processor for BullMQ's `Worker`. A skipped job has no result. */
@@ -53,7 +39,7 @@ export type OnceProcessor<Data, Result, Name extends string> = (
   signal?: AbortSignal,
 ) => Promise<Result | undefined>;
 
-/** Options of {@link onceProcessor}. All can be left out. */
+/** Options of {@link onceProcessor}. All may be left out. */
 export interface OnceProcessorOptions<
   Data = any,
   Name extends string = string,
@@ -61,8 +47,7 @@ export interface OnceProcessorOptions<
   Result = any,
 > extends GuardOptions {
   /**
-   * What may run once at a time: a template with paths into the job's data (`'welcome-{user.id}'`), or a function
-   * of the job.
+   * What runs once at a time: a template with paths into the job's data (`'welcome-{user.id}'`), or a function of the job.
    * @defaultValue the job's name and a hash of all of its data
    */
   readonly key?: (Template & CheckedTemplate<Template, Data>) | ((job: Job<Data, any, Name>) => string);
@@ -72,20 +57,20 @@ export interface OnceProcessorOptions<
    */
   readonly whenLocked?: WhenLocked<Job<Data, any, Name>, Result>;
   /**
-   * `true`: a job that failed and will be retried, or that moved itself to delayed, back to waiting or to waiting-children, keeps
-   * its key until its next run, so that no duplicate slips in between; it lets go when it fails for good. Where its worker
-   * dies meanwhile, the key is free a `ttl` after the job's time.
+   * `true`: a job that failed and will be retried, or that moved itself to delayed, back to waiting or to waiting-children,
+   * keeps its key until its next run, so that no duplicate runs in between. It releases the key when it fails for good. If its
+   * worker dies meanwhile, the key is free a `ttl` after the job is due.
    * @defaultValue false
    */
   readonly holdThroughRetries?: boolean;
   /**
-   * `true`: what becomes of a duplicate is a line in its job's log, which dashboards show: `skipped: 'welcome-42' is held by
-   * job 17 of emails for another 12 s`.
+   * `true`: what becomes of a duplicate is a line in its BullMQ job log, which dashboards show: `skipped: 'welcome-42' is held
+   * by job 17 of emails for another 12 s`.
    * @defaultValue false
    */
-  readonly log?: boolean;
+  readonly logToJob?: boolean;
   /**
-   * Locks of one scope exclude each other. Name one to share it across queues, which must have the same cache then.
+   * Locks of one scope exclude each other. Name one to share it across queues, which must then have the same cache.
    * @defaultValue the queue
    */
   readonly scope?: string;
@@ -100,7 +85,7 @@ export interface OnceSandboxedOptions<Data = any, Template extends string = stri
   readonly whenLocked?: WhenLocked<SandboxedJob<Data>, Result>;
 }
 
-/** Decorates a method that is a processor, by the standard and by TypeScript's legacy rules. */
+/** Decorates a method that is a processor, by the standard's rules and by TypeScript's legacy ones. */
 export interface OnceProcessorDecorator {
   <Fn extends (job: any, ...others: any[]) => Promise<any>>(
     method: Fn,
@@ -121,15 +106,15 @@ export type OnceSandboxed<Data, Result> = (
 ) => Promise<Result | undefined>;
 
 /**
- * Wraps a processor so that a job runs unless the work that its key names is being done. Such a duplicate completes
- * at once with no result, or fails where `raiseIfLock` says so. The lock is kept on the connection of the job's own
- * queue, is renewed while the job runs, and is let go before BullMQ is told that the job has ended.
+ * Wraps a processor so that a job runs unless its key is held. Such a duplicate completes at once with no result, or becomes
+ * what `whenLocked` says. The lock is kept on the connection of the job's own queue. It is renewed while the job runs, and
+ * released before BullMQ learns that the job has ended.
  *
- * `fn` is called as `(job, token, signal, lock)`. Declare `signal` to be told when the lock is lost, or BullMQ cancels
- * the job. Whatever `fn` returns or throws reaches BullMQ unchanged.
+ * `fn` is called as `(job, token, signal, lock)`. `signal` aborts when the lock is lost or BullMQ cancels the job. What `fn`
+ * returns or throws reaches BullMQ unchanged.
  *
- * A job that can't get a verdict fails with a {@link CacheError}, one that no key can be built for with a
- * {@link KeyError}; both are for BullMQ to retry.
+ * A job fails with a {@link CacheError} if the cache can't say whether its key is held, and with a {@link KeyError} if no key can
+ * be built from its data. BullMQ then retries it.
  *
  * @throws TypeError an option is unknown or has a wrong value, or the key's template is malformed.
  * @example
@@ -173,186 +158,78 @@ export function onceProcessor<Data = any, Result = any, const Template extends s
  * ```
  */
 export function onceProcessor(options: OnceProcessorOptions): OnceProcessorDecorator;
-export function onceProcessor(...given: [AnyProcessor, (AnyOptions | undefined)?] | [AnyOptions]): unknown {
-  const [fn] = given;
-  if (typeof fn === 'function') return guard(fn, check(given[1] ?? {}));
-  if (given.length === 1 && typeof fn === 'object' && fn !== null) {
-    // Checked here, where they are written, though the method comes later.
-    const settings = check(fn);
-    return methodDecorator('onceProcessor', method => guard(method, settings));
+export function onceProcessor(...given: readonly unknown[]): unknown {
+  const [first, second] = given;
+  if (typeof first === 'function' && given.length > 1) return guard(first as Fn, parse(second ?? {}));
+  if (typeof first === 'function') return processorOrDecorator(first as Fn & OptionsOfInstance);
+  if (given.length <= 1 && (first === undefined || (typeof first === 'object' && first !== null))) {
+    // Parsed here, where they are written, though the method comes later.
+    const options = parse(first ?? {});
+    return methodDecorator('onceProcessor', method => guard(method, options));
   }
-  throw new TypeError(`onceProcessor: the processor must be a function, not ${typeof fn}`);
+  throw new TypeError(`onceProcessor: the processor must be a function, not ${show(first)}`);
 }
 
-type AnyProcessor = (
-  job: any,
-  token: string | undefined,
-  signal: AbortSignal | undefined,
-  lock: HeldLock,
-) => any;
+type Fn = GuardedProcessor['fn'];
+/** A processor as BullMQ calls it. */
+type Wrapped = (this: unknown, job: RunningJob, token?: string, signal?: AbortSignal) => Promise<unknown>;
+type OptionsOfInstance = (instance: any) => OnceProcessorOptions;
 
-function guard(
-  fn: AnyProcessor,
-  settings: Settings,
-): (job: any, token?: string, signal?: AbortSignal) => Promise<any> {
-  const { policy, keepFor, holdThroughRetries } = settings;
-  const passesSignal = fn.length >= 3;
-  const wantsSignal = passesSignal || policy.kind === 'wait';
-  type GuardedJob = Job<any, any, any>;
-  let isChecked = false;
-
-  async function run(
-    worker: unknown,
-    job: GuardedJob,
-    token?: string,
-    signal?: AbortSignal,
-  ): Promise<unknown> {
-    const mode = settings.mode ?? modeOfProcess();
-    if (mode !== 'enforce') return runAnyway(mode, worker, job, token, signal);
-    const since = performance.now();
-    const name = settings.keyOf(job);
-    const home = homeOf(job, settings) ?? (await findQueueCache(job));
-    const task = taskFor(job, token, name, settings, home, since);
-    if (!isChecked) {
-      isChecked = true;
-      warnOfMistakes(job, home.cache, settings.ttl);
-    }
-    const claim = await claimFor(task.claimant, settings, signal, task.owner);
-    if (!(claim instanceof HeldLock)) return onHeld(task, settings, claim);
-    if (mayHaveStalled(job, since) && !(await isStillOurs(job, token))) {
-      await claim.release();
-      throw new LockLostError(name, 'stalled');
-    }
-    if (signal) claim.follow(signal);
-    const work = () => fn.call(worker, job, token, passesSignal ? claim.signal : undefined, claim);
-    const onFailure = holdThroughRetries
-      ? (error: unknown) => holdOn(claim, task.job, error, task.ttl)
-      : undefined;
-    const isGuarded = claim.fence > 0;
-    return policy.kind === 'keep-last' && isGuarded
-      ? new KeepLast(task).run(claim, keepFor, work, onFailure)
-      : claim.whileHeld(keepFor, work, onFailure);
-  }
-
-  /** The signal that the work is given is BullMQ's: work that is only observed is not told of a lock that is lost. */
-  async function runAnyway(
-    mode: Mode,
-    worker: unknown,
-    job: GuardedJob,
-    token: string | undefined,
-    signal: AbortSignal | undefined,
-  ): Promise<unknown> {
-    const none = noLock(settings, job);
-    if (signal) none.follow(signal);
-    const lock = mode === 'observe' ? await observed(job, token, settings) : none;
-    const work = () => fn.call(worker, job, token, passesSignal ? none.signal : undefined, lock);
-    return lock.whileHeld(keepFor, work);
-  }
-
+function guard(fn: Fn, options: ProcessorOptions): Wrapped {
+  const guarded: GuardedProcessor = { fn, options };
   // BullMQ makes a signal for each job of a processor with three parameters, and none for one with fewer.
-  return wantsSignal
-    ? function guarded(this: unknown, job: GuardedJob, token?: string, signal?: AbortSignal) {
-        return run(this, job, token, signal);
+  return fn.length >= 3 || options.strategy.needs.signal
+    ? function (this: unknown, job, token, signal) {
+        return processJob(guarded, { self: this, job, token, signal });
       }
-    : function guarded(this: unknown, job: GuardedJob, token?: string) {
-        return run(this, job, token);
+    : function (this: unknown, job, token) {
+        return processJob(guarded, { self: this, job, token, signal: undefined });
       };
 }
 
-interface Settings extends CheckedGuardOptions {
-  readonly keyOf: (job: JobLike) => string;
-  readonly holdThroughRetries: boolean;
-  readonly log: boolean;
-}
-
-/** Options as they come, of any data: their types were checked where they were written. */
-type AnyOptions = OnceProcessorOptions<any, any, any> | OnceSandboxedOptions<any, any>;
-
-function check(options: AnyOptions): Settings {
-  const of = 'onceProcessor';
-  const guard = checkGuardOptions(options, of, ALL_KINDS, ['holdThroughRetries', 'log']);
-  const { holdThroughRetries = false, log = false } = options;
-  checkFlag(holdThroughRetries, of, 'holdThroughRetries');
-  checkFlag(log, of, 'log');
-  if (guard.policy.kind === 'keep-last' && typeof guard.cache === 'object' && !guard.cache.announce) {
-    throw new TypeError(
-      `${of}: whenLocked: 'keep-last' needs a cache with the method 'announce', and that of option 'cache' has none`,
-    );
+/**
+ * A lone function is a processor, or makes the options of a decorated method's instance. What calls the result shows which: BullMQ
+ * passes a job, and a decorator's caller passes a method.
+ */
+function processorOrDecorator(fn: Fn & OptionsOfInstance): (...args: any[]) => unknown {
+  const processor = guard(fn, parse({}));
+  const decorator = methodDecorator('onceProcessor', method => guardOfInstance(method, fn));
+  function either(this: unknown, ...args: unknown[]): unknown {
+    return isDecoratorCall(args)
+      ? decorator(...(args as Parameters<typeof decorator>))
+      : processor.apply(this, args as Parameters<Wrapped>);
   }
-  return { ...guard, keyOf: keyBuilder(options.key), holdThroughRetries, log };
+  return Object.defineProperty(either, 'length', { value: processor.length });
 }
 
-function keyBuilder(key: AnyOptions['key']): Settings['keyOf'] {
+/** Guards a method whose options each instance makes when its first job comes. */
+function guardOfInstance(method: Fn, optionsOf: OptionsOfInstance): Wrapped {
+  const ofInstances = new WeakMap<object, Wrapped>();
+  // It always gets BullMQ's signal: whether the options need it is not known yet.
+  return function (this: unknown, job, token, signal) {
+    const instance = this as object;
+    const known = ofInstances.get(instance) ?? guard(method, parse(optionsOf(instance)));
+    ofInstances.set(instance, known);
+    return known.call(instance, job, token, signal);
+  };
+}
+
+function parse(options: unknown): ProcessorOptions {
+  return parseGuardOptions('onceProcessor', options, JOB_FORMS, {
+    key: keyOption,
+    holdThroughRetries: withDefault(false, flag),
+    logToJob: withDefault(false, flag),
+  });
+}
+
+const keyOption: Parser<ProcessorOptions['key']> = (key, option) => {
   if (key === undefined) return job => defaultKey(job.name, job.data);
   if (typeof key === 'function') return job => keyFromFunction(() => key(job), 'onceProcessor: the key');
   if (typeof key !== 'string') {
     throw new TypeError(
-      `onceProcessor: option 'key' must be a template such as 'welcome-{userId}', or a function of the job, not ${typeof key}`,
+      `${option} must be a template such as 'welcome-{userId}', or a function of the job, not ${show(key)}`,
     );
   }
   const template = parseTemplate(key);
   return job => fillTemplate(template, job.data, "the job's data");
-}
-
-/** Where the job's lock is kept; nothing where that is its queue's connection, and no job has come by it yet. */
-function homeOf(job: JobLike, { cache: option }: CheckedLeaseOptions): QueueCache | undefined {
-  const cache = option === undefined ? cacheOfQueue(job.queueName) : cacheFrom(option);
-  return cache ? { cache, inOrder: false } : knownQueueCache(job);
-}
-
-function taskFor(
-  job: JobLike,
-  token: string | undefined,
-  name: string,
-  { scope, ttl: option, maxHold, teller: ofAll, runUnguarded, log }: Settings,
-  { cache, inOrder }: QueueCache,
-  since: number,
-): Task {
-  const key = jobName(job, scope, name);
-  const owner = ownerOf(job);
-  const ttl = option ?? lockDurationOf(job) ?? DEFAULTS.ttl;
-  const teller = tellerOf(job, ofAll, log);
-  const request = {
-    key,
-    name,
-    owner,
-    attempt: attemptOf(job),
-    ttl,
-    maxHold,
-    since,
-    teller,
-    runsAnyway: runUnguarded,
-    queueName: job.queueName,
-    jobId: job.id,
-  };
-  // The types hide the worker that it carries.
-  const running = job as FailingJob;
-  return { job: running, token, name, owner, ttl, scope, claimant: new Claimant(cache, request, inOrder) };
-}
-
-/** Claims the key of a job that runs in any case. */
-async function observed(job: JobLike, token: string | undefined, settings: Settings): Promise<HeldLock> {
-  try {
-    const since = performance.now();
-    const name = settings.keyOf(job);
-    const home = homeOf(job, settings) ?? (await findQueueCache(job));
-    const always = { ...settings, runUnguarded: true };
-    return await observe(taskFor(job, token, name, always, home, since).claimant, settings);
-  } catch (error) {
-    tellKeyless(settings, error, job);
-    return noLock(settings, job);
-  }
-}
-
-/** A job whose key is held by itself is no duplicate: its work is done, or a newer run of it is under way. */
-function onHeld(task: Task, { policy }: Settings, holder: Holder): unknown {
-  const { job, name, owner, claimant } = task;
-  if (holder.owner === owner) {
-    claimant.tell(holder.state === 'running' ? 'raised' : 'skipped', holder);
-    if (holder.state === 'running') throw new LockError(name, holder);
-    return undefined;
-  }
-  if (policy.kind === 'retry') return retryLater(task, policy, holder);
-  if (policy.kind === 'keep-last') return new KeepLast(task).wait(holder);
-  return settle(policy, claimant, holder, answer => answer(job, holder));
-}
+};

@@ -1,16 +1,23 @@
-/** Guards a function or a method: it runs once at a time for each key. */
+/** `once`: guards a function or a method, which then runs once at a time for each key. */
 
-import type { Holder } from '../cache/contract.ts';
-import { scopedClaimant } from '../lock/lock-request.ts';
-import { methodDecorator } from './method-decorator.ts';
-import { claimFor, settle } from '../duplicates/skip-or-raise.ts';
-import { type CheckedGuardOptions, checkGuardOptions, type GuardOptions } from './options.ts';
-import { HeldLock } from '../lock/lock-handle.ts';
+import { asError } from '../core/errors.ts';
+import type { Holder } from '../core/holder.ts';
+import type { Parser } from '../core/validation.ts';
+import type { DuplicateHandler, GuardedWork } from '../duplicates/strategy.ts';
+import type { WaitFor } from '../duplicates/wait-in-slot.ts';
+import { FUNCTION_FORMS } from '../duplicates/when-locked.ts';
 import { fillTemplate, keyFromFunction, parseTemplate } from '../key/template.ts';
-import { type Mode, modeOfProcess } from './mode.ts';
-import { observe, tellKeyless } from './observe.ts';
+import { emitKeyError } from '../lock/lease-events.ts';
+import { keylessTerms } from '../lock/lease-terms.ts';
+import type { LockHandle } from '../lock/lock-handle.ts';
+import type { LockRequest } from '../lock/lock-request.ts';
 import { newOwner } from '../lock/owner-id.ts';
-import { PLAIN_KINDS, type WaitFor } from '../duplicates/when-locked.ts';
+import { scopedRequest } from '../lock/scoped-request.ts';
+import { acquireOrFailOpen, rethrowUnlessOpen } from './fail-open.ts';
+import { methodDecorator } from './method-decorator.ts';
+import { modeOfProcess } from './mode.ts';
+import { observing } from './observe.ts';
+import { type GuardOptions, type ParsedGuardOptions, parseGuardOptions } from './options.ts';
 
 type AnyFunction = (this: any, ...args: any[]) => any;
 
@@ -23,20 +30,20 @@ export type Once<Fn extends AnyFunction> = (
 /** Options of {@link once}. Without `cache` its locks are kept in `caches.default`, else in the memory of this process. */
 export interface OnceOptions<Args extends readonly unknown[] = any[]> extends GuardOptions {
   /**
-   * What may run once at a time: a template, or a function of the call's arguments. A placeholder is a path into the
-   * first argument, an object of named values (`'invoice-{customer.id}'`). Where all of them begin with a number they
-   * are paths into the arguments (`'invoice-{0}-{1.id}'`).
+   * What runs once at a time: a template, or a function of the call's arguments. A placeholder is a path into the first
+   * argument, an object of named values (`'invoice-{customer.id}'`). If all placeholders begin with a number, they are paths
+   * into the arguments (`'invoice-{0}-{1.id}'`).
    */
   readonly key: string | ((...args: Args) => string);
   /**
    * What becomes of a call that finds its key held: `'skip'` resolves to `undefined`, `'raise'` rejects with a
-   * {@link LockError}, `{ waitFor }` waits its turn, and a function's result is the call's.
+   * {@link LockError}, `{ waitFor }` waits for the key, and a function's result is the call's.
    * @defaultValue 'skip'
    */
   readonly whenLocked?: 'skip' | 'raise' | WaitFor | ((holder: Holder, ...args: Args) => unknown);
 }
 
-/** Decorates a method, by the standard and by TypeScript's legacy rules. */
+/** Decorates a method, by the standard's rules and by TypeScript's legacy ones. */
 export interface OnceDecorator {
   <Fn extends AnyFunction>(method: Fn, context: ClassMethodDecoratorContext): Once<Fn>;
   <Fn extends AnyFunction>(
@@ -47,9 +54,9 @@ export interface OnceDecorator {
 }
 
 /**
- * Wraps a function so that it runs once at a time for each key; a call that finds its key held is skipped, and
- * resolves to `undefined`. With options alone it makes a decorator for a method, which keeps its `this`, and whose
- * type must allow for `undefined`.
+ * Wraps a function so that it runs once at a time for each key. A call that finds its key held is skipped, and resolves to
+ * `undefined`. With options alone it makes a decorator for a method, which keeps its `this`. The type of the method must allow
+ * for `undefined`.
  *
  * @throws TypeError an option is unknown or has a wrong value, or the key's template is malformed.
  * @example
@@ -67,67 +74,101 @@ export function once(options: OnceOptions): OnceDecorator;
 export function once(...given: [AnyFunction, OnceOptions] | [OnceOptions]): AnyFunction {
   if (given.length === 2) {
     const [fn, options] = given;
-    if (typeof fn !== 'function')
+    if (typeof fn !== 'function') {
       throw new TypeError(`once: the first argument must be a function, not ${typeof fn}`);
-    return guard(fn, check(options));
+    }
+    return guard(fn, parse(options));
   }
-  // Checked here, where they are written, though the method comes later.
-  const settings = check(given[0]);
-  return methodDecorator('once', method => guard(method, settings));
+  // Parsed here, where they are written, though the method comes later.
+  const options = parse(given[0]);
+  return methodDecorator('once', method => guard(method, options));
 }
 
-interface Settings extends CheckedGuardOptions {
-  readonly keyOf: (args: readonly unknown[]) => string;
+interface ParsedOnceOptions extends ParsedGuardOptions<GuardedWork> {
+  /** Builds the key of a call. */
+  readonly key: (args: readonly unknown[]) => string;
 }
 
-function check(options: OnceOptions): Settings {
-  return { ...checkGuardOptions(options, 'once', PLAIN_KINDS, []), keyOf: keyBuilder(options.key) };
+function parse(options: OnceOptions): ParsedOnceOptions {
+  return parseGuardOptions('once', options, FUNCTION_FORMS, { key: keyOption });
 }
 
-function keyBuilder(key: OnceOptions['key']): Settings['keyOf'] {
+const keyOption: Parser<ParsedOnceOptions['key']> = (key, option) => {
   if (typeof key === 'function') return args => keyFromFunction(() => key(...args), 'once: the key');
   if (typeof key !== 'string') {
     throw new TypeError(
-      "once: option 'key' must be a template such as 'invoice-{id}', or a function that builds the key",
+      `${option} must be a template such as 'invoice-{id}', or a function that builds the key`,
     );
   }
   const template = parseTemplate(key);
-  const positional = template.slots.every(({ path }) => /^\d+$/.test(path[0] as string));
-  return positional
+  const isPositional = template.slots.every(({ path }) => /^\d+$/.test(path[0] as string));
+  return isPositional
     ? args => fillTemplate(template, args, 'the list of arguments')
     : args => fillTemplate(template, args[0], 'the first argument');
-}
+};
 
-function guard(fn: AnyFunction, settings: Settings): AnyFunction {
-  const { keyOf, policy, keepFor } = settings;
+function guard(fn: AnyFunction, options: ParsedOnceOptions): AnyFunction {
   async function guarded(this: unknown, ...args: unknown[]): Promise<unknown> {
-    const work = () => fn.apply(this, args);
-    const mode = settings.mode ?? modeOfProcess();
-    if (mode !== 'enforce') return runAnyway(mode, args, work);
-    const claimant = scopedClaimant(keyOf(args), settings, newOwner(), settings.runUnguarded);
-    const claim = await claimFor(claimant, settings);
-    if (!(claim instanceof HeldLock)) {
-      return settle(policy, claimant, claim, answer => answer.call(this, claim, ...args));
-    }
-    return claim.whileHeld(keepFor, work);
-  }
+    const mode = options.mode ?? modeOfProcess();
+    if (mode === 'off') return fn.apply(this, args);
+    const isObserved = mode === 'observe';
 
-  async function runAnyway(mode: Mode, args: readonly unknown[], work: () => unknown): Promise<unknown> {
-    const lock = mode === 'observe' ? await observed(args) : undefined;
-    return lock ? lock.whileHeld(keepFor, work) : work();
-  }
-
-  async function observed(args: readonly unknown[]): Promise<HeldLock | undefined> {
+    let call: FunctionCall;
     try {
-      return await observe(scopedClaimant(keyOf(args), settings, newOwner(), true), settings);
+      const failsOpen = options.failsOpen || isObserved;
+      const request = scopedRequest(options.key(args), newOwner(), options, { failsOpen });
+      call = new FunctionCall(request, fn, this, args, options.dedupeFor);
     } catch (error) {
-      tellKeyless(settings, error);
-      return undefined;
+      if (!isObserved) throw error;
+      emitKeyError(keylessTerms({ emitter: options.onEvent }), asError(error));
+      return fn.apply(this, args);
     }
+
+    const strategy = isObserved ? observing(options.strategy) : options.strategy;
+    const attempt = await acquireOrFailOpen<GuardedWork>(call, strategy);
+    return attempt.acquired ? strategy.run(call, attempt.handle) : strategy.onHeld(call, attempt.holder);
   }
 
-  // Frameworks look at how many parameters a method declares; BullMQ does, to know who wants a signal.
+  // Frameworks look at how many parameters a method declares, as BullMQ does to know who wants a signal.
   Object.defineProperty(guarded, 'length', { value: fn.length });
   Object.defineProperty(guarded, 'name', { value: fn.name });
   return guarded;
+}
+
+/** One call of a guarded function. */
+class FunctionCall implements GuardedWork {
+  readonly request: LockRequest;
+  readonly signal = undefined;
+  readonly #fn: AnyFunction;
+  readonly #self: unknown;
+  readonly #args: readonly unknown[];
+  readonly #dedupeFor: number;
+
+  constructor(
+    request: LockRequest,
+    fn: AnyFunction,
+    self: unknown,
+    args: readonly unknown[],
+    dedupeFor: number,
+  ) {
+    this.request = request;
+    this.#fn = fn;
+    this.#self = self;
+    this.#args = args;
+    this.#dedupeFor = dedupeFor;
+  }
+
+  run(handle: LockHandle, wrap?: (work: () => Promise<unknown>) => Promise<unknown>): Promise<unknown> {
+    const work = () => this.#fn.apply(this.#self, [...this.#args]);
+    return handle.runAndRelease(wrap ? () => wrap(work) : work, { dedupeFor: this.#dedupeFor });
+  }
+
+  callHandler(handler: DuplicateHandler, holder: Holder): unknown {
+    return handler.call(this.#self, holder, ...this.#args);
+  }
+
+  async failOpen(error: unknown): Promise<unknown> {
+    rethrowUnlessOpen(this.request, error);
+    return this.run(this.request.unguarded());
+  }
 }

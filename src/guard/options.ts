@@ -1,60 +1,72 @@
-/** The options of `onceProcessor` and `once` beyond those of their locks. */
+/** The options that `onceProcessor` and `once` share, beyond those of their locks. */
 
-import { checkMode, type Mode, modeOfProcess } from './mode.ts';
-import { type CheckedLeaseOptions, checkLeaseOptions, type LeaseOptions, show } from '../lock/options.ts';
-import { checkWhenLocked, type Policy } from '../duplicates/when-locked.ts';
+import { flag, oneOf, type Parsed, type Parser, parseOptions, withDefault } from '../core/validation.ts';
+import type { DuplicateStrategy, GuardedWork, StrategyForm } from '../duplicates/strategy.ts';
+import { parseWhenLocked } from '../duplicates/when-locked.ts';
+import { LEASE_OPTIONS, type LeaseOptions, type ParsedLeaseOptions } from '../lock/options.ts';
+import { type Mode, modeLike, modeOfProcess } from './mode.ts';
 
 /** The options of everything that guards work. */
 export interface GuardOptions extends LeaseOptions {
   /**
-   * What happens when the cache can't tell whether the key is held: `'raise'` fails with a {@link CacheError}; `'run'` runs
-   * unguarded, for those to whom a run twice is better than none: its `lock` is not held, a warning says so, and the
-   * diagnostics channel `bullmq-once:failed` has each case.
+   * What happens when the cache can't say whether the key is held. `'raise'`: the work fails with a {@link CacheError}.
+   * `'run'`: it runs without a lock, for those to whom running twice is better than not running. Its `lock` is then not held,
+   * a warning says so now and then, and the event `cache-error` is emitted for each.
    * @defaultValue 'raise'
    */
   readonly onCacheError?: 'raise' | 'run';
   /**
-   * `true` is `whenLocked: 'raise'`. Beside `whenLocked: { waitFor }` it says what becomes of work that waited in vain; beside
-   * any other it is an error.
+   * `true` is short for `whenLocked: 'raise'`. Beside `whenLocked: { waitFor }` it says what becomes of work that waited in
+   * vain. Beside any other form it is an error. `false` may stand beside anything.
    * @defaultValue false
    */
   readonly raiseIfLock?: boolean;
   /**
-   * `'observe'`: all work runs, and what would have become of a duplicate is told as its event: a way to try a guard in
+   * `'observe'`: all work runs, and what would have become of a duplicate is emitted as its event: a way to try a guard in
    * production. `'off'`: all work runs, and nothing is locked; its `lock` is not held, and its key is empty.
    * @defaultValue what {@link setMode} says, else the environment variable `BULLMQ_ONCE_MODE`, else 'enforce'
    */
   readonly mode?: Mode;
 }
 
-/** {@link GuardOptions}, checked. */
-export interface CheckedGuardOptions extends CheckedLeaseOptions {
-  readonly policy: Policy;
-  readonly runUnguarded: boolean;
+/** {@link GuardOptions}, parsed. */
+export interface ParsedGuardOptions<Work extends GuardedWork> extends ParsedLeaseOptions {
+  readonly strategy: DuplicateStrategy<Work>;
+  readonly failsOpen: boolean;
   readonly mode: Mode | undefined;
 }
 
+const GUARD_OPTIONS = {
+  ...LEASE_OPTIONS,
+  whenLocked: (value: unknown) => value,
+  raiseIfLock: withDefault(false, flag),
+  onCacheError: withDefault('raise', oneOf(['raise', 'run'])),
+  mode: modeLike,
+};
+
 /**
- * Checks the options of a guard but for its key.
- * @param kinds - what `whenLocked` may be there.
- * @param others - the names of the options beyond {@link GuardOptions}.
- * @throws TypeError an option is unknown, or its value is not one of those that it takes.
+ * Parses the options of a guard.
+ * @param of - the function whose options they are, for errors.
+ * @param forms - the forms that `whenLocked` takes there.
+ * @param others - the parsers of the options beyond {@link GuardOptions}.
+ * @throws TypeError an option is unknown, or has a wrong value.
  */
-export function checkGuardOptions(
-  options: GuardOptions,
+export function parseGuardOptions<Work extends GuardedWork, Others extends Record<string, Parser<any>>>(
   of: string,
-  kinds: readonly Policy['kind'][],
-  others: readonly string[],
-): CheckedGuardOptions {
-  const known = ['key', 'raiseIfLock', 'whenLocked', 'onCacheError', 'mode', ...others];
-  const lease = checkLeaseOptions(options, of, known);
-  const { onCacheError = 'raise' } = options;
-  if (onCacheError !== 'raise' && onCacheError !== 'run') {
-    throw new TypeError(`${of}: option 'onCacheError' must be 'raise' or 'run', not ${show(onCacheError)}`);
-  }
-  const mode = checkMode(options.mode, `${of}: option 'mode'`);
-  // A wrong environment is told here, not when the first job comes.
+  options: unknown,
+  forms: readonly StrategyForm<Work>[],
+  others: Others,
+): ParsedGuardOptions<Work> & Parsed<Others> {
+  const table = { ...others, ...GUARD_OPTIONS };
+  const { whenLocked, raiseIfLock, onCacheError, ...parsed } = parseOptions(of, options, table);
+  // A wrong environment variable is reported here, and not when the first job comes.
   modeOfProcess();
-  const policy = checkWhenLocked(options, of, kinds);
-  return { ...lease, policy, runUnguarded: onCacheError === 'run', mode };
+  const strategy = parseWhenLocked(of, { whenLocked, raiseIfLock }, forms);
+  const { capability } = strategy.needs;
+  if (capability && typeof parsed.cache === 'object' && !parsed.cache[capability]) {
+    throw new TypeError(
+      `${of}: option 'whenLocked' needs a cache with the method '${capability}', and the option 'cache' has none`,
+    );
+  }
+  return { ...parsed, strategy, failsOpen: onCacheError === 'run' } as never;
 }

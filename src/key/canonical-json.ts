@@ -1,21 +1,19 @@
-/**
- * Writes a value so that different values never look the same: JSON with its fields sorted, of plain data only.
- */
+/** Writes plain data so that different data never look the same: JSON with its fields sorted. */
 
 import { createHash } from 'node:crypto';
-import { KeyError } from '../core/errors.ts';
+import { describeThrown } from '../core/errors.ts';
 
-/** Deeper data would overflow the stack; no key is made of such. */
-const DEEPEST = 500;
+/** Deeper data would overflow the stack. No key is built from them. */
+const MAX_DEPTH = 500;
 
 /** A value has no canonical form. The message completes "… has no canonical form: ". */
 class NotCanonical extends Error {}
 
-/** Why {@link canonical} threw, after the name of what has no form. Reading a value may throw too, as getters can. */
+/** Why {@link canonical} threw; completes the sentence "the job's data …". Reading a value may throw too, as getters can. */
 export function whyNotCanonical(error: unknown): string {
   return error instanceof NotCanonical
     ? `has no canonical form: ${error.message}`
-    : `can't be read: ${error}`;
+    : `can't be read: ${describeThrown(error)}`;
 }
 
 /**
@@ -23,8 +21,8 @@ export function whyNotCanonical(error: unknown): string {
  * @throws NotCanonical part of it is not plain data, or it is nested too deep (as what contains itself is).
  */
 export function canonical(value: unknown, depth: number = 0): string {
-  if (depth > DEEPEST)
-    throw new NotCanonical(`it is nested more than ${DEEPEST} levels deep, or contains itself`);
+  if (depth > MAX_DEPTH)
+    throw new NotCanonical(`it is nested more than ${MAX_DEPTH} levels deep, or contains itself`);
   switch (typeof value) {
     case 'string':
     case 'boolean':
@@ -44,19 +42,19 @@ export function canonical(value: unknown, depth: number = 0): string {
   }
 }
 
-/** A hash of a text, short enough for a key: 43 characters of base64url. Half characters are lost in a string, and are not in bytes. */
+/** A hash that is short enough for a key: 43 characters of base64url. Lone surrogates are lost in a string; in bytes they are kept. */
 export function hash(text: string | Uint8Array): string {
   return createHash('sha256').update(text).digest('base64url');
 }
 
-/** The fields of a value that a placeholder could name. */
+/** The fields of a value that a placeholder can name. */
 export function fieldsOf(value: unknown): string[] {
   return typeof value === 'object' && value !== null ? Object.keys(value) : [];
 }
 
 function canonicalObject(value: object, depth: number): string {
   const fields = Object.entries(value)
-    // As JSON has it: what is undefined is not there.
+    // As in JSON: a field that is undefined is not there.
     .filter(([, field]) => field !== undefined)
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([name, field]) => `${JSON.stringify(name)}:${canonical(field, depth + 1)}`);
@@ -67,16 +65,4 @@ function isPlain(value: object): boolean {
   const prototype = Object.getPrototypeOf(value);
   // A plain object of another realm (a vm context, as in Jest) has that realm's Object.prototype.
   return prototype === null || Object.getPrototypeOf(prototype) === null;
-}
-
-/**
- * The key of a job whose user names none: its name, and a hash of all of its data.
- * @throws KeyError the data has no canonical form.
- */
-export function defaultKey(name: string, data: unknown): string {
-  try {
-    return `${name}:${hash(canonical(data ?? null))}`;
-  } catch (error) {
-    throw new KeyError(`the default key: the job's data ${whyNotCanonical(error)}`, { cause: error });
-  }
 }

@@ -1,4 +1,4 @@
-/** Checks at compile time that a template's placeholders are there in the data that it is filled with. */
+/** Checks at compile time that the job's data have the fields that a template names. */
 
 /**
  * The template itself if the data's type has all of its placeholders, else a type that says which is missing.

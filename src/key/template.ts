@@ -1,18 +1,18 @@
 /**
  * Builds keys from templates: `'welcome-{userId}'` over `{ userId: 42 }` is `welcome-42`.
  *
- * Building is injective: data that differ in a placeholder's value never share a key. Each value is written in an
- * alphabet that lacks the character which follows the placeholder in the template, so that it is plain where the
- * value ends; and each type of value is written so that no other type's looks the same.
+ * Building is injective: data that differ in a placeholder's value never share a key. Each value is written in an alphabet
+ * without the character that follows the placeholder in the template, so it is clear where the value ends. And a value of
+ * one type never looks like a value of another type.
  */
 
-import { KeyError } from '../core/errors.ts';
+import { describeThrown, KeyError } from '../core/errors.ts';
 import { canonical, fieldsOf, hash, whyNotCanonical } from './canonical-json.ts';
 
-/** Keys longer than this end in a hash: long enough to read, short enough for every store. */
-const LONGEST_KEY = 256;
+/** Longer keys end in a hash. This is long enough to read, and short enough for every store. */
+const MAX_KEY_LENGTH = 256;
 
-/** A template, ready to be filled. Placeholders and the texts around them take turns: text, slot, text, slot, text. */
+/** A template, ready to be filled: the string before the first placeholder, then each placeholder with the string after it. */
 export interface Template {
   readonly source: string;
   readonly head: string;
@@ -23,16 +23,16 @@ interface Slot {
   /** The placeholder as it is written. */
   readonly name: string;
   readonly path: readonly string[];
-  /** Matches a value that can be written as it is. */
+  /** Matches a value that can be written unchanged. */
   readonly plain: RegExp;
-  /** Matches each character that can't. */
+  /** Matches each character that must be escaped. */
   readonly unsafe: RegExp;
-  /** The text up to the next placeholder, after a terminator where nothing else would tell where the value ends. */
+  /** The string up to the next placeholder, after a terminator where nothing else would show where the value ends. */
   readonly tail: string;
 }
 
 /**
- * Reads a template.
+ * Parses a template.
  * @throws TypeError it is malformed. The message says where.
  */
 export function parseTemplate(source: string): Template {
@@ -55,7 +55,7 @@ export function parseTemplate(source: string): Template {
     }
   }
   if (source === '') throw malformed(source, 'it is empty');
-  if (!source.isWellFormed()) throw malformed(source, 'it contains half a character (a lone surrogate)');
+  if (!source.isWellFormed()) throw malformed(source, 'it contains a lone surrogate (half a character)');
   const slots = names.map((name, i) => slot(source, name, texts[i + 1] as string, i === names.length - 1));
   return { source, head: texts[0] as string, slots };
 }
@@ -68,15 +68,17 @@ export function parseTemplate(source: string): Template {
 export function fillTemplate(template: Template, data: unknown, whose: string): string {
   let key = template.head;
   for (const slot of template.slots) {
-    key += written(textOf(template, slot, data, whose), slot) + slot.tail;
+    key += written(stringOf(template, slot, data, whose), slot) + slot.tail;
   }
   if (key === '')
-    throw new KeyError(`lock key '${template.source}': the key would be empty; put some text around it`);
+    throw new KeyError(
+      `lock key '${template.source}': the key would be empty; put some characters around it`,
+    );
   return shorten(key);
 }
 
 /**
- * Builds a key with a function of the user's.
+ * Builds a key with the user's function.
  * @throws KeyError the function threw, or what it returned is no key.
  */
 export function keyFromFunction(build: () => unknown, whose: string): string {
@@ -84,14 +86,16 @@ export function keyFromFunction(build: () => unknown, whose: string): string {
   try {
     key = build();
   } catch (error) {
-    throw new KeyError(`${whose} could not be built: the key function threw ${error}`, { cause: error });
+    throw new KeyError(`${whose} could not be built: the key function threw ${describeThrown(error)}`, {
+      cause: error,
+    });
   }
   return checkKey(key, whose);
 }
 
 /**
  * Checks a key that was not built from a template.
- * @throws KeyError it is no text, empty, or has no form in UTF-8.
+ * @throws KeyError it is no string, empty, or has no form in UTF-8.
  */
 export function checkKey(key: unknown, whose: string): string {
   if (typeof key !== 'string') {
@@ -100,15 +104,15 @@ export function checkKey(key: unknown, whose: string): string {
     throw new KeyError(`${whose} must be a string, not ${what}`);
   }
   if (key === '') throw new KeyError(`${whose} is empty; an empty key would lock everything`);
-  if (!key.isWellFormed()) throw new KeyError(`${whose} contains half a character (a lone surrogate)`);
+  if (!key.isWellFormed()) throw new KeyError(`${whose} contains a lone surrogate (half a character)`);
   return shorten(key);
 }
 
-/** A long key keeps its beginning and ends in a hash of the whole. It stays longer than any that is not cut. */
+/** A long key keeps its beginning and ends in a hash of the whole. It stays longer than any key that is not shortened. */
 function shorten(key: string): string {
-  if (key.length <= LONGEST_KEY) return key;
-  const cut = key.slice(0, LONGEST_KEY);
-  return `${cut.isWellFormed() ? cut : key.slice(0, LONGEST_KEY - 1)}~${hash(key)}`;
+  if (key.length <= MAX_KEY_LENGTH) return key;
+  const cut = key.slice(0, MAX_KEY_LENGTH);
+  return `${cut.isWellFormed() ? cut : key.slice(0, MAX_KEY_LENGTH - 1)}~${hash(key)}`;
 }
 
 function slot(source: string, name: string, text: string, isLast: boolean): Slot {
@@ -125,23 +129,23 @@ function slot(source: string, name: string, text: string, isLast: boolean): Slot
   // The last value ends where the rest of the template, which is known, begins.
   if (isLast) return { name, path, ...alphabet(undefined), tail: text };
   const [follows] = text;
-  // Nothing follows, or what could be taken for an escaped character of the value: a terminator tells where it ends.
+  // Nothing follows, or a '%' that could belong to the value: a terminator shows where the value ends.
   if (follows === undefined || follows === '%')
     return { name, path, ...alphabet(undefined), tail: `~${text}` };
   return { name, path, ...alphabet(follows), tail: text };
 }
 
-/** What a value is written in: letters, digits, marks and some signs of any language, but not `without`. */
+/** The characters of a value: letters, digits, marks and some signs of any language, but not `without`. */
 function alphabet(without: string | undefined): Pick<Slot, 'plain' | 'unsafe'> {
   const bar = without === undefined ? '' : `(?!\\u{${without.codePointAt(0)?.toString(16)}})`;
   const safe = `${bar}[\\p{L}\\p{M}\\p{N}_.@+/:=,$!*'\\-]`;
   return { plain: new RegExp(`^(?:${safe})*$`, 'u'), unsafe: new RegExp(`(?!${safe})[^]`, 'gu') };
 }
 
-/** Strings that look like another type's value, or like a string that was marked for doing so. */
+/** Strings that look like a value of another type, or like a string that was marked because it does. */
 const LOOKS_TYPED = /^(?:'|[[{]|true$|false$|-?\d+(?:\.\d+)?(?:e[+-]?\d+)?n?$)/;
 
-function textOf({ source }: Template, { name, path }: Slot, data: unknown, whose: string): string {
+function stringOf({ source }: Template, { name, path }: Slot, data: unknown, whose: string): string {
   const refuse = (problem: string, details: { fields?: string[]; cause?: unknown } = {}): never => {
     throw new KeyError(`lock key '${source}': ${problem}`, { placeholder: name, ...details });
   };
@@ -165,10 +169,10 @@ function textOf({ source }: Template, { name, path }: Slot, data: unknown, whose
   }
 }
 
-/** A long value is written by its beginning and a hash, after a '%~' that stands nowhere else: what is cut is not worth the work. */
+/** A long value is written as its beginning and a hash, after a '%~' that stands nowhere else. */
 function written(text: string, slot: Slot): string {
-  if (text.length > LONGEST_KEY) {
-    return `${written(text.slice(0, LONGEST_KEY), slot)}%~${hash(Buffer.from(text, 'utf16le'))}`;
+  if (text.length > MAX_KEY_LENGTH) {
+    return `${written(text.slice(0, MAX_KEY_LENGTH), slot)}%~${hash(Buffer.from(text, 'utf16le'))}`;
   }
   return slot.plain.test(text) ? text : text.replace(slot.unsafe, escapeChar);
 }
@@ -176,7 +180,7 @@ function written(text: string, slot: Slot): string {
 function escapeChar(char: string): string {
   const code = char.charCodeAt(0);
   if (code < 0x80) return `%${hex(code, 2)}`;
-  // By UTF-16 units: a lone surrogate has no other form.
+  // By UTF-16 code units: a lone surrogate has no other form.
   return Array.from({ length: char.length }, (_, i) => `%u${hex(char.charCodeAt(i), 4)}`).join('');
 }
 

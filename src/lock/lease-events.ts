@@ -1,39 +1,57 @@
-/** Tells what happens to a lease. Nothing is made where nobody listens. */
+/** Emits what happens to a lease. No event is built where nobody listens. */
 
 import type { LossReason } from '../core/errors.ts';
-import type { AboutLock, FailedEvent } from '../events/events.ts';
-import type { KeptLease, LeaseRequest } from './lease.ts';
+import type { Holder } from '../core/holder.ts';
+import type { CacheOperation, LockSubject, Outcome } from '../events/events.ts';
+import type { LeaseTerms } from './lease-terms.ts';
 
-/** What events say of a lease that is asked for. */
-export function about({ name, key, owner, queueName, jobId }: LeaseRequest): AboutLock {
-  return { key: name, storedKey: key, owner, ...(queueName !== undefined && { queueName, jobId }) };
+/** What every event says of the lock. */
+function subjectOf({ key, storedKey, owner, queueName, jobId }: LeaseTerms): LockSubject {
+  return { key, storedKey, owner, ...(queueName !== undefined && { queueName, jobId }) };
 }
 
-export function tellTaken({ request, fence }: KeptLease, tookOver: boolean): void {
-  const { teller, since } = request;
-  if (tookOver && teller.hears('taken-over')) teller.tell({ type: 'taken-over', ...about(request), fence });
-  if (!teller.hears('acquired')) return;
-  teller.tell({ type: 'acquired', ...about(request), fence, waited: performance.now() - since });
+export function emitAcquired(terms: LeaseTerms, fence: number, { reclaimed }: { reclaimed: boolean }): void {
+  const { emitter, requestedAt } = terms;
+  if (reclaimed && emitter.isObserved('reclaimed')) {
+    emitter.emit({ type: 'reclaimed', ...subjectOf(terms), fence });
+  }
+  if (!emitter.isObserved('acquired')) return;
+  emitter.emit({ type: 'acquired', ...subjectOf(terms), fence, waitedFor: performance.now() - requestedAt });
 }
 
-export function tellLost({ request, fence }: KeptLease, why: LossReason): void {
-  const { teller } = request;
-  if (teller.hears('lost')) teller.tell({ type: 'lost', ...about(request), fence, why });
+export function emitRenewed(terms: LeaseTerms, fence: number, ttl: number): void {
+  if (!terms.emitter.isObserved('renewed')) return;
+  terms.emitter.emit({ type: 'renewed', ...subjectOf(terms), fence, ttl });
 }
 
-export function tellRenewed({ request, fence, ttl }: KeptLease): void {
-  const { teller } = request;
-  if (teller.hears('renewed')) teller.tell({ type: 'renewed', ...about(request), fence, ttl });
+export function emitLost(terms: LeaseTerms, fence: number, reason: LossReason): void {
+  if (!terms.emitter.isObserved('lost')) return;
+  terms.emitter.emit({ type: 'lost', ...subjectOf(terms), fence, reason });
 }
 
-export function tellReleased(lease: KeptLease): void {
-  const { request, fence, keepFor } = lease;
-  if (!request.teller.hears('released')) return;
-  request.teller.tell({ type: 'released', ...about(request), fence, held: lease.heldFor, keepFor });
+export function emitReleased(terms: LeaseTerms, fence: number, heldFor: number, dedupeFor: number): void {
+  if (!terms.emitter.isObserved('released')) return;
+  terms.emitter.emit({ type: 'released', ...subjectOf(terms), fence, heldFor, dedupeFor });
 }
 
-export function tellFailed({ request }: KeptLease, step: FailedEvent['step'], error: Error): void {
-  const { teller, runsAnyway } = request;
-  if (!teller.hears('failed')) return;
-  teller.tell({ type: 'failed', ...about(request), step, error, unguarded: step === 'claim' && runsAnyway });
+/** @param observed - it runs all the same: this is what would have become of it. */
+export function emitOutcome(
+  terms: LeaseTerms,
+  outcome: Outcome,
+  holder: Holder | undefined,
+  { observed = false }: { observed?: boolean } = {},
+): void {
+  if (!terms.emitter.isObserved(outcome)) return;
+  terms.emitter.emit({ type: outcome, ...subjectOf(terms), holder, observed });
+}
+
+export function emitCacheError(terms: LeaseTerms, operation: CacheOperation, error: Error): void {
+  if (!terms.emitter.isObserved('cache-error')) return;
+  const failedOpen = terms.failsOpen && (operation === 'acquire' || operation === 'park');
+  terms.emitter.emit({ type: 'cache-error', ...subjectOf(terms), operation, error, failedOpen });
+}
+
+export function emitKeyError(terms: LeaseTerms, error: Error): void {
+  if (!terms.emitter.isObserved('key-error')) return;
+  terms.emitter.emit({ type: 'key-error', ...subjectOf(terms), error });
 }

@@ -1,37 +1,45 @@
 /**
- * The leases whose time is watched: a list that is pruned now and then. A `Set` that changes with every job would cost
- * more than all the rest of a lock: it is copied each time it fills up, and keeps the garbage collector busy.
+ * A list of what one timer looks after, pruned now and then. A `Set` that changes with every job would cost more than all the
+ * rest of a lock: it is copied each time it fills up, and keeps the garbage collector busy.
  */
 
-import type { KeptLease } from './lease.ts';
+/** What a list needs of its items. */
+export interface Listed {
+  /** Whether the item is in its list. Only the list changes it. */
+  isListed: boolean;
+}
 
-/** As many leases that are watched no more may stay in the list, beside one for each that is watched. */
+/** The list is pruned when more than this many removed items are in it, beside one for each that is listed. */
 const SLACK = 64;
 
-export class Watchlist implements Iterable<KeptLease> {
-  #leases: KeptLease[] = [];
-  #watched = 0;
+export class LeaseList<Item extends Listed> implements Iterable<Item> {
+  #items: Item[] = [];
+  #size = 0;
 
-  /** Adds a lease. Harmless when it is there. */
-  add(lease: KeptLease): void {
-    if (lease.watched) return;
-    lease.watched = true;
-    this.#leases.push(lease);
-    this.#watched++;
+  /** Adds an item. Harmless when it is listed. */
+  add(item: Item): void {
+    if (item.isListed) return;
+    item.isListed = true;
+    this.#items.push(item);
+    this.#size++;
   }
 
-  /** Takes a lease away for good. Harmless when it is not there. */
-  delete(lease: KeptLease): void {
-    if (!lease.watched) return;
-    lease.watched = false;
-    this.#watched--;
-    if (this.#leases.length > 2 * this.#watched + SLACK) {
-      this.#leases = this.#leases.filter(({ watched }) => watched);
+  /**
+   * Removes an item for good.
+   * @returns whether it was listed.
+   */
+  delete(item: Item): boolean {
+    if (!item.isListed) return false;
+    item.isListed = false;
+    this.#size--;
+    if (this.#items.length > 2 * this.#size + SLACK) {
+      this.#items = this.#items.filter(({ isListed }) => isListed);
     }
+    return true;
   }
 
-  /** Leases may be taken away meanwhile. */
-  *[Symbol.iterator](): Iterator<KeptLease> {
-    for (const lease of this.#leases) if (lease.watched) yield lease;
+  /** Items may be removed meanwhile. */
+  *[Symbol.iterator](): Iterator<Item> {
+    for (const item of this.#items) if (item.isListed) yield item;
   }
 }

@@ -1,258 +1,274 @@
 /**
- * Keeps leases alive. One keeper serves one cache: a single timer renews every lease that is due, in one
- * batch, and tells a lease when it is lost. The same timer bounds every claim and every release, so that a
- * cache that does not answer holds nobody up for longer than a lease lasts.
+ * Keeps the leases of one cache alive. A single timer renews all leases that are due in one batch, and lets a lease know when
+ * it is lost. The same timer bounds every request, so that a cache that does not answer holds nobody up for longer than a
+ * lease lasts.
  */
 
-import { Batcher, type Listener } from '../cache/batching/batcher.ts';
-import type { LockCache, Verdict } from '../cache/contract.ts';
-import { CacheError } from '../core/errors.ts';
-import type { KeptLease } from './lease.ts';
-import { tellFailed, tellReleased, tellRenewed, tellTaken } from './lease-events.ts';
-import { Watchlist } from './lease-list.ts';
+import { Batcher } from '../cache/batching/batcher.ts';
+import type { AcquireResult, LockCache } from '../cache/contract.ts';
+import { CacheError, type LossReason } from '../core/errors.ts';
+import type { Lease } from './lease.ts';
+import { emitAcquired, emitCacheError, emitReleased, emitRenewed } from './lease-events.ts';
+import { LeaseList, type Listed } from './lease-list.ts';
 
 /** Leases that are due within this part of their ttl are renewed together; a failed renewal is tried again after it. */
-const TOGETHER = 1 / 12;
-/** So many leases are renewed in one turn of the event loop: more would hold up the very work that they are kept for. */
-const MOST_RENEWALS = 4000;
-/** The longest delay that a timer takes; more of it would fire at once. */
-const LONGEST_DELAY = 2 ** 31 - 1;
+const RENEW_TOGETHER = 1 / 12;
+/** How many leases are renewed in one turn of the event loop. More would hold up the very work that they are for. */
+const MAX_RENEWALS_PER_TURN = 4000;
+/** The longest delay of a timer. A longer one would fire at once. */
+const MAX_DELAY_MS = 2 ** 31 - 1;
+const TOO_LATE = 'the cache did not answer in time';
 
-export class Keeper implements Listener<KeptLease> {
-  readonly #batcher: Batcher<KeptLease>;
-  /** The leases that are to be renewed, or given up on, in time. */
-  readonly #watched = new Watchlist();
+export class LeaseRenewer {
+  readonly #batcher: Batcher;
+  /** The leases that are held. */
+  readonly #leases = new LeaseList<Lease>();
+  /** The answers that someone waits for. */
+  readonly #deadlines = new LeaseList<Deadline>();
   #timer: NodeJS.Timeout | undefined;
   #timerAt = Number.POSITIVE_INFINITY;
 
   constructor(cache: LockCache) {
-    this.#batcher = new Batcher(cache, this);
+    this.#batcher = new Batcher(cache);
   }
 
   /**
-   * Asks for the lease's key; once it is taken the lease is kept until it is released or lost.
+   * Asks for the lease's key. Once it is granted, the lease is renewed until it is released or lost.
    * @throws CacheError the cache could not decide, or not in time.
    */
-  claim(lease: KeptLease): Promise<Verdict> {
-    lease.extendFrom(performance.now());
-    this.#watch(lease, lease.safeUntil);
-    this.#batcher.claim(lease);
-    return new Promise(resolve => {
-      lease.onClaimed = resolve;
+  acquire(lease: Lease): Promise<AcquireResult> {
+    lease.countFrom(performance.now());
+    return new Promise((resolve, reject) => {
+      const deadline = this.#setDeadline(lease.safeUntil, () => reject(this.#abandon(lease, TOO_LATE)));
+      this.#batcher.acquire(lease, answer => {
+        const isAwaited = this.#deadlines.delete(deadline);
+        if (answer instanceof Error) {
+          if (isAwaited) reject(this.#abandon(lease, answer.message, answer));
+          else this.#releaseLate(lease);
+        } else if (!answer.acquired) {
+          lease.phase = 'ended';
+          resolve(answer);
+        } else if (!isAwaited) {
+          this.#releaseLate(lease);
+        } else if (performance.now() >= lease.safeUntil) {
+          reject(this.#abandon(lease, TOO_LATE));
+        } else {
+          this.#keep(lease, answer);
+          resolve(answer);
+        }
+      });
     });
   }
 
   /**
-   * Lets go of a lease, or keeps its key as done for `keepFor` ms. Never rejects: the ttl frees what could not be
-   * let go of.
-   * @returns whether it was held until now; when the cache has answered, at the latest when the lease is no longer safe.
+   * Releases a lease. Never rejects: what can't be released ends with its ttl.
+   * @param dedupeFor - how long the key stays held as done, in ms.
+   * @returns whether it was held until now. Known when the cache has answered, or when the lease is no longer safe.
    */
-  release(lease: KeptLease, keepFor: number): Promise<boolean> {
-    const wasHeld = this.#stopRenewing(lease);
-    this.#send(lease, keepFor);
-    if (wasHeld) {
-      lease.phase = 'releasing';
-      this.#watch(lease, lease.safeUntil);
+  release(lease: Lease, dedupeFor: number): Promise<boolean> {
+    const wasHeld = this.#end(lease);
+    return new Promise(resolve => {
+      if (!wasHeld) {
+        this.#sendRelease(lease, dedupeFor, undefined, () => resolve(false));
+        return;
+      }
+      const deadline = this.#setDeadline(lease.safeUntil, () => resolve(false));
+      this.#sendRelease(lease, dedupeFor, answer => {
+        this.#deadlines.delete(deadline);
+        resolve(answer === true);
+      });
+    });
+  }
+
+  /**
+   * Releases a lease and resolves as soon as the release is sent. That is enough where those who must not find the key held
+   * learn of the end by the same connection, later.
+   */
+  sendRelease(lease: Lease, dedupeFor: number): Promise<void> {
+    this.#end(lease);
+    return new Promise(resolve => {
+      this.#sendRelease(lease, dedupeFor, undefined, resolve);
+    });
+  }
+
+  /**
+   * Extends a lease for the last time, to `ms` from now, and leaves it to expire, or to be reclaimed by its owner. Resolves
+   * when the cache has answered, or when the lease is no longer safe. Never rejects.
+   */
+  extendAndLeave(lease: Lease, ms: number): Promise<void> {
+    if (!this.#end(lease)) return Promise.resolve();
+    const { storedKey, token } = lease;
+    return new Promise(resolve => {
+      const deadline = this.#setDeadline(lease.safeUntil, resolve);
+      this.#batcher.renew({ storedKey, token, ttl: ms }, answer => {
+        this.#deadlines.delete(deadline);
+        if (answer instanceof Error) emitCacheError(lease.terms, 'renew', answer);
+        resolve();
+      });
+    });
+  }
+
+  #keep(lease: Lease, { fence, reclaimed }: AcquireResult & { acquired: true }): void {
+    lease.grant(fence);
+    this.#leases.add(lease);
+    this.#wakeAt(lease.dueAt);
+    if (reclaimed) this.#loseEarlierRuns(lease);
+    emitAcquired(lease.terms, fence, { reclaimed });
+  }
+
+  /** An earlier run of the same owner may still be going in this process. It need not wait for its renewal to fail. */
+  #loseEarlierRuns(reclaimed: Lease): void {
+    for (const lease of this.#leases) {
+      if (lease !== reclaimed && lease.storedKey === reclaimed.storedKey) this.#lose(lease, 'revoked');
     }
-    return new Promise(resolve => {
-      if (wasHeld) lease.onReleased = resolve;
-      else lease.onSent = () => resolve(false);
-    });
+  }
+
+  /** Gives an acquisition up, and releases what it may have acquired all the same, or may acquire when it arrives late. */
+  #abandon(lease: Lease, problem: string, cause?: Error): CacheError {
+    lease.phase = 'ended';
+    this.#releaseLate(lease);
+    const error = new CacheError(lease.terms.key, problem, cause && { cause });
+    emitCacheError(lease.terms, 'acquire', error);
+    return error;
+  }
+
+  #releaseLate(lease: Lease): void {
+    this.#batcher.release(lease.releaseStep(0), () => {});
+  }
+
+  #sendRelease(
+    lease: Lease,
+    dedupeFor: number,
+    onAnswer?: (answer: boolean | Error) => void,
+    onSent?: () => void,
+  ): void {
+    this.#batcher.release(
+      lease.releaseStep(dedupeFor),
+      answer => {
+        if (answer === true) emitReleased(lease.terms, lease.fence, lease.heldFor, dedupeFor);
+        else if (answer === false) lease.lose('revoked');
+        else emitCacheError(lease.terms, 'release', answer);
+        onAnswer?.(answer);
+      },
+      onSent,
+    );
   }
 
   /**
-   * Like {@link release}, but resolves as soon as the release is handed to the cache: enough where whoever must not
-   * find the key held learns of the end by the same connection, later.
+   * Ends the renewals of a lease.
+   * @returns whether it was held until now. That its time is over may be noticed only here: timers may not have run since.
    */
-  releaseUnanswered(lease: KeptLease, keepFor: number): Promise<void> {
-    this.#stopRenewing(lease);
-    this.#forget(lease);
-    this.#send(lease, keepFor);
-    return new Promise(resolve => {
-      lease.onSent = resolve;
-    });
+  #end(lease: Lease): boolean {
+    if (lease.phase === 'held' && performance.now() >= lease.safeUntil) this.#expire(lease);
+    const wasHeld = lease.phase === 'held';
+    this.#leases.delete(lease);
+    lease.phase = 'ended';
+    return wasHeld;
   }
 
-  /**
-   * Extends a lease for the last time, to `ms` from now, and leaves it to end, or to be taken over by its owner. Resolves when
-   * the cache has answered, at the latest when the lease is no longer safe; never rejects.
-   */
-  leave(lease: KeptLease, ms: number): Promise<void> {
-    if (!this.#stopRenewing(lease)) {
-      this.#forget(lease);
-      return Promise.resolve();
-    }
-    lease.phase = 'leaving';
-    lease.ttl = ms;
-    this.#batcher.renew(lease);
-    this.#watch(lease, lease.safeUntil);
-    return new Promise(resolve => {
-      lease.onReleased = () => resolve();
-    });
+  #expire(lease: Lease): void {
+    this.#lose(lease, lease.isUnanswered ? 'unreachable' : 'expired');
   }
 
-  sent(lease: KeptLease): void {
-    lease.onSent?.();
+  #lose(lease: Lease, reason: LossReason): void {
+    this.#leases.delete(lease);
+    lease.lose(reason);
   }
 
-  claimed(lease: KeptLease, answer: Verdict | Error): void {
-    if (answer instanceof Error) this.#abandon(lease, answer.message, answer);
-    else if (answer.taken) this.#take(lease, answer);
-    else this.#refuse(lease, answer);
+  #renew(lease: Lease, now: number): void {
+    lease.isRenewing = true;
+    lease.isUnanswered = true;
+    this.#batcher.renew(lease, answer => this.#onRenewed(lease, now, answer));
   }
 
-  renewed(lease: KeptLease, answer: boolean | Error): void {
-    const { renewalSentAt } = lease;
-    lease.renewalSentAt = 0;
-    if (lease.phase === 'leaving') this.#letGo(lease, answer);
+  #onRenewed(lease: Lease, sentAt: number, answer: boolean | Error): void {
+    lease.isRenewing = false;
     if (lease.phase !== 'held') return;
     if (answer === false) {
-      this.#watched.delete(lease);
-      lease.lose('taken-over');
+      this.#lose(lease, 'revoked');
       return;
     }
     if (answer === true) {
-      lease.unanswered = false;
-      lease.extendFrom(renewalSentAt);
-      tellRenewed(lease);
+      lease.isUnanswered = false;
+      lease.countFrom(sentAt);
+      emitRenewed(lease.terms, lease.fence, lease.ttl);
     } else {
-      lease.renewAt = performance.now() + lease.ttl * TOGETHER;
-      tellFailed(lease, 'renew', answer);
+      lease.renewAt = performance.now() + lease.ttl * RENEW_TOGETHER;
+      emitCacheError(lease.terms, 'renew', answer);
     }
     this.#wakeAt(Math.min(lease.dueAt, lease.safeUntil));
   }
 
-  released(lease: KeptLease, answer: boolean | Error): void {
-    if (lease.fence > 0) {
-      if (answer === false) lease.lose('taken-over');
-      else if (answer === true) tellReleased(lease);
-      else tellFailed(lease, 'release', answer);
-    }
-    if (lease.phase === 'releasing') this.#letGo(lease, answer);
-  }
-
-  #letGo(lease: KeptLease, answer: boolean | Error): void {
-    this.#forget(lease);
-    lease.onReleased?.(answer === true);
-  }
-
-  #take(lease: KeptLease, verdict: Verdict & { taken: true }): void {
-    const inTime = lease.phase === 'claiming' && performance.now() < lease.safeUntil;
-    if (!inTime) {
-      this.#abandon(lease, 'the cache answered too late');
-      return;
-    }
-    lease.take(verdict.fence);
-    this.#wakeAt(lease.dueAt);
-    if (verdict.tookOver) this.#loseOthers(lease);
-    tellTaken(lease, verdict.tookOver);
-    lease.onClaimed?.(verdict);
-  }
-
-  #refuse(lease: KeptLease, verdict: Verdict): void {
-    this.#forget(lease);
-    lease.onClaimed?.(verdict);
-  }
-
-  /** Notices here, at the latest, that the lease has ended: timers may not have run since. */
-  #stopRenewing(lease: KeptLease): boolean {
-    if (lease.phase === 'held' && performance.now() >= lease.safeUntil) this.#giveUp(lease);
-    return lease.phase === 'held';
-  }
-
-  #send(lease: KeptLease, keepFor: number): void {
-    lease.keepFor = keepFor;
-    this.#batcher.release(lease);
-  }
-
-  /** Fails a claim, and lets go of what it may have got all the same, or may get when it lands late. */
-  #abandon(lease: KeptLease, problem: string, cause?: Error): void {
-    this.#batcher.release(lease);
-    const awaited = lease.phase === 'claiming';
-    this.#forget(lease);
-    if (!awaited) return;
-    const error = new CacheError(lease.name, problem, cause && { cause });
-    tellFailed(lease, 'claim', error);
-    lease.onClaimed?.(Promise.reject(error));
-  }
-
-  /** An earlier run of the same owner may still be going in this process: it need not wait for its renewal to fail. */
-  #loseOthers(taken: KeptLease): void {
-    for (const lease of this.#watched) {
-      if (lease === taken || lease.key !== taken.key || lease.phase !== 'held') continue;
-      this.#watched.delete(lease);
-      lease.lose('taken-over');
-    }
-  }
-
-  #watch(lease: KeptLease, at: number): void {
-    this.#watched.add(lease);
+  #setDeadline(at: number, onMissed: () => void): Deadline {
+    const deadline: Deadline = { at, onMissed, isListed: false };
+    this.#deadlines.add(deadline);
     this.#wakeAt(at);
-  }
-
-  #forget(lease: KeptLease): void {
-    lease.phase = 'over';
-    this.#watched.delete(lease);
+    return deadline;
   }
 
   #wakeAt(at: number): void {
     if (at >= this.#timerAt) return;
     clearTimeout(this.#timer);
     this.#timerAt = at;
-    const delay = Math.min(Math.max(Math.ceil(at - performance.now()), 1), LONGEST_DELAY);
-    this.#timer = setTimeout(this.#tick, delay).unref();
+    const delay = Math.min(Math.max(Math.ceil(at - performance.now()), 1), MAX_DELAY_MS);
+    this.#timer = setTimeout(this.#onTimer, delay).unref();
   }
 
-  readonly #tick = (): void => {
+  readonly #onTimer = (): void => {
     this.#timerAt = Number.POSITIVE_INFINITY;
     const now = performance.now();
+    const next = Math.min(this.#missDeadlines(now), this.#renewDueLeases(now));
+    if (next !== Number.POSITIVE_INFINITY) this.#wakeAt(next);
+  };
+
+  /** @returns when the next deadline is. */
+  #missDeadlines(now: number): number {
+    let next = Number.POSITIVE_INFINITY;
+    for (const deadline of this.#deadlines) {
+      if (now < deadline.at) {
+        next = Math.min(next, deadline.at);
+        continue;
+      }
+      this.#deadlines.delete(deadline);
+      deadline.onMissed();
+    }
+    return next;
+  }
+
+  /** @returns when the next lease is due. */
+  #renewDueLeases(now: number): number {
     let next = Number.POSITIVE_INFINITY;
     let renewals = 0;
-    for (const lease of this.#watched) {
+    for (const lease of this.#leases) {
       if (now >= lease.safeUntil) {
-        this.#giveUp(lease);
+        this.#expire(lease);
         continue;
       }
-      if (lease.overdue) {
-        this.#watched.delete(lease);
-        lease.lose('overdue');
+      if (lease.hasExceededMaxHold) {
+        this.#lose(lease, 'max-hold-exceeded');
         continue;
       }
-      if (lease.renewable && now >= lease.renewAt - lease.ttl * TOGETHER) {
-        if (renewals++ === MOST_RENEWALS) {
-          next = now;
-          break;
-        }
+      if (!lease.isRenewing && now >= lease.renewAt - lease.ttl * RENEW_TOGETHER) {
+        if (renewals++ === MAX_RENEWALS_PER_TURN) return now;
         this.#renew(lease, now);
       }
       next = Math.min(next, lease.dueAt);
     }
-    if (next !== Number.POSITIVE_INFINITY) this.#wakeAt(next);
-  };
-
-  /** The time is up: until now the lease was safe, or an answer about it could come. */
-  #giveUp(lease: KeptLease): void {
-    this.#watched.delete(lease);
-    if (lease.phase === 'held') lease.lose(lease.unanswered ? 'unreachable' : 'expired');
-    else if (lease.phase === 'claiming') this.#abandon(lease, 'the cache did not answer in time');
-    else this.#letGo(lease, new Error('the cache did not answer in time'));
-  }
-
-  #renew(lease: KeptLease, now: number): void {
-    lease.renewalSentAt = now;
-    lease.unanswered = true;
-    this.#batcher.renew(lease);
+    return next;
   }
 }
 
-/** The one keeper of a cache. */
-export function keeperOf(cache: LockCache): Keeper {
-  let keeper = keepers.get(cache);
-  if (!keeper) {
-    keeper = new Keeper(cache);
-    keepers.set(cache, keeper);
-  }
-  return keeper;
+/** An answer is awaited until this time, on the monotonic clock. */
+interface Deadline extends Listed {
+  readonly at: number;
+  readonly onMissed: () => void;
 }
 
-const keepers = new WeakMap<LockCache, Keeper>();
+/** The one renewer of a cache. */
+export function renewerOf(cache: LockCache): LeaseRenewer {
+  const known = renewers.get(cache) ?? new LeaseRenewer(cache);
+  renewers.set(cache, known);
+  return known;
+}
+
+const renewers = new WeakMap<LockCache, LeaseRenewer>();

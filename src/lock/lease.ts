@@ -1,162 +1,128 @@
-/** One taking of a key, from the claim to the release, as the process that asked for it sees it. */
+/** One acquisition of a key, as the process that asked for it sees it: its times, its signal, and whether it is held. */
 
 import { randomBytes } from 'node:crypto';
-import type { Claim, Lease, Verdict } from '../cache/contract.ts';
+import type { AcquireStep, ReleaseStep, RenewStep } from '../cache/contract.ts';
 import { LockLostError, type LossReason } from '../core/errors.ts';
-import type { Teller } from '../events/events.ts';
-import { tellLost } from './lease-events.ts';
+import { emitLost } from './lease-events.ts';
+import type { Listed } from './lease-list.ts';
+import type { LeaseTerms } from './lease-terms.ts';
 
 /** A lease is renewed when this part of its ttl has passed. */
 const RENEW_AFTER = 1 / 3;
 /**
- * A lease is given up when this part of its ttl has passed without a renewal. The rest is for the work to stop
- * in, and for clocks that do not run alike.
+ * A lease counts as lost when this part of its ttl has passed without a renewal. The rest is for the work to stop, and for
+ * clocks that run at different speeds.
  */
 const SAFE_PART = 0.9;
 
-/** Tokens are secrets of the process, counted: as unique as a UUID each, at a fraction of the cost. */
+/** Tokens are secrets of the process, numbered: as unique as a UUID each, at a fraction of the cost. */
 const PROCESS_SECRET = randomBytes(15).toString('base64url');
 let leases = 0;
 
 /**
- * - `'claiming'`: asked for, not yet answered;
- * - `'held'`: granted, and renewed until it is let go;
- * - `'lost'`: no longer ours, though the work goes on;
- * - `'releasing'`: let go of, not yet answered;
- * - `'leaving'`: extended for the last time, not yet answered;
- * - `'over'`: no more is done about it.
+ * - `'acquiring'`: asked for, not yet answered;
+ * - `'held'`: granted, and renewed until it is released;
+ * - `'lost'`: others may acquire the key, though the work goes on;
+ * - `'ended'`: released, or never granted.
  */
-export type Phase = 'claiming' | 'held' | 'lost' | 'releasing' | 'leaving' | 'over';
+export type LeasePhase = 'acquiring' | 'held' | 'lost' | 'ended';
 
-/** What is asked for. */
-export interface LeaseRequest {
-  /** The key's full name in the cache. */
-  readonly key: string;
-  /** The key as its user knows it, for errors. */
-  readonly name: string;
+/** Times are on the monotonic clock, in ms. */
+export class Lease implements AcquireStep, RenewStep, Listed {
+  readonly terms: LeaseTerms;
+  readonly storedKey: string;
   readonly owner: string;
   readonly attempt: number;
   readonly ttl: number;
-  /** How long it is renewed at most, in ms. */
-  readonly maxHold: number;
-  /** When it was first asked for, on the monotonic clock. */
-  readonly since: number;
-  readonly teller: Teller;
-  /** The work runs though the cache can't decide. */
-  readonly runsAnyway: boolean;
-  /** Of the job that it is for. */
-  readonly queueName: string | undefined;
-  readonly jobId: string | undefined;
-}
-
-/** Times are on the monotonic clock, in ms. */
-export class KeptLease implements Claim, Lease {
-  readonly key: string;
-  readonly name: string;
-  readonly owner: string;
-  readonly attempt: number;
-  ttl: number;
-  readonly waits: boolean;
-  readonly request: LeaseRequest;
+  readonly notify: boolean;
   readonly token: string = `${PROCESS_SECRET}.${(leases++).toString(36)}`;
-  keepFor = 0;
   fence = 0;
-
-  phase: Phase = 'claiming';
-  /** Whether it is in its keeper's {@link Watchlist}. */
-  watched = false;
-  /** When the cache is next asked to renew it. */
+  phase: LeasePhase = 'acquiring';
+  isListed = false;
+  /** When it is to be renewed next. */
   renewAt = 0;
   /** Until when it is safe to believe that it is held, and to wait for an answer about it. */
   safeUntil = 0;
-  /** When it was taken. */
-  #takenAt = 0;
-  /** Until when it is renewed, once it is held. */
-  #holdUntil = Number.POSITIVE_INFINITY;
-  /** When the renewal under way was sent; 0 while there is none. */
-  renewalSentAt = 0;
-  /** The last renewal was not answered, or has failed. */
-  unanswered = false;
-  /** Tells whoever waits for the claim to be answered, for the release to be sent, and for it to be answered. */
-  onClaimed: ((verdict: Verdict | PromiseLike<Verdict>) => void) | undefined;
-  onSent: (() => void) | undefined;
-  onReleased: ((wasHeld: boolean) => void) | undefined;
-  lost: LockLostError | undefined;
+  /** A renewal is under way. */
+  isRenewing = false;
+  /** The last renewal failed, or has no answer yet. */
+  isUnanswered = false;
+  /** Why it was lost. */
+  loss: LockLostError | undefined;
+  #heldSince = 0;
+  /** When `maxHold` is over. */
+  #renewUntil = Number.POSITIVE_INFINITY;
   #controller: AbortController | undefined;
 
-  /** @param waits - to be told of the end of the lease that is found in its place. */
-  constructor(request: LeaseRequest, waits = false) {
-    const { key, name, owner, attempt, ttl } = request;
-    this.request = request;
-    this.key = key;
-    this.name = name;
-    this.owner = owner;
-    this.attempt = attempt;
-    this.ttl = ttl;
-    this.waits = waits;
+  /** @param notify - if the key is held, its release is to be notified. */
+  constructor(terms: LeaseTerms, { notify = false }: { notify?: boolean } = {}) {
+    this.terms = terms;
+    this.storedKey = terms.storedKey;
+    this.owner = terms.owner;
+    this.attempt = terms.attempt;
+    this.ttl = terms.ttl;
+    this.notify = notify;
   }
 
-  /** Counts from before the request was sent: the cache starts counting later, so it never ends earlier there. */
-  extendFrom(sentAt: number): void {
+  /** Counts the lease from before its request was sent. The cache starts counting later, so the lease never ends earlier there. */
+  countFrom(sentAt: number): void {
     this.renewAt = sentAt + this.ttl * RENEW_AFTER;
     this.safeUntil = sentAt + this.ttl * SAFE_PART;
   }
 
-  /** The claim was granted. */
-  take(fence: number): void {
+  /** The cache has granted it. */
+  grant(fence: number): void {
     this.phase = 'held';
     this.fence = fence;
-    this.#takenAt = performance.now();
-    this.#holdUntil = this.#takenAt + this.request.maxHold;
+    this.#heldSince = performance.now();
+    this.#renewUntil = this.#heldSince + this.terms.maxHold;
   }
 
-  /** When something is to be done about it next. */
-  get dueAt(): number {
-    return this.phase === 'held'
-      ? Math.min(this.renewable ? this.renewAt : this.safeUntil, this.#holdUntil)
-      : this.safeUntil;
-  }
-
-  /** For how long it has been held, in ms. */
-  get heldFor(): number {
-    return performance.now() - this.#takenAt;
-  }
-
-  get overdue(): boolean {
-    return this.phase === 'held' && performance.now() >= this.#holdUntil;
-  }
-
+  /** Whether it is known to be held at this moment. */
   get held(): boolean {
     return this.phase === 'held' && performance.now() < this.safeUntil;
   }
 
-  /** Whether it is to be renewed, and no renewal of it is under way. */
-  get renewable(): boolean {
-    return this.phase === 'held' && this.renewalSentAt === 0;
+  /** How long it has been held, in ms. */
+  get heldFor(): number {
+    return performance.now() - this.#heldSince;
   }
 
-  /** Aborts when the lease is lost. Made when it is first asked for, since most work never looks at it. */
+  get hasExceededMaxHold(): boolean {
+    return performance.now() >= this.#renewUntil;
+  }
+
+  /** When the renewer has to look at it next. */
+  get dueAt(): number {
+    return Math.min(this.isRenewing ? this.safeUntil : this.renewAt, this.#renewUntil);
+  }
+
+  /** Aborts when the lease is lost. Made when it is first asked for: most work never looks at it. */
   get signal(): AbortSignal {
     if (!this.#controller) {
       this.#controller = new AbortController();
-      if (this.lost) this.#controller.abort(this.lost);
+      if (this.loss) this.#controller.abort(this.loss);
     }
     return this.#controller.signal;
   }
 
-  lose(why: LossReason): void {
-    if (this.phase === 'held') this.phase = 'lost';
-    if (this.lost) return;
-    this.lost = new LockLostError(this.name, why);
-    this.#controller?.abort(this.lost);
-    tellLost(this, why);
-  }
-
-  /** Lets another signal abort this one's too; the lease stays held. */
+  /** Lets another signal abort this one too. The lease stays held. */
   follow(other: AbortSignal): void {
     void this.signal;
     const abort = () => this.#controller?.abort(other.reason);
     if (other.aborted) abort();
     else other.addEventListener('abort', abort, { once: true });
+  }
+
+  lose(reason: LossReason): void {
+    if (this.phase === 'held') this.phase = 'lost';
+    if (this.loss) return;
+    this.loss = new LockLostError(this.terms.key, reason);
+    this.#controller?.abort(this.loss);
+    emitLost(this.terms, this.fence, reason);
+  }
+
+  releaseStep(dedupeFor: number): ReleaseStep {
+    return { storedKey: this.storedKey, token: this.token, dedupeFor };
   }
 }

@@ -1,40 +1,59 @@
-/** A lock that is held: what the work under it is given. */
+/** One acquisition of a lock: what the work that runs under it is given. */
 
-import type { Keeper } from './lease-renewer.ts';
-import { KeptLease, type LeaseRequest } from './lease.ts';
+import { LockLostError, type LossReason } from '../core/errors.ts';
+import { Lease } from './lease.ts';
+import type { LeaseRenewer } from './lease-renewer.ts';
+import type { LeaseTerms } from './lease-terms.ts';
 
-/** One taking of a key, as the work that runs under it sees it. */
-export class HeldLock {
-  /** None where nothing is held. */
-  readonly #keeper: Keeper | undefined;
-  readonly #lease: KeptLease;
-  readonly #inOrder: boolean;
+/** How a handle is released when its work has ended. */
+export interface Ending {
+  /** How long the key stays held as done if the work succeeded, in ms. */
+  readonly dedupeFor: number;
+  /** Called when the work failed. It may keep the key held: `true` says that it has. */
+  readonly reserve?: ((error: unknown) => boolean | Promise<boolean>) | undefined;
+}
+
+/**
+ * One acquisition of a lock. It acts on its own acquisition and on no other: a late `release()` never frees a lock that someone
+ * else has acquired since.
+ *
+ * @example
+ * ```ts
+ * await using handle = await new Lock('nightly-report').acquire();
+ * await writeReport({ signal: handle.signal, fence: handle.fence });
+ * ```
+ */
+export class LockHandle implements AsyncDisposable {
+  readonly #renewer: LeaseRenewer | undefined;
+  readonly #lease: Lease;
+  readonly #releasesInOrder: boolean;
 
   /**
-   * @param inOrder - whoever learns that the work has ended learns it by the cache's own connection, after the release.
+   * @param renewer - absent where nothing was acquired.
+   * @param releasesInOrder - those who learn that the work has ended learn it by the cache's own connection, after the release.
    * @internal
    */
-  constructor(keeper: Keeper | undefined, lease: KeptLease, inOrder: boolean) {
-    this.#keeper = keeper;
+  constructor(renewer: LeaseRenewer | undefined, lease: Lease, releasesInOrder: boolean) {
+    this.#renewer = renewer;
     this.#lease = lease;
-    this.#inOrder = inOrder;
+    this.#releasesInOrder = releasesInOrder;
   }
 
-  /** @internal The lock of work that runs without one: it is not held, and has no fence. */
-  static none(request: LeaseRequest): HeldLock {
-    const lease = new KeptLease(request);
-    lease.phase = 'over';
-    return new HeldLock(undefined, lease, false);
+  /** @internal The handle of work that runs without a lock: it is not held, and its fence is 0. */
+  static unguarded(terms: LeaseTerms): LockHandle {
+    const lease = new Lease(terms);
+    lease.phase = 'ended';
+    return new LockHandle(undefined, lease, false);
   }
 
-  /** The key, without the prefix that it has in the cache. */
+  /** The key in the user's words. */
   get key(): string {
-    return this.#lease.name;
+    return this.#lease.terms.key;
   }
 
   /**
-   * Rises with every taking of this key. Pass it to what you write to: one that refuses a fence lower than the
-   * highest it has seen can't be harmed by a holder that has not noticed its end.
+   * Rises with every acquisition of this key; 0 where nothing is locked. Pass it to what you write to: a store that refuses a
+   * fence lower than the highest it has seen can't be harmed by a holder that has not noticed the end of its lease.
    *
    * @see https://martin.kleppmann.com/2016/02/08/how-to-do-distributed-locking.html
    */
@@ -42,72 +61,94 @@ export class HeldLock {
     return this.#lease.fence;
   }
 
-  /** Whether the lease is known to last at this moment. */
+  /** `false`: the work runs without a lock, as `mode` or `onCacheError` says. */
+  get isGuarded(): boolean {
+    return this.#renewer !== undefined;
+  }
+
+  /** Whether the lock is known to be held at this moment. */
   get held(): boolean {
     return this.#lease.held;
   }
 
   /**
-   * Aborts when the lock is lost, with a {@link LockLostError}, before anyone else can have taken it; of a job also
-   * when BullMQ cancels it, with BullMQ's reason.
+   * Aborts when the lock is lost, with a {@link LockLostError}, before anyone else can have acquired it. A job's signal also
+   * aborts when BullMQ cancels the job, with BullMQ's reason.
    */
   get signal(): AbortSignal {
     return this.#lease.signal;
   }
 
   /**
-   * Lets go, before the work ends. Harmless when it is repeated. Never rejects: a lock that can't be let go of ends
-   * with its ttl.
-   * @returns whether it was held until now.
+   * Throws if the lock is lost. Call it before a step that must not run twice. It does nothing after `release()`, or where the
+   * work runs without a lock.
+   * @throws LockLostError the lock is lost.
    */
-  release(): Promise<boolean> {
-    const keeper = this.#keeping();
-    return keeper ? keeper.release(this.#lease, 0) : Promise.resolve(false);
+  throwIfLost(): void {
+    const { loss, phase, held, terms } = this.#lease;
+    if (loss) throw loss;
+    // Its time is over, and no timer has run since.
+    if (phase === 'held' && !held) throw new LockLostError(terms.key, 'expired');
   }
 
-  /** @internal Lets the signal abort when another does. */
+  /**
+   * Releases the lock, before the work ends or after it. The key is free at once, also where `dedupeFor` is set. Harmless when
+   * it is repeated. Never rejects: a lock that can't be released ends with its ttl.
+   * @returns whether it was held until now. `false` says that someone else may have acquired it before.
+   */
+  release(): Promise<boolean> {
+    const renewer = this.#unreleased();
+    return renewer ? renewer.release(this.#lease, 0) : Promise.resolve(false);
+  }
+
+  /** Releases the lock at the end of the block of an `await using`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.release();
+  }
+
+  /** @internal Lets the signal abort when another one does. */
   follow(signal: AbortSignal): void {
     this.#lease.follow(signal);
   }
 
-  /** @internal Holds on for another `ms` without renewing: the owner takes it over until then, or it ends. */
-  leave(ms: number): Promise<void> {
-    const keeper = this.#keeping();
-    return keeper ? keeper.leave(this.#lease, ms) : Promise.resolve();
+  /** @internal Keeps the key for another `ms` without renewing it, unless its owner reclaims it before. */
+  keepFor(ms: number): Promise<void> {
+    return this.#unreleased()?.extendAndLeave(this.#lease, ms) ?? Promise.resolve();
+  }
+
+  /** @internal Gives the lock up before its work began. */
+  async forfeit(reason: LossReason): Promise<void> {
+    this.#lease.lose(reason);
+    await this.release();
   }
 
   /**
-   * Runs work, and lets go whatever becomes of it. What it returns or throws comes out unchanged.
-   * @param keepFor - how long the key stays held when the work succeeds, in ms.
-   * @param onFailure - says whether the lock is held on to when the work fails, having seen to that.
+   * Runs work and releases the lock, whether it succeeds or fails. What it returns or throws comes out unchanged.
    * @internal
    */
-  async whileHeld<Result>(
-    keepFor: number,
+  async runAndRelease<Result>(
     work: () => Result | PromiseLike<Result>,
-    onFailure?: (error: unknown) => boolean | Promise<boolean>,
+    { dedupeFor, reserve }: Ending,
   ): Promise<Result> {
     let result: Result;
     try {
       result = await work();
     } catch (error) {
-      if (!(await onFailure?.(error))) await this.#end(0);
+      if (!(await reserve?.(error))) await this.#releaseAtEnd(0);
       throw error;
     }
-    await this.#end(keepFor);
+    await this.#releaseAtEnd(dedupeFor);
     return result;
   }
 
-  #end(keepFor: number): Promise<unknown> | undefined {
-    const keeper = this.#keeping();
-    return this.#inOrder
-      ? keeper?.releaseUnanswered(this.#lease, keepFor)
-      : keeper?.release(this.#lease, keepFor);
+  #releaseAtEnd(dedupeFor: number): Promise<unknown> | undefined {
+    const renewer = this.#unreleased();
+    return this.#releasesInOrder
+      ? renewer?.sendRelease(this.#lease, dedupeFor)
+      : renewer?.release(this.#lease, dedupeFor);
   }
 
-  /** Who keeps the lease, until it is let go of. */
-  #keeping(): Keeper | undefined {
-    const { phase } = this.#lease;
-    return phase === 'over' || phase === 'releasing' || phase === 'leaving' ? undefined : this.#keeper;
+  #unreleased(): LeaseRenewer | undefined {
+    return this.#lease.phase === 'ended' ? undefined : this.#renewer;
   }
 }

@@ -1,99 +1,75 @@
-/** Claims a key. */
+/** A request for one key. It may be sent as often as it takes. */
 
-import type { Holder, LockCache } from '../cache/contract.ts';
-import { cacheFrom } from '../cache/registry.ts';
-import type { Fate } from '../events/events.ts';
-import { HeldLock } from './lock-handle.ts';
-import { keeperOf } from './lease-renewer.ts';
-import { scopedName } from '../key/stored-name.ts';
-import { KeptLease, type LeaseRequest } from './lease.ts';
-import { about } from './lease-events.ts';
-import { type CheckedLeaseOptions, DEFAULTS } from './options.ts';
+import type { LockCache, LockRecord } from '../cache/contract.ts';
+import type { Holder } from '../core/holder.ts';
+import type { CacheOperation, Outcome } from '../events/events.ts';
+import { Lease } from './lease.ts';
+import { emitCacheError, emitOutcome } from './lease-events.ts';
+import { renewerOf } from './lease-renewer.ts';
+import type { LeaseTerms } from './lease-terms.ts';
+import { LockHandle } from './lock-handle.ts';
+import { jobOfOwner } from './owner-id.ts';
 
-/** Asks for one key, as often as it takes. */
-export class Claimant {
+/** What came of a request. */
+export type AcquireAttempt =
+  | { readonly acquired: true; readonly handle: LockHandle }
+  | { readonly acquired: false; readonly holder: Holder };
+
+export class LockRequest {
   readonly cache: LockCache;
-  readonly #request: LeaseRequest;
-  readonly #inOrder: boolean;
+  readonly terms: LeaseTerms;
+  readonly #releasesInOrder: boolean;
 
-  /** @param inOrder - see {@link HeldLock}. */
-  constructor(cache: LockCache, request: LeaseRequest, inOrder: boolean) {
+  /** @param releasesInOrder - see {@link LockHandle}. */
+  constructor(
+    cache: LockCache,
+    terms: LeaseTerms,
+    { releasesInOrder = false }: { releasesInOrder?: boolean } = {},
+  ) {
     this.cache = cache;
-    this.#request = request;
-    this.#inOrder = inOrder;
-  }
-
-  /** The key's full name in the cache. */
-  get key(): string {
-    return this.#request.key;
-  }
-
-  /** The key as its user knows it. */
-  get name(): string {
-    return this.#request.name;
+    this.terms = terms;
+    this.#releasesInOrder = releasesInOrder;
   }
 
   /**
-   * @param waits - to be told when whoever holds the key lets go of it.
-   * @returns the lock, or who holds it.
+   * Acquires the key if it is free, or held by the request's own owner.
+   * @param notify - if it is held, its release is to be notified.
    * @throws CacheError the cache could not decide.
    */
-  ask(waits = false): Promise<HeldLock | Holder> {
-    const lease = new KeptLease(this.#request, waits);
-    const keeper = keeperOf(this.cache);
-    return keeper
-      .claim(lease)
-      .then(verdict => (verdict.taken ? new HeldLock(keeper, lease, this.#inOrder) : verdict.holder));
+  async tryAcquire({ notify = false }: { notify?: boolean } = {}): Promise<AcquireAttempt> {
+    const lease = new Lease(this.terms, { notify });
+    const renewer = renewerOf(this.cache);
+    const result = await renewer.acquire(lease);
+    return result.acquired
+      ? { acquired: true, handle: new LockHandle(renewer, lease, this.#releasesInOrder) }
+      : { acquired: false, holder: holderOf(result.record, this.terms.key) };
   }
 
-  /** The lock of work that runs all the same: it is not held, and has no fence. */
-  unguarded(): HeldLock {
-    return HeldLock.none(this.#request);
+  /** Who holds the key now, if it is held. */
+  async findHolder(): Promise<Holder | undefined> {
+    const [record] = await this.cache.inspect([this.terms.storedKey]);
+    return record && holderOf(record, this.terms.key);
   }
 
-  /**
-   * Tells what becomes of a duplicate.
-   * @param observed - it runs all the same.
-   */
-  tell(type: Fate, holder: Holder | undefined, observed = false): void {
-    const { teller } = this.#request;
-    if (teller.hears(type)) teller.tell({ type, ...about(this.#request), holder, observed });
+  /** The handle of work that runs without a lock. */
+  unguarded(): LockHandle {
+    return LockHandle.unguarded(this.terms);
   }
 
-  /** Tells that the cache could not say which job is the newest of the key. */
-  tellFailed(error: Error): void {
-    const { teller } = this.#request;
-    if (!teller.hears('failed')) return;
-    teller.tell({ type: 'failed', ...about(this.#request), step: 'claim', error, unguarded: false });
+  emitOutcome(outcome: Outcome, holder: Holder | undefined, options?: { observed?: boolean }): void {
+    emitOutcome(this.terms, outcome, holder, options);
+  }
+
+  emitCacheError(operation: CacheOperation, error: Error): void {
+    emitCacheError(this.terms, operation, error);
   }
 }
 
 /**
- * Claims a key that belongs to no queue.
- * @param name - the key as its user knows it.
- * @param runsAnyway - the work runs though the cache can't decide.
- * @throws TypeError the option `cache` is a name that is not in the registry.
+ * Who holds a key, as users see it: with its key, and its job where a job holds it.
+ * @param key - the key in the user's words.
  */
-export function scopedClaimant(
-  name: string,
-  { cache, scope = DEFAULTS.scope, ttl = DEFAULTS.ttl, maxHold, teller }: CheckedLeaseOptions,
-  owner: string,
-  runsAnyway = false,
-): Claimant {
-  const key = scopedName(scope, name);
-  const since = performance.now();
-  const request = {
-    key,
-    name,
-    owner,
-    attempt: 0,
-    ttl,
-    maxHold,
-    since,
-    teller,
-    runsAnyway,
-    queueName: undefined,
-    jobId: undefined,
-  };
-  return new Claimant(cacheFrom(cache), request, false);
+export function holderOf(record: LockRecord, key: string): Holder {
+  const job = jobOfOwner(record.owner);
+  return { ...record, key, ...(job && { jobId: job.jobId, queueName: job.queueName }) };
 }

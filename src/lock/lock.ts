@@ -1,27 +1,22 @@
-/** One key: taken, held and let go. */
+/** A key and its options: acquired, held and released without any queue. */
 
-import type { Holder } from '../cache/contract.ts';
-import { type Claimant, scopedClaimant } from './lock-request.ts';
 import { LockError } from '../core/errors.ts';
-import { HeldLock } from './lock-handle.ts';
+import { ms, optional, parseOptions, text } from '../core/validation.ts';
 import { checkKey } from '../key/template.ts';
-import {
-  type CheckedLeaseOptions,
-  checkLeaseOptions,
-  checkMs,
-  checkText,
-  type LeaseOptions,
-} from './options.ts';
+import type { LockHandle } from './lock-handle.ts';
+import type { AcquireAttempt, LockRequest } from './lock-request.ts';
+import { LEASE_OPTIONS, type LeaseOptions } from './options.ts';
 import { newOwner } from './owner-id.ts';
-import { claimInTurn } from './wait-queue.ts';
+import { scopedRequest } from './scoped-request.ts';
+import { acquireInTurn } from './wait-queue.ts';
 
 /** Options of a {@link Lock}. Without `cache` it is kept in `caches.default`, else in the memory of this process. */
 export interface LockOptions extends LeaseOptions {
   /**
-   * Who the lease is for. A claim by the owner of a lease takes the lease over at once, whose old holder's signal
-   * aborts: give a name where a work that crashed is to go on without waiting for the ttl. Two that live at once
-   * must not share it.
-   * @defaultValue a new one for each taking
+   * Who the lease is for. A `Lock` with the owner of a lease reclaims it at once, and the old holder's signal aborts. Name an
+   * owner where work that crashed is to go on without waiting for the ttl. Two processes that live at the same time must not
+   * share it.
+   * @defaultValue a new one for each acquisition
    */
   readonly owner?: string;
 }
@@ -29,8 +24,8 @@ export interface LockOptions extends LeaseOptions {
 /** How {@link Lock.acquire} waits. */
 export interface WaitOptions {
   /**
-   * How long to wait for a holder to let go, in whole ms. `0` does not wait. Those of one process are served in the order
-   * in which they came.
+   * How long to wait for the key, in whole ms. `0` does not wait. Those of one process are served in the order in which they
+   * came.
    * @defaultValue 0
    */
   readonly waitFor?: number;
@@ -38,8 +33,13 @@ export interface WaitOptions {
   readonly signal?: AbortSignal;
 }
 
+const OPTIONS = { ...LEASE_OPTIONS, owner: optional(text) };
+const waitMs = ms(0);
+
 /**
- * A lock on one key. It is not re-entrant: while it is held, it can't be taken, through the same `Lock` either.
+ * A lock on one key. Any number of callers may share one `Lock`: each acquisition gives out a {@link LockHandle} of its own.
+ *
+ * It is not re-entrant: while it is held it can't be acquired, also not through the same `Lock`.
  *
  * @example
  * ```ts
@@ -49,128 +49,113 @@ export interface WaitOptions {
  * });
  * ```
  */
-export class Lock implements AsyncDisposable {
+export class Lock {
+  /** The key in the user's words. */
   readonly key: string;
-  readonly #options: CheckedLeaseOptions;
-  readonly #owner: string | undefined;
-  #current: HeldLock | undefined;
-  #lastClaim: Promise<unknown> = Promise.resolve();
+  readonly #options: ReturnType<typeof parseLockOptions>;
+  /** The last acquisition by the named owner, and the last attempt at one. */
+  #ownersHandle: LockHandle | undefined;
+  #ownersAttempt: Promise<unknown> = Promise.resolve();
 
   /**
    * @throws TypeError an option is unknown or has a wrong value.
-   * @throws KeyError the key is empty or no text.
+   * @throws KeyError the key is empty or no string.
    */
   constructor(key: string, options: LockOptions = {}) {
-    const of = 'Lock';
-    this.key = checkKey(key, `${of}: the key`);
-    this.#options = checkLeaseOptions(options, of, ['owner']);
-    if (options.owner !== undefined) checkText(options.owner, of, 'owner');
-    this.#owner = options.owner;
-  }
-
-  /** Whether the lock is held through this object, and known to last at this moment. */
-  get held(): boolean {
-    return this.#current?.held ?? false;
+    this.key = checkKey(key, 'Lock: the key');
+    this.#options = parseLockOptions(options);
   }
 
   /**
-   * Aborts when the lock is lost, with a {@link LockLostError}, before anyone else can have taken it. Each taking
-   * has a signal of its own. Before the first it is aborted, as nothing is held.
-   */
-  get signal(): AbortSignal {
-    return this.#current?.signal ?? AbortSignal.abort(new Error(`lock '${this.key}' was not taken yet`));
-  }
-
-  /** Rises with every taking of the key; 0 before the first. See {@link HeldLock.fence}. */
-  get fence(): number {
-    return this.#current?.fence ?? 0;
-  }
-
-  /**
-   * Takes the lock if it is free.
-   * @returns whether it was taken.
+   * Acquires the lock if it is free.
+   * @returns `undefined` where it is held.
    * @throws CacheError the cache could not decide.
-   * @throws TypeError the option `cache` is a name that {@link caches} does not have.
-   */
-  async tryAcquire(): Promise<boolean> {
-    const claim = await this.#claim(this.#claimant(), false);
-    return claim instanceof HeldLock;
-  }
-
-  /**
-   * Takes the lock, waiting for its holder where asked to.
-   * @returns this lock, for `await using`.
-   * @throws LockError it is still held after `waitFor` ms.
-   * @throws CacheError the cache could not decide.
+   * @throws TypeError the `Lock` has `dedupeFor`, which only {@link Lock.run} can apply; or its option `cache` is a name that
+   *   {@link caches} does not have.
    * @example
    * ```ts
-   * await using lock = await new Lock('nightly-report').acquire({ waitFor: 5_000 });
+   * await using handle = await lock.tryAcquire();
+   * if (handle) await writeReport({ signal: handle.signal });
    * ```
    */
-  async acquire(wait: WaitOptions = {}): Promise<this> {
-    await this.#hold(wait);
-    return this;
+  async tryAcquire(): Promise<LockHandle | undefined> {
+    this.#refuseDedupe('tryAcquire');
+    const attempt = await this.#attempt(this.#request(), {});
+    return attempt.acquired ? attempt.handle : undefined;
   }
 
   /**
-   * Lets go. Harmless when it is not held. Never rejects: a lock that can't be let go of ends with its ttl.
-   * @returns whether it was held until now; `false` says that another may have come in before the work ended.
+   * Acquires the lock, and waits for it if asked to.
+   * @throws LockError it is still held after `waitFor` ms.
+   * @throws CacheError the cache could not decide.
+   * @throws TypeError as {@link Lock.tryAcquire}.
+   * @example
+   * ```ts
+   * await using handle = await new Lock('nightly-report').acquire({ waitFor: 5_000 });
+   * ```
    */
-  async release(): Promise<boolean> {
-    return (await this.#current?.release()) ?? false;
+  async acquire(wait: WaitOptions = {}): Promise<LockHandle> {
+    this.#refuseDedupe('acquire');
+    return this.#acquire(wait);
   }
 
   /**
-   * Runs work under the lock, and lets go whatever becomes of it.
+   * Runs work under the lock, and releases it whether the work succeeds or fails. After a success the key stays held for
+   * `dedupeFor`.
    * @returns what the work returns; what it throws comes out unchanged.
    * @throws LockError the key is held. The work did not run.
    */
   async run<Result>(
-    work: (lock: HeldLock) => Result | PromiseLike<Result>,
+    work: (handle: LockHandle) => Result | PromiseLike<Result>,
     wait: WaitOptions = {},
   ): Promise<Result> {
-    const held = await this.#hold(wait);
-    return held.whileHeld(this.#options.keepFor, () => work(held));
+    const handle = await this.#acquire(wait);
+    return handle.runAndRelease(() => work(handle), this.#options);
   }
 
-  /** Lets go at the end of the block of an `await using`. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.release();
+  async #acquire({ waitFor = 0, signal }: WaitOptions): Promise<LockHandle> {
+    waitMs(waitFor, "Lock: option 'waitFor'");
+    const request = this.#request();
+    const { cache, terms } = request;
+    const tryAcquire = (how: { notify?: boolean }) => this.#attempt(request, how);
+    const attempt = await acquireInTurn({ cache, terms, tryAcquire }, { waitFor, signal });
+    if (attempt.acquired) return attempt.handle;
+    throw new LockError(this.key, attempt.holder);
   }
 
-  async #hold({ waitFor = 0, signal }: WaitOptions): Promise<HeldLock> {
-    checkMs(waitFor, 'Lock', 'waitFor', 0);
-    const claimant = this.#claimant();
-    const asker = {
-      cache: claimant.cache,
-      key: claimant.key,
-      ask: (waits: boolean) => this.#claim(claimant, waits),
-    };
-    const claim = await claimInTurn(asker, { waitFor, signal });
-    if (claim instanceof HeldLock) return claim;
-    throw new LockError(this.key, claim);
+  #request(): LockRequest {
+    return scopedRequest(this.key, this.#options.owner ?? newOwner(), this.#options);
   }
 
-  /** The cache is looked up now: {@link caches} may have another by now. */
-  #claimant(): Claimant {
-    return scopedClaimant(this.key, this.#options, this.#owner ?? newOwner());
+  /**
+   * The acquisitions of a named owner go one after another, and none goes past a handle that is still held: it would reclaim
+   * the lease of work that runs.
+   */
+  #attempt(request: LockRequest, how: { notify?: boolean }): Promise<AcquireAttempt> {
+    if (this.#options.owner === undefined) return request.tryAcquire(how);
+    const attempt = this.#ownersAttempt.then(() => this.#attemptAsOwner(request, how));
+    this.#ownersAttempt = attempt.catch(() => {});
+    return attempt;
   }
 
-  /** One after the other where they have one owner: they would take the lock over from each other. */
-  #claim(claimant: Claimant, waits: boolean): Promise<HeldLock | Holder> {
-    if (this.#owner === undefined) return this.#ask(claimant, waits);
-    const claim = this.#lastClaim.then(() => this.#ask(claimant, waits));
-    this.#lastClaim = claim.catch(() => {});
-    return claim;
-  }
-
-  async #ask(claimant: Claimant, waits: boolean): Promise<HeldLock | Holder> {
-    if (this.held && this.#owner !== undefined) {
-      const [holder] = await claimant.cache.inspect([claimant.key]);
-      if (holder) return holder;
+  async #attemptAsOwner(request: LockRequest, how: { notify?: boolean }): Promise<AcquireAttempt> {
+    if (this.#ownersHandle?.held) {
+      const holder = await request.findHolder();
+      if (holder) return { acquired: false, holder };
     }
-    const claim = await claimant.ask(waits);
-    if (claim instanceof HeldLock) this.#current = claim;
-    return claim;
+    const attempt = await request.tryAcquire(how);
+    if (attempt.acquired) this.#ownersHandle = attempt.handle;
+    return attempt;
   }
+
+  #refuseDedupe(method: string): void {
+    if (this.#options.dedupeFor === 0) return;
+    throw new TypeError(
+      `Lock: option 'dedupeFor' needs to know whether the work succeeded, which ${method}() can't; use run()`,
+    );
+  }
+}
+
+function parseLockOptions(options: LockOptions) {
+  return parseOptions('Lock', options, OPTIONS);
 }

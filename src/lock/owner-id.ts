@@ -1,12 +1,50 @@
-/** Names who a lease is for, where it is for no job: this process, and which of its takings. */
+/** Who a lease is for: a job, or one acquisition by this process. */
 
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 
 const PROCESS = `${hostname()}:${process.pid}:${randomBytes(6).toString('base64url')}`;
-let takings = 0;
+let acquisitions = 0;
 
-/** An owner that no other taking has: nobody takes its lease over. */
+/** An owner that no other acquisition has: nobody reclaims its lease. */
 export function newOwner(): string {
-  return `${PROCESS}.${(takings++).toString(36)}`;
+  return `${PROCESS}.${(acquisitions++).toString(36)}`;
+}
+
+/** A job, as its owner id names it. */
+export interface JobIdentity {
+  /** `<prefix>:<queue>` */
+  readonly queueQualifiedName: string;
+  readonly id: string | undefined;
+  /** When the job was created, in ms since the epoch: distinguishes it from an earlier job of the same id. */
+  readonly timestamp: number;
+}
+
+/**
+ * The owner of a job's lease is the job, not the attempt: when BullMQ runs the job again, after its worker crashed or
+ * stalled, it has the same owner and reclaims its lease. Different jobs never share an owner.
+ */
+export function ownerOfJob({ queueQualifiedName, id, timestamp }: JobIdentity): string {
+  return `${queueQualifiedName}:${escapeId(String(id))}@${timestamp}`;
+}
+
+/** The job that an owner id names; `undefined` where it names none. The inverse of {@link ownerOfJob}. */
+export function jobOfOwner(
+  owner: string,
+): { readonly queueQualifiedName: string; readonly queueName: string; readonly jobId: string } | undefined {
+  const match = OWNER_OF_JOB.exec(owner);
+  if (!match) return undefined;
+  const [, prefix = '', queueName, id] = match as unknown as [string, string | undefined, string, string];
+  return { queueQualifiedName: prefix + queueName, queueName, jobId: unescapeId(id) };
+}
+
+/** A queue's name has no colon, and an escaped id has none: the last colon stands between them. */
+const OWNER_OF_JOB = /^(.*:)?([^:]+):([^:]*)@-?\d[\d.e+]*$/s;
+
+function escapeId(id: string): string {
+  return /[%:]/.test(id) ? id.replaceAll('%', '%25').replaceAll(':', '%3A') : id;
+}
+
+function unescapeId(id: string): string {
+  return id.replaceAll('%3A', ':').replaceAll('%25', '%');
 }

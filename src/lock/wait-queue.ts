@@ -1,188 +1,195 @@
 /**
- * Waits for a key's turn. Those of one process who wait for a key stand in a line: the first asks, the others wait behind
- * it, so they are served in the order in which they came. Between processes whoever asks first is served.
+ * Waits for a key. Those of one process who wait for a key stand in a queue: the first asks the cache, the others wait behind
+ * it. So they are served in the order in which they came. Between processes the first to ask is served.
  */
 
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Holder, LockCache, Watch } from '../cache/contract.ts';
-import { HeldLock } from './lock-handle.ts';
+import type { Listener, LockCache } from '../cache/contract.ts';
+import type { Holder } from '../core/holder.ts';
+import type { LeaseTerms } from './lease-terms.ts';
+import type { AcquireAttempt } from './lock-request.ts';
 
-/** How long a wait sleeps before it asks again, in ms: at first, and at most. */
-const FIRST_PAUSE = 10;
-const LONGEST_PAUSE = 500;
-/** The same where the cache tells when the key is let go of. */
-const PAUSE_WHEN_TOLD = 5000;
-/** The longest delay that a timer takes, in ms: whoever waits longer waits for as long. */
-const LONGEST_DELAY = 2 ** 31 - 1;
+/** The pause before a waiter asks again: at first, and at most. */
+const MIN_PAUSE_MS = 10;
+const MAX_PAUSE_MS = 500;
+/** The pause where the cache notifies releases. */
+const NOTIFIED_PAUSE_MS = 5000;
+/** The longest delay of a timer. A longer wait counts as one of this length. */
+const MAX_DELAY_MS = 2 ** 31 - 1;
 
-/** Who asks, and for what. */
-export interface Asker {
+/** What is asked for. */
+export interface WaitingRequest {
   readonly cache: LockCache;
-  /** The key's full name in the cache. */
-  readonly key: string;
-  /** @param waits - to be told when whoever holds the key lets go of it. */
-  ask(waits: boolean): Promise<HeldLock | Holder>;
+  readonly terms: Pick<LeaseTerms, 'storedKey'>;
+  tryAcquire(options: { notify?: boolean }): Promise<AcquireAttempt>;
 }
 
-export interface Wait {
+export interface WaitTerms {
   /** How long, in ms. */
   readonly waitFor: number;
-  /** Ends it: it rejects with the signal's reason. */
+  /** Ends the wait: it rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
-  /** There is no use in waiting for a lease of this owner. */
+  /** It is no use to wait for a lease of this owner. */
   readonly owner?: string | undefined;
 }
 
 /**
- * Asks for a key until it is taken, or the wait is over.
- * @returns the lock, or who held it last.
+ * Asks for a key until it is acquired or the wait is over.
+ * @returns the handle, or the last holder.
  * @throws CacheError the cache could not decide.
  */
-export async function claimInTurn(asker: Asker, wait: Wait): Promise<HeldLock | Holder> {
+export async function acquireInTurn(request: WaitingRequest, wait: WaitTerms): Promise<AcquireAttempt> {
   wait.signal?.throwIfAborted();
-  const line = lines.get(asker.cache)?.get(asker.key);
-  if (line) return line.stand(asker, wait);
-  const first = await asker.ask(false);
-  if (first instanceof HeldLock || wait.waitFor === 0 || first.owner === wait.owner) return first;
-  return lineOf(asker).stand(asker, wait, first);
+  const queue = queues.get(request.cache)?.get(request.terms.storedKey);
+  if (queue) return queue.wait(request, wait);
+  const first = await request.tryAcquire({});
+  if (first.acquired || wait.waitFor === 0 || first.holder.owner === wait.owner) return first;
+  return queueOf(request).wait(request, wait, first.holder);
 }
 
-/** Those of this process who wait for one key. */
-class Line {
-  readonly #standing: Place[] = [];
-  readonly #left: () => void;
-  /** Who was met last by whoever asked, and when that was asked. */
-  #met: { readonly holder: Holder; readonly askedAt: number } | undefined;
+/** The waiters of this process for one key. */
+class WaitQueue {
+  readonly #waiters: Waiter[] = [];
+  readonly #onEmpty: () => void;
+  /** The holder that was found last, and when the cache was asked. */
+  #lastFound: { readonly holder: Holder; readonly askedAt: number } | undefined;
 
-  constructor(left: () => void) {
-    this.#left = left;
+  constructor(onEmpty: () => void) {
+    this.#onEmpty = onEmpty;
   }
 
-  /** @param met - who holds the key, where who comes has asked already. */
-  async stand(asker: Asker, wait: Wait, met?: Holder): Promise<HeldLock | Holder> {
+  /** @param found - who holds the key, where the waiter has asked already. */
+  async wait(request: WaitingRequest, wait: WaitTerms, found?: Holder): Promise<AcquireAttempt> {
     const cameAt = performance.now();
     const until = cameAt + wait.waitFor;
-    const place = new Place();
-    this.#standing.push(place);
-    if (this.#standing[0] === place) place.call();
+    const waiter = new Waiter();
+    this.#waiters.push(waiter);
+    if (this.#waiters[0] === waiter) waiter.serve();
     try {
-      await beforeTheEnd(place.called, until, wait.signal);
-      // Whoever is not called in time does not push in where those before it have met a holder meanwhile. What they met before it
-      // came says nothing about it, nor does a cache that has not answered since.
-      const seen = this.#metSince(cameAt) ?? met;
-      if (!place.isCalled && seen) return seen;
-      return await this.#ask(asker, wait, until);
+      await waitUntil(waiter.served, until, wait.signal);
+      // A waiter whose time is over before its turn came does not push in if the key was found held since it came. What was
+      // found before it came says nothing about it, and neither does a cache that has not answered.
+      const holder = this.#foundSince(cameAt) ?? found;
+      if (!waiter.isServed && holder) return { acquired: false, holder };
+      return await this.#acquire(request, wait, until);
     } finally {
-      this.#leave(place);
+      this.#leave(waiter);
     }
   }
 
-  async #ask(asker: Asker, { signal, owner }: Wait, until: number): Promise<HeldLock | Holder> {
-    const bell = new Bell(asker.cache, asker.key);
+  async #acquire(
+    request: WaitingRequest,
+    { signal, owner }: WaitTerms,
+    until: number,
+  ): Promise<AcquireAttempt> {
+    const release = new ReleaseSignal(request);
     try {
-      for (let pause = FIRST_PAUSE; ; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
-        bell.reset();
+      for (let pause = MIN_PAUSE_MS; ; pause = Math.min(pause * 2, MAX_PAUSE_MS)) {
+        release.reset();
         const askedAt = performance.now();
-        const claim = await asker.ask(true);
-        if (claim instanceof HeldLock) return claim;
-        this.#met = { holder: claim, askedAt };
+        const attempt = await request.tryAcquire({ notify: true });
+        if (attempt.acquired) return attempt;
+        const { holder } = attempt;
+        this.#lastFound = { holder, askedAt };
         const left = until - performance.now();
-        if (left <= 0 || claim.owner === owner) return claim;
-        const longest = jitter(bell.listens ? PAUSE_WHEN_TOLD : pause);
-        const next = Math.min(longest, Math.max(claim.expiresIn, 1), left);
-        await beforeTheEnd(bell.rung, performance.now() + next, signal);
+        if (left <= 0 || holder.owner === owner) return attempt;
+        const longest = jitter(release.isListening ? NOTIFIED_PAUSE_MS : pause);
+        const next = Math.min(longest, Math.max(holder.expiresIn, 1), left);
+        await waitUntil(release.notified, performance.now() + next, signal);
       }
     } finally {
-      bell.stop();
+      release.stop();
     }
   }
 
-  #metSince(time: number): Holder | undefined {
-    return this.#met && this.#met.askedAt >= time ? this.#met.holder : undefined;
+  #foundSince(time: number): Holder | undefined {
+    return this.#lastFound && this.#lastFound.askedAt >= time ? this.#lastFound.holder : undefined;
   }
 
-  #leave(place: Place): void {
-    this.#standing.splice(this.#standing.indexOf(place), 1);
-    this.#standing[0]?.call();
-    if (this.#standing.length === 0) this.#left();
+  #leave(waiter: Waiter): void {
+    this.#waiters.splice(this.#waiters.indexOf(waiter), 1);
+    this.#waiters[0]?.serve();
+    if (this.#waiters.length === 0) this.#onEmpty();
   }
 }
 
-/** One who stands in a line, until it is its turn to ask. */
-class Place {
-  readonly called: Promise<void>;
-  isCalled = false;
-  #call!: () => void;
+/** One place in a queue. */
+class Waiter {
+  /** Resolves when it is the waiter's turn to ask. */
+  readonly served: Promise<void>;
+  isServed = false;
+  #serve!: () => void;
 
   constructor() {
-    this.called = new Promise(resolve => {
-      this.#call = resolve;
+    this.served = new Promise(resolve => {
+      this.#serve = resolve;
     });
   }
 
-  call(): void {
-    this.isCalled = true;
-    this.#call();
+  serve(): void {
+    this.isServed = true;
+    this.#serve();
   }
 }
 
-/** Rings when the cache tells that the key was let go of, since it was last reset. */
-class Bell {
-  readonly #watch: Watch | undefined;
-  #ring!: () => void;
-  rung!: Promise<void>;
+/** The release of a key, as the cache notifies it. */
+class ReleaseSignal {
+  readonly #listener: Listener | undefined;
+  #notify!: () => void;
+  /** Resolves at the first release since the last {@link reset}. */
+  notified!: Promise<void>;
 
-  constructor(cache: LockCache, key: string) {
+  constructor({ cache, terms }: WaitingRequest) {
     this.reset();
-    this.#watch = cache.watch?.(key, () => this.#ring());
+    this.#listener = cache.listen?.(terms.storedKey, () => this.#notify());
   }
 
-  get listens(): boolean {
-    return this.#watch?.listens ?? false;
+  get isListening(): boolean {
+    return this.#listener?.isListening ?? false;
   }
 
   reset(): void {
-    this.rung = new Promise(resolve => {
-      this.#ring = resolve;
+    this.notified = new Promise(resolve => {
+      this.#notify = resolve;
     });
   }
 
   stop(): void {
-    this.#watch?.stop();
+    this.#listener?.stop();
   }
 }
 
-const lines = new WeakMap<LockCache, Map<string, Line>>();
+const queues = new WeakMap<LockCache, Map<string, WaitQueue>>();
 
-function lineOf({ cache, key }: Asker): Line {
-  const ofCache = lines.get(cache) ?? new Map<string, Line>();
-  lines.set(cache, ofCache);
-  const line = ofCache.get(key) ?? new Line(() => ofCache.delete(key));
-  ofCache.set(key, line);
-  return line;
+function queueOf({ cache, terms: { storedKey } }: WaitingRequest): WaitQueue {
+  const ofCache = queues.get(cache) ?? new Map<string, WaitQueue>();
+  queues.set(cache, ofCache);
+  const queue = ofCache.get(storedKey) ?? new WaitQueue(() => ofCache.delete(storedKey));
+  ofCache.set(storedKey, queue);
+  return queue;
 }
 
-/** Half of a pause is random, so that those who wait do not ask at once. */
+/** Half of a pause is random, so that waiters of different processes do not ask at the same time. */
 function jitter(pause: number): number {
   return pause * (0.5 + Math.random() / 2);
 }
 
-/** Waits for what is awaited, but no longer than until then. Rejects with the signal's reason. */
-async function beforeTheEnd(
-  awaited: Promise<unknown>,
-  until: number,
+/** Waits for a promise, but no longer than until a time. Rejects with the signal's reason. */
+async function waitUntil(
+  promise: Promise<unknown>,
+  time: number,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const over = new AbortController();
-  const end = () => over.abort();
+  const isOver = new AbortController();
+  const end = () => isOver.abort();
   signal?.addEventListener('abort', end);
   try {
-    const left = Math.min(Math.max(Math.ceil(until - performance.now()), 0), LONGEST_DELAY);
-    await Promise.race([awaited, delay(left, undefined, { signal: over.signal })]);
+    const left = Math.min(Math.max(Math.ceil(time - performance.now()), 0), MAX_DELAY_MS);
+    await Promise.race([promise, delay(left, undefined, { signal: isOver.signal })]);
   } catch {
-    // The only way for the delay to fail is the signal's.
+    // The delay fails only when the signal aborts it.
   } finally {
-    over.abort();
+    isOver.abort();
     signal?.removeEventListener('abort', end);
   }
   signal?.throwIfAborted();

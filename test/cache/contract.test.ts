@@ -8,12 +8,18 @@ import Keyv from 'keyv';
 import { LRUCache } from 'lru-cache';
 import pg from 'pg';
 import { createClient, createCluster } from 'redis';
+import type { KeyValueStore } from '../../src/cache/key-value.ts';
+import { MemoryCache } from '../../src/cache/memory.ts';
+import { PostgresCache } from '../../src/cache/postgres/postgres-cache.ts';
 import type { RedisClient } from '../../src/cache/redis/client.ts';
-import { asLockCache } from '../../src/cache/registry.ts';
-import type { SimpleStore } from '../../src/cache/key-value.ts';
-import { type CreatedCache, PROMISES, type PromiseName, testLockCache } from '../../src/conformance/suite.ts';
-import { MemoryCache, RedisCache } from '../../src/index.ts';
-import { PostgresCache } from '../../src/postgres.ts';
+import { RedisCache } from '../../src/cache/redis/redis-cache.ts';
+import { toLockCache } from '../../src/cache/registry.ts';
+import {
+  type CreatedCache,
+  GUARANTEES,
+  type GuaranteeName,
+  testLockCache,
+} from '../../src/conformance/suite.ts';
 import { connectRedis, readDoc, redisOptions, redisUrl, uniqueName } from '../support/index.ts';
 import { KeyvSqlite } from '../support/keyv-sqlite.ts';
 import { RedisServer } from '../support/redis-server.ts';
@@ -24,23 +30,23 @@ interface Entry {
   /** Its row in the table of docs/caches.md. */
   readonly row: string;
   readonly create: () => Promise<CreatedCache>;
-  readonly promises?: { readonly [name in PromiseName]?: false };
+  readonly guarantees?: { readonly [name in GuaranteeName]?: false };
 }
 
-/** What a store with `get`, `set` and `delete` can't do, whatever it is: decide for several processes. */
+/** A store with `get`, `set` and `delete` can't decide atomically, so it excludes within one process only. */
 const OF_ONE_PROCESS = { acrossInstances: false } as const;
-/** Nobody can put something else into it, and it can't be out of reach. */
+/** It belongs to one process, and is never unreachable. */
 const IN_MEMORY = { acrossInstances: false, outages: false } as const;
-/** It has no `keys` to go through. */
+/** It has no method `keys`. */
 const UNLISTED = { listing: false } as const;
-/** Whatever stands in the table was written by a lock. */
+/** Only locks write to the table. */
 const A_TABLE = { foreignValues: false } as const;
 
 const entries: readonly Entry[] = [
   {
     name: 'MemoryCache',
     row: '`MemoryCache`',
-    promises: { ...IN_MEMORY, foreignValues: false },
+    guarantees: { ...IN_MEMORY, foreignValues: false },
     create: async () => ({ cache: new MemoryCache() }),
   },
 
@@ -116,31 +122,31 @@ const entries: readonly Entry[] = [
   postgres('a pool of one connection', async () => (await sharedPostgres()).url, { max: 1 }),
   postgres('PGlite', async () => (await sharedPglite()).url, { max: 1 }),
 
-  simple('Map', '`Map`', async () => ({ store: new Map() }), IN_MEMORY),
-  simple('lru-cache', 'lru-cache', async () => ({ store: new LRUCache({ max: 2500 }) }), {
+  keyValue('Map', '`Map`', async () => ({ store: new Map() }), IN_MEMORY),
+  keyValue('lru-cache', 'lru-cache', async () => ({ store: new LRUCache({ max: 2500 }) }), {
     ...IN_MEMORY,
     retention: false,
   }),
-  simple('Keyv in memory', 'Keyv in memory', async () => ({ store: new Keyv() }), {
+  keyValue('Keyv in memory', 'Keyv in memory', async () => ({ store: new Keyv() }), {
     ...IN_MEMORY,
     ...UNLISTED,
   }),
-  simple('cache-manager', 'cache-manager', async () => ({ store: createCache() }), {
+  keyValue('cache-manager', 'cache-manager', async () => ({ store: createCache() }), {
     ...IN_MEMORY,
     ...UNLISTED,
   }),
-  simple(
+  keyValue(
     'Keyv on SQLite',
     'Keyv on SQLite or Redis',
     async () => {
       const sqlite = new KeyvSqlite();
-      // Without it Keyv tells of failures by an event only, and answers as if nothing were stored.
+      // Without `throwOnErrors` Keyv emits an event for a failure, and answers as if nothing were stored.
       const store = new Keyv({ store: sqlite, throwOnErrors: true });
       return { store, outage: () => sqlite.close(), close: () => sqlite.close() };
     },
     { ...OF_ONE_PROCESS, ...UNLISTED },
   ),
-  simple(
+  keyValue(
     'Keyv on Redis',
     'Keyv on SQLite or Redis',
     async () => {
@@ -160,8 +166,8 @@ const entries: readonly Entry[] = [
     },
     { ...OF_ONE_PROCESS, ...UNLISTED },
   ),
-  simple(
-    'a class with get, set and del that take a while',
+  keyValue(
+    'a class with asynchronous get, set and del',
     'your own class',
     async () => {
       const store = new SlowStore();
@@ -174,13 +180,13 @@ const entries: readonly Entry[] = [
 describe('the contract of a cache', () => {
   for (const entry of entries) testLockCache(entry);
 
-  it('is told in docs/caches.md: which cache keeps which promise', async () => {
-    const inTable: PromiseName[] = ['acrossInstances', 'foreignValues', 'outages', 'retention', 'listing'];
+  it('says of each cache which guarantees it keeps, as docs/caches.md does', async () => {
+    const columns: GuaranteeName[] = ['acrossInstances', 'foreignValues', 'outages', 'retention', 'listing'];
     const rows = new Map<string, string>();
-    for (const { row, promises = {} } of entries) {
-      const others = Object.keys(promises).filter(name => !inTable.includes(name as PromiseName));
-      expect(others, `${row} does not keep a promise that the table has no column for`).to.deep.equal([]);
-      const cells = inTable.map(name => (promises[name] === false ? 'no' : 'yes')).join(' ');
+    for (const { row, guarantees = {} } of entries) {
+      const others = Object.keys(guarantees).filter(name => !columns.includes(name as GuaranteeName));
+      expect(others, `${row} does not keep a guarantee that has no column in the table`).to.deep.equal([]);
+      const cells = columns.map(name => (guarantees[name] === false ? 'no' : 'yes')).join(' ');
       expect(rows.get(row) ?? cells, `the entries of ${row} differ`).to.equal(cells);
       rows.set(row, cells);
     }
@@ -188,13 +194,13 @@ describe('the contract of a cache', () => {
     const lines = (await readDoc('docs/caches.md')).split('\n').filter(line => line.startsWith('| '));
     for (const [row, cells] of rows) {
       const line = lines.find(one => one.startsWith(`| ${row} `) && / (yes|no) /.test(one));
-      const told = line
+      const documented = line
         ?.split('|')
         .slice(2, 7)
         .map(cell => cell.trim().split(/\W/)[0]);
-      expect(told?.join(' '), `docs/caches.md on ${row}`).to.equal(cells);
+      expect(documented?.join(' '), `docs/caches.md on ${row}`).to.equal(cells);
     }
-    expect(Object.keys(PROMISES)).to.include.members(inTable);
+    expect(Object.keys(GUARANTEES)).to.include.members(columns);
   });
 });
 
@@ -203,7 +209,7 @@ interface Connected {
   close(): unknown;
 }
 
-/** Two caches on two connections: what holds between them holds between processes. */
+/** Two caches on two connections. What is guaranteed between them is guaranteed between processes. */
 function redis(client: string, connect: () => Promise<Connected>): Entry {
   return onRedis(`RedisCache on ${client}`, connect, async () => {
     const plain = connectRedis();
@@ -212,7 +218,7 @@ function redis(client: string, connect: () => Promise<Connected>): Entry {
 }
 
 function cluster(client: string, connect: () => Promise<Connected>): Entry {
-  return onRedis(`RedisCache on a cluster, by ${client}`, connect, async () => {
+  return onRedis(`RedisCache on a cluster (${client})`, connect, async () => {
     const plain = (await sharedCluster()).connect();
     return { set: (key, value) => plain.set(key, value), close: () => plain.disconnect() };
   });
@@ -221,13 +227,13 @@ function cluster(client: string, connect: () => Promise<Connected>): Entry {
 function onRedis(
   name: string,
   connect: () => Promise<Connected>,
-  connectPlainly: () => Promise<{ set(key: string, value: string): unknown; close(): unknown }>,
+  connectPlain: () => Promise<{ set(key: string, value: string): unknown; close(): unknown }>,
 ): Entry {
   return {
     name,
     row: '`RedisCache`',
     async create() {
-      const [one, two, plain] = [await connect(), await connect(), await connectPlainly()];
+      const [one, two, plain] = [await connect(), await connect(), await connectPlain()];
       return {
         cache: new RedisCache(one.client),
         other: new RedisCache(two.client),
@@ -245,7 +251,7 @@ function postgres(name: string, start: () => Promise<string>, config: pg.PoolCon
   return {
     name: `PostgresCache on ${name}`,
     row: '`PostgresCache`',
-    promises: A_TABLE,
+    guarantees: A_TABLE,
     async create() {
       const connectionString = await start();
       const pools = [1, 2].map(() => new pg.Pool({ connectionString, ...config }));
@@ -268,20 +274,20 @@ function postgres(name: string, start: () => Promise<string>, config: pg.PoolCon
   };
 }
 
-/** A store can't decide atomically, so there is one cache on it, which serialises the steps of this process. */
-function simple(
+/** All locks on one store share one cache, which runs the steps on a key one after another. */
+function keyValue(
   name: string,
   row: string,
-  create: () => Promise<{ store: SimpleStore; outage?(): unknown; close?(): unknown }>,
-  promises: Entry['promises'] & {},
+  create: () => Promise<{ store: KeyValueStore; outage?(): unknown; close?(): unknown }>,
+  guarantees: Entry['guarantees'] & {},
 ): Entry {
   return {
-    name: `any store: ${name}`,
+    name: `KeyValueCache on ${name}`,
     row,
-    promises,
+    guarantees,
     async create() {
       const { store, ...rest } = await create();
-      return { cache: asLockCache(store, 'cache'), foreign: (key, value) => store.set(key, value), ...rest };
+      return { cache: toLockCache(store, 'cache'), foreign: (key, value) => store.set(key, value), ...rest };
     },
   };
 }
@@ -294,7 +300,7 @@ function glideAddress(): { host: string; port: number } {
   return redisOptions();
 }
 
-/** Between its reads and its writes others get their turn. */
+/** Other steps can run between its reads and its writes. */
 class SlowStore {
   readonly #values = new Map<string, unknown>();
   #failed = false;
@@ -320,6 +326,6 @@ class SlowStore {
 
   async #turn(): Promise<void> {
     await new Promise(resolve => setImmediate(resolve));
-    if (this.#failed) throw new Error('the store is out of reach');
+    if (this.#failed) throw new Error('the store is unreachable');
   }
 }

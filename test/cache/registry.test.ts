@@ -1,15 +1,16 @@
 import { expect } from 'chai';
-import { asLockCache } from '../../src/cache/registry.ts';
-import { caches, MemoryCache, onceProcessor } from '../../src/index.ts';
+import { MemoryCache } from '../../src/cache/memory.ts';
+import { caches, resolveCache, toLockCache } from '../../src/cache/registry.ts';
+import { onceProcessor } from '../../src/guard/once-processor.ts';
 import { Bench } from '../support/bullmq.ts';
 import { deferred, until } from '../support/index.ts';
 
-describe('the registry of caches', () => {
+describe('caches', () => {
   afterEach(() => {
     caches.default = undefined;
   });
 
-  it('serves a queue from its own entry, another from the default, and the option before both', async () => {
+  it("serves a queue from the option 'cache', else from the queue's own entry, else from the default", async () => {
     const stores = {
       own: new Map<string, unknown>(),
       byDefault: new Map<string, unknown>(),
@@ -46,22 +47,22 @@ describe('the registry of caches', () => {
     }).to.throw(TypeError, /caches\.default: .* has no delete \(or del\)/);
   });
 
-  it('keeps one cache a store: locks that share a store share its serialisation', () => {
+  it('makes one cache of a store, so that all locks on the store take turns', () => {
     const store = new Map();
     const memory = new MemoryCache();
 
-    expect(asLockCache(store, 'cache')).to.equal(asLockCache(store, 'cache'));
-    expect(asLockCache(memory, 'cache')).to.equal(memory);
+    expect(toLockCache(store, 'cache')).to.equal(toLockCache(store, 'cache'));
+    expect(toLockCache(memory, 'cache')).to.equal(memory);
   });
 
-  it('is one for all copies of the package in a process', async () => {
+  it('has the same entries in all copies of the package in a process', async () => {
     const path = new URL('../../src/cache/registry.ts?second', import.meta.url).href;
     const second = (await import(path)) as typeof import('../../src/cache/registry.ts');
     caches.set('shared', new MemoryCache());
 
     expect(second.caches).to.not.equal(caches);
     expect(second.caches.get('shared')).to.equal(caches.get('shared'));
-    expect(second.defaultCache()).to.equal(second.defaultCache());
+    expect(second.resolveCache(undefined)).to.equal(resolveCache(undefined));
     caches.delete('shared');
     expect(second.caches.get('shared')).to.equal(undefined);
   });

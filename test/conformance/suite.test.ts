@@ -1,210 +1,231 @@
-/** The suite that proves caches is proved itself: a cache that breaks a promise fails a test of that promise. */
+/** The conformance suite is tested itself: a cache that breaks a guarantee fails a test of that guarantee. */
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
-import type { Arrival, Claim, Holder, Lease, LockCache, Newest, Verdict } from '../../src/cache/contract.ts';
+import type {
+  AcquireResult,
+  AcquireStep,
+  Arrival,
+  LockCache,
+  LockRecord,
+  Newest,
+  ReleaseStep,
+  RenewStep,
+} from '../../src/cache/contract.ts';
+import { MemoryCache } from '../../src/cache/memory.ts';
 import {
   type CreatedCache,
-  PROMISES,
-  type PromiseName,
+  GUARANTEES,
+  type GuaranteeName,
   type TestRunner,
   testLockCache,
 } from '../../src/conformance/suite.ts';
-import { MemoryCache } from '../../src/index.ts';
+import { releaseStep } from '../support/steps.ts';
 
-/** A `MemoryCache`, of which a promise can be broken. */
+/** A `MemoryCache` that breaks no guarantee. Its subclasses break one each. */
 class Breakable implements LockCache {
   readonly #inner = new MemoryCache();
 
-  async acquire(claims: readonly Claim[]): Promise<(Verdict | Error)[]> {
-    return this.#inner.acquire(claims);
+  async acquire(steps: readonly AcquireStep[]): Promise<(AcquireResult | Error)[]> {
+    return this.#inner.acquire(steps);
   }
-  async renew(leases: readonly Lease[]): Promise<(boolean | Error)[]> {
-    return this.#inner.renew(leases);
+  async renew(steps: readonly RenewStep[]): Promise<(boolean | Error)[]> {
+    return this.#inner.renew(steps);
   }
-  async release(leases: readonly Lease[]): Promise<(boolean | Error)[]> {
-    return this.#inner.release(leases);
+  async release(steps: readonly ReleaseStep[]): Promise<(boolean | Error)[]> {
+    return this.#inner.release(steps);
   }
-  async inspect(keys: readonly string[]): Promise<(Holder | undefined)[]> {
-    return this.#inner.inspect(keys);
+  async inspect(storedKeys: readonly string[]): Promise<(LockRecord | undefined)[]> {
+    return this.#inner.inspect(storedKeys);
   }
-  list(prefix: string): AsyncIterable<Holder> {
+  list(prefix: string): AsyncIterable<LockRecord> {
     return this.#inner.list(prefix);
   }
-  async evict(keys: readonly string[]): Promise<(boolean | Error)[]> {
-    return this.#inner.evict(keys);
+  async forceRelease(storedKeys: readonly string[]): Promise<(boolean | Error)[]> {
+    return this.#inner.forceRelease(storedKeys);
   }
   async announce(arrivals: readonly Arrival[]): Promise<(Newest | Error)[]> {
     return this.#inner.announce(arrivals);
   }
 }
 
-/** What others get wrong. The first is how a published library frees the lock of the next holder. */
-const broken: Record<PromiseName, () => CreatedCache> = {
-  listing: () => {
-    class ListsAllThereIs extends Breakable {
-      override list() {
-        return super.list('');
+/** A cache for each guarantee, with a mistake that breaks it. */
+const broken: Record<GuaranteeName, () => CreatedCache> = {
+  exclusion: () => {
+    const stored = new Map<string, AcquireStep>();
+    class ReadsThenWrites extends Breakable {
+      override acquire(steps: readonly AcquireStep[]) {
+        return Promise.all(steps.map(step => this.#acquire(step)));
+      }
+      async #acquire(step: AcquireStep): Promise<AcquireResult | Error> {
+        const [record] = await super.inspect([step.storedKey]);
+        if (record && record.owner !== step.owner) return { acquired: false, record };
+        await delay(1);
+        const before = stored.get(step.storedKey);
+        if (before) await super.release([releaseStep(before)]);
+        stored.set(step.storedKey, step);
+        return (await super.acquire([step]))[0] as AcquireResult;
       }
     }
-    return shared(new ListsAllThereIs());
-  },
-  eviction: () => {
-    class SaysSoAndDoesNot extends Breakable {
-      override async evict(keys: readonly string[]) {
-        return keys.map(() => true);
-      }
-    }
-    return shared(new SaysSoAndDoesNot());
+    return shared(new ReadsThenWrites());
   },
   onlyTheHolder: () => {
+    // This is how a published library frees the lock of the next holder.
     const tokens = new Map<string, string>();
-    class FreesWhateverIsThere extends Breakable {
-      override async acquire(claims: readonly Claim[]) {
-        const verdicts = await super.acquire(claims);
-        claims.forEach(({ key, token }, i) => {
-          const verdict = verdicts[i];
-          if (verdict && 'taken' in verdict && verdict.taken) tokens.set(key, token);
+    class ReleasesAnyLease extends Breakable {
+      override async acquire(steps: readonly AcquireStep[]) {
+        const results = await super.acquire(steps);
+        steps.forEach(({ storedKey, token }, i) => {
+          const result = results[i];
+          if (result && 'acquired' in result && result.acquired) tokens.set(storedKey, token);
         });
-        return verdicts;
+        return results;
       }
-      override release(leases: readonly Lease[]) {
-        return super.release(leases.map(one => ({ ...one, token: tokens.get(one.key) ?? one.token })));
-      }
-    }
-    return shared(new FreesWhateverIsThere());
-  },
-  exclusion: () => {
-    const stored = new Map<string, Claim>();
-    class LooksAndThenTakes extends Breakable {
-      override acquire(claims: readonly Claim[]) {
-        return Promise.all(claims.map(claim => this.#take(claim)));
-      }
-      async #take(claim: Claim): Promise<Verdict | Error> {
-        const [holder] = await super.inspect([claim.key]);
-        if (holder && holder.owner !== claim.owner) return { taken: false, holder };
-        await delay(1);
-        const before = stored.get(claim.key);
-        if (before) await super.release([asLease(before)]);
-        stored.set(claim.key, claim);
-        return (await super.acquire([claim]))[0] as Verdict;
+      override release(steps: readonly ReleaseStep[]) {
+        return super.release(
+          steps.map(step => ({ ...step, token: tokens.get(step.storedKey) ?? step.token })),
+        );
       }
     }
-    return shared(new LooksAndThenTakes());
+    return shared(new ReleasesAnyLease());
   },
   expiry: () => {
-    class AddsUp extends Breakable {
-      readonly #added = new Map<string, number>();
-      override renew(leases: readonly Lease[]) {
+    class AddsUpTtls extends Breakable {
+      readonly #sums = new Map<string, number>();
+      override renew(steps: readonly RenewStep[]) {
         return super.renew(
-          leases.map(one => {
-            const ttl = (this.#added.get(one.token) ?? one.ttl) + one.ttl;
-            this.#added.set(one.token, ttl);
-            return { ...one, ttl };
+          steps.map(step => {
+            const ttl = (this.#sums.get(step.token) ?? step.ttl) + step.ttl;
+            this.#sums.set(step.token, ttl);
+            return { ...step, ttl };
           }),
         );
       }
     }
-    return shared(new AddsUp());
+    return shared(new AddsUpTtls());
   },
-  takeOver: () => {
-    class IsItsOwnDuplicate extends Breakable {
-      override acquire(claims: readonly Claim[]) {
-        return super.acquire(claims.map(one => ({ ...one, owner: `${one.owner}, attempt ${one.attempt}` })));
+  reclaim: () => {
+    class TellsRunsApart extends Breakable {
+      override acquire(steps: readonly AcquireStep[]) {
+        return super.acquire(
+          steps.map(step => ({ ...step, owner: `${step.owner}, attempt ${step.attempt}` })),
+        );
       }
-      override async inspect(keys: readonly string[]) {
-        const holders = await super.inspect(keys);
-        return holders.map(one => one && { ...one, owner: one.owner.replace(/, attempt \d+$/, '') });
+      override async inspect(storedKeys: readonly string[]) {
+        const records = await super.inspect(storedKeys);
+        return records.map(one => one && { ...one, owner: one.owner.replace(/, attempt \d+$/, '') });
       }
     }
-    return shared(new IsItsOwnDuplicate());
+    return shared(new TellsRunsApart());
   },
-  keepFor: () => {
-    class LetsGoAtOnce extends Breakable {
-      override release(leases: readonly Lease[]) {
-        return super.release(leases.map(one => ({ ...one, keepFor: 0 })));
+  dedupeWindow: () => {
+    class FreesAtOnce extends Breakable {
+      override release(steps: readonly ReleaseStep[]) {
+        return super.release(steps.map(step => ({ ...step, dedupeFor: 0 })));
       }
     }
-    return shared(new LetsGoAtOnce());
+    return shared(new FreesAtOnce());
   },
   fencing: () => {
-    class CountsPerHolder extends Breakable {
-      override async acquire(claims: readonly Claim[]) {
-        const verdicts = await super.acquire(claims);
-        return verdicts.map(one => ('taken' in one && one.taken ? { ...one, fence: 1 } : one));
+    class GivesOneFence extends Breakable {
+      override async acquire(steps: readonly AcquireStep[]) {
+        const results = await super.acquire(steps);
+        return results.map(result =>
+          'acquired' in result && result.acquired ? { ...result, fence: 1 } : result,
+        );
       }
     }
-    return shared(new CountsPerHolder());
+    return shared(new GivesOneFence());
   },
   batches: () => {
-    class AnswersInItsOwnOrder extends Breakable {
-      override async release(leases: readonly Lease[]) {
-        return (await super.release(leases)).sort();
+    class AnswersOutOfOrder extends Breakable {
+      override async release(steps: readonly ReleaseStep[]) {
+        return (await super.release(steps)).sort();
       }
     }
-    return shared(new AnswersInItsOwnOrder());
+    return shared(new AnswersOutOfOrder());
   },
   anyKey: () => {
-    const cut = <Step extends { key: string }>(steps: readonly Step[]) =>
-      steps.map(step => ({ ...step, key: step.key.slice(0, 255) }));
-    class CutsKeys extends Breakable {
-      override acquire(claims: readonly Claim[]) {
-        return super.acquire(cut(claims));
+    const truncate = <Step extends { storedKey: string }>(steps: readonly Step[]) =>
+      steps.map(step => ({ ...step, storedKey: step.storedKey.slice(0, 255) }));
+    class TruncatesKeys extends Breakable {
+      override acquire(steps: readonly AcquireStep[]) {
+        return super.acquire(truncate(steps));
       }
-      override release(leases: readonly Lease[]) {
-        return super.release(cut(leases));
+      override release(steps: readonly ReleaseStep[]) {
+        return super.release(truncate(steps));
       }
-      override inspect(keys: readonly string[]) {
-        return super.inspect(keys.map(key => key.slice(0, 255)));
+      override inspect(storedKeys: readonly string[]) {
+        return super.inspect(storedKeys.map(storedKey => storedKey.slice(0, 255)));
       }
     }
-    return shared(new CutsKeys());
+    return shared(new TruncatesKeys());
   },
   foreignValues: () => ({ ...shared(new Breakable()), foreign: () => {} }),
   outages: () => {
-    class SaysNo extends Breakable {
-      down = false;
-      override async acquire(claims: readonly Claim[]) {
-        if (!this.down) return super.acquire(claims);
-        return claims.map(({ key }) => ({ taken: false, holder: { key } as Holder }) as const);
+    class AnswersNo extends Breakable {
+      isDown = false;
+      override async acquire(steps: readonly AcquireStep[]) {
+        if (!this.isDown) return super.acquire(steps);
+        return steps.map(
+          ({ storedKey }) => ({ acquired: false, record: { storedKey } as LockRecord }) as const,
+        );
       }
     }
-    const cache = new SaysNo();
+    const cache = new AnswersNo();
     return {
       ...shared(cache),
       outage: () => {
-        cache.down = true;
+        cache.isDown = true;
       },
     };
   },
   acrossInstances: () => ({ cache: new Breakable(), other: new Breakable() }),
   retention: () => {
-    class Evicts extends Breakable {
-      readonly #taken: Claim[] = [];
-      override async acquire(claims: readonly Claim[]) {
-        const verdicts = await super.acquire(claims);
-        this.#taken.push(...claims);
-        if (this.#taken.length > 5000) await super.release(this.#taken.splice(0, 4000).map(asLease));
-        return verdicts;
+    class DropsOldLeases extends Breakable {
+      readonly #steps: AcquireStep[] = [];
+      override async acquire(steps: readonly AcquireStep[]) {
+        const results = await super.acquire(steps);
+        this.#steps.push(...steps);
+        if (this.#steps.length > 5000) {
+          await super.release(this.#steps.splice(0, 4000).map(step => releaseStep(step)));
+        }
+        return results;
       }
     }
-    return shared(new Evicts());
+    return shared(new DropsOldLeases());
   },
   newest: () => {
-    class TakesTheLatest extends Breakable {
+    class ReportsTheLatest extends Breakable {
       override async announce(arrivals: readonly Arrival[]) {
-        return arrivals.map(({ owner, waits }) => ({ owner, waits }));
+        return arrivals.map(({ owner, parked }) => ({ owner, parked }));
       }
     }
-    return shared(new TakesTheLatest());
+    return shared(new ReportsTheLatest());
+  },
+  listing: () => {
+    class ListsAllLocks extends Breakable {
+      override list() {
+        return super.list('');
+      }
+    }
+    return shared(new ListsAllLocks());
+  },
+  forcedRelease: () => {
+    class OnlyAnswersYes extends Breakable {
+      override async forceRelease(storedKeys: readonly string[]) {
+        return storedKeys.map(() => true);
+      }
+    }
+    return shared(new OnlyAnswersYes());
   },
 };
 
-describe('the suite that proves caches', () => {
-  for (const promise of Object.keys(PROMISES) as PromiseName[]) {
-    it(`finds a cache that breaks the promise '${promise}'`, async () => {
-      const others = Object.keys(PROMISES).filter(name => name !== promise);
-      const tests = define(broken[promise], Object.fromEntries(others.map(name => [name, false])));
+describe('testLockCache', () => {
+  for (const guarantee of Object.keys(GUARANTEES) as GuaranteeName[]) {
+    it(`fails a cache that breaks the guarantee '${guarantee}'`, async () => {
+      const others = Object.keys(GUARANTEES).filter(name => name !== guarantee);
+      const tests = define(broken[guarantee], Object.fromEntries(others.map(name => [name, false])));
 
       const failed = (await run(tests)).filter(({ outcome }) => outcome === 'failed');
 
@@ -212,49 +233,52 @@ describe('the suite that proves caches', () => {
     }).timeout(60_000);
   }
 
-  it('lets a cache that keeps all its promises pass, and reports as skipped what was declared', async () => {
-    const promises = { foreignValues: false, outages: false, acrossInstances: false };
+  it('passes a cache that keeps its guarantees, and reports those that it declares as not kept as skipped', async () => {
+    const guarantees = { foreignValues: false, outages: false, acrossInstances: false };
 
-    const results = await run(define(() => ({ cache: new MemoryCache() }), promises));
+    const results = await run(define(() => ({ cache: new MemoryCache() }), guarantees));
 
     expect(results.filter(({ outcome }) => outcome === 'failed')).to.deep.equal([]);
     const skipped = results.filter(({ outcome }) => outcome === 'skipped').map(({ name }) => name);
     expect(skipped).to.have.length(4);
-    for (const name of skipped)
-      expect(name).to.match(/\(not promised: (foreignValues|outages|acrossInstances)\)$/);
+    for (const name of skipped) {
+      expect(name).to.match(/\(not guaranteed: (foreignValues|outages|acrossInstances)\)$/);
+    }
   });
 
-  it('fails where what a promise is shown by is not there, instead of passing it over', async () => {
+  it('fails a test that needs what create() did not return, and does not skip it', async () => {
     const results = await run(define(() => ({ cache: new MemoryCache() }), { acrossInstances: false }));
 
     const failed = results.filter(({ outcome }) => outcome === 'failed').map(({ error }) => error?.message);
     expect(failed).to.include.members([
-      "create() gave no 'foreign', which the promise 'foreignValues' is shown by; a cache that can't keep it declares promises: { foreignValues: false }",
-      "create() gave no 'outage', which the promise 'outages' is shown by; a cache that can't keep it declares promises: { outages: false }",
+      "create() returned no 'foreign', which the tests of the guarantee 'foreignValues' need; a cache that can't keep this guarantee declares guarantees: { foreignValues: false }",
+      "create() returned no 'outage', which the tests of the guarantee 'outages' need; a cache that can't keep this guarantee declares guarantees: { outages: false }",
     ]);
   });
 
-  it('says what is wrong where there is no such promise, or no test runner', () => {
+  it('throws where there is no such guarantee, or no test runner', () => {
     const cache = { name: 'x', create: () => ({ cache: new MemoryCache() }) };
 
-    expect(() => testLockCache({ ...cache, promises: { fences: false } as object })).to.throw(
+    expect(() => testLockCache({ ...cache, guarantees: { fences: false } as object })).to.throw(
       TypeError,
-      /there is no promise 'fences'; there are: exclusion, /,
+      /there is no guarantee 'fences'; there are: exclusion, /,
     );
     expect(() => testLockCache({ ...cache, runner: {} as TestRunner })).to.throw(
       TypeError,
-      /no test runner was found/,
+      /there is no test runner/,
     );
   });
 });
 
-interface Defined {
+interface DefinedTest {
   readonly name: string;
+  /** Absent for a test that is skipped. */
   readonly test: (() => Promise<void>) | undefined;
 }
 
-function define(create: () => CreatedCache, promises: { [name: string]: boolean }): Defined[] {
-  const tests: Defined[] = [];
+/** Collects the tests that the suite defines. */
+function define(create: () => CreatedCache, guarantees: { [name: string]: boolean }): DefinedTest[] {
+  const tests: DefinedTest[] = [];
   const it = (name: string, test: () => Promise<void>) => void tests.push({ name, test });
   const skip = (name: string) => void tests.push({ name, test: undefined });
   const runner: TestRunner = {
@@ -262,28 +286,31 @@ function define(create: () => CreatedCache, promises: { [name: string]: boolean 
     it: Object.assign(it, { skip }),
     afterAll() {},
   };
-  testLockCache({ name: 'a cache', create, promises, runner });
+  testLockCache({ name: 'a cache', create, guarantees, runner });
   return tests;
 }
 
-async function run(tests: readonly Defined[]) {
-  const results: { name: string; outcome: 'passed' | 'failed' | 'skipped'; error?: Error }[] = [];
+interface TestResult {
+  readonly name: string;
+  readonly outcome: 'passed' | 'failed' | 'skipped';
+  readonly error?: Error;
+}
+
+async function run(tests: readonly DefinedTest[]): Promise<TestResult[]> {
+  const results: TestResult[] = [];
   for (const { name, test } of tests) {
-    if (!test) results.push({ name, outcome: 'skipped' });
-    else {
-      await test().then(
-        () => results.push({ name, outcome: 'passed' }),
-        error => results.push({ name, outcome: 'failed', error }),
-      );
+    if (!test) {
+      results.push({ name, outcome: 'skipped' });
+      continue;
     }
+    await test().then(
+      () => results.push({ name, outcome: 'passed' }),
+      error => results.push({ name, outcome: 'failed', error }),
+    );
   }
   return results;
 }
 
 function shared(cache: LockCache): CreatedCache {
   return { cache, other: cache };
-}
-
-function asLease({ key, token, ttl }: Claim): Lease {
-  return { key, token, ttl, keepFor: 0 };
 }

@@ -1,38 +1,39 @@
-/** Tells a cache which jobs came, those of one turn of the event loop together. */
+/** Collects the jobs that arrive in one turn of the event loop, and announces them to a cache together. */
 
-import type { Arrival, LockCache, Newest } from '../contract.ts';
 import { asError, CacheError } from '../../core/errors.ts';
+import type { Arrival, LockCache, Newest } from '../contract.ts';
 
-interface Announced {
+interface Announcement {
   readonly arrival: Arrival;
-  answer(newest: Newest | PromiseLike<Newest>): void;
+  onAnswer(answer: Newest | Error): void;
 }
 
-export class Announcer {
+export class ArrivalBatcher {
   readonly #cache: LockCache;
-  #turn: Announced[] = [];
+  #turn: Announcement[] = [];
 
   constructor(cache: LockCache) {
     this.#cache = cache;
   }
 
   /**
-   * @param name - the key as its user knows it, for errors.
-   * @param within - how long to wait for an answer, in ms.
+   * @param key - the key in the user's words, for errors.
+   * @param timeoutMs - how long to wait for an answer.
    * @returns the newest job that came for the key.
-   * @throws CacheError the cache did not tell, or not in time.
+   * @throws CacheError the cache did not answer, or not in time.
    */
-  announce(arrival: Arrival, name: string, within: number): Promise<Newest> {
+  announce(arrival: Arrival, key: string, timeoutMs: number): Promise<Newest> {
     return new Promise<Newest>((resolve, reject) => {
       const fail = (problem: string, cause?: Error) =>
-        reject(new CacheError(name, problem, cause && { cause }));
-      const timer = setTimeout(() => fail('the cache did not answer in time'), within).unref();
-      const answer = (newest: Newest | PromiseLike<Newest>) =>
-        Promise.resolve(newest)
-          .then(resolve, error => fail(asError(error).message, asError(error)))
-          .finally(() => clearTimeout(timer));
+        reject(new CacheError(key, problem, cause && { cause }));
+      const timer = setTimeout(() => fail('the cache did not answer in time'), timeoutMs).unref();
+      const onAnswer = (answer: Newest | Error) => {
+        clearTimeout(timer);
+        if (answer instanceof Error) fail(answer.message, answer);
+        else resolve(answer);
+      };
       if (this.#turn.length === 0) process.nextTick(this.#send);
-      this.#turn.push({ arrival, answer });
+      this.#turn.push({ arrival, onAnswer });
     });
   }
 
@@ -40,9 +41,8 @@ export class Announcer {
     const turn = this.#turn;
     this.#turn = [];
     const answers = await this.#ask(turn.map(({ arrival }) => arrival));
-    for (const [i, { answer }] of turn.entries()) {
-      const newest = answers[i] ?? new Error('the cache gave fewer answers than it was asked for');
-      answer(newest instanceof Error ? Promise.reject(newest) : newest);
+    for (const [i, { onAnswer }] of turn.entries()) {
+      onAnswer(answers[i] ?? new Error('the cache gave fewer answers than it was asked for'));
     }
   };
 
@@ -56,11 +56,11 @@ export class Announcer {
   }
 }
 
-/** The one announcer of a cache. */
-export function announcerOf(cache: LockCache): Announcer {
-  const announcer = announcers.get(cache) ?? new Announcer(cache);
-  announcers.set(cache, announcer);
-  return announcer;
+/** The one batcher of arrivals of a cache. */
+export function arrivalsOf(cache: LockCache): ArrivalBatcher {
+  const known = batchers.get(cache) ?? new ArrivalBatcher(cache);
+  batchers.set(cache, known);
+  return known;
 }
 
-const announcers = new WeakMap<LockCache, Announcer>();
+const batchers = new WeakMap<LockCache, ArrivalBatcher>();

@@ -1,44 +1,53 @@
 /**
- * Collects what one turn of the event loop wants of a cache and sends it together, when the turn's promises have
- * run. Nothing waits for a timer: a lone claim leaves as early as it would have without a batch.
+ * Collects the steps of one turn of the event loop and sends them as one batch, after the turn's promises have run.
+ * There is no timer: a step that is alone leaves as early as it would without a batch.
  */
 
 import { asError } from '../../core/errors.ts';
-import type { Answers, Batch, Claim, Lease, LockCache, Verdict } from '../contract.ts';
-import { inTurns } from './yielding.ts';
+import type {
+  AcquireResult,
+  AcquireStep,
+  Batch,
+  BatchResults,
+  LockCache,
+  ReleaseStep,
+  RenewStep,
+} from '../contract.ts';
+import { exchangeWith } from './exchange.ts';
+import { eachYielding } from './yielding.ts';
 
-/** Whoever is told the answers; an `Error` where there is none. */
-export interface Listener<Step> {
-  /** The release was handed to the cache, which has not answered yet. */
-  sent(step: Step): void;
-  claimed(step: Step, answer: Verdict | Error): void;
-  renewed(step: Step, answer: boolean | Error): void;
-  released(step: Step, answer: boolean | Error): void;
-}
+/** Called with the answer to a step; with an `Error` where the cache has none. */
+export type OnAnswer<Answer> = (answer: Answer | Error) => void;
 
-export class Batcher<Step extends Claim & Lease> {
+export class Batcher {
   readonly #cache: LockCache;
-  readonly #listener: Listener<Step>;
-  #turn: Turn<Step> | undefined;
+  #turn: Turn | undefined;
 
-  constructor(cache: LockCache, listener: Listener<Step>) {
+  constructor(cache: LockCache) {
     this.#cache = cache;
-    this.#listener = listener;
   }
 
-  claim(step: Step): void {
-    this.#thisTurn().claims.push(step);
+  acquire(step: AcquireStep, onAnswer: OnAnswer<AcquireResult>): void {
+    const turn = this.#currentTurn();
+    turn.acquisitions.push(step);
+    turn.onAcquired.push(onAnswer);
   }
 
-  renew(step: Step): void {
-    this.#thisTurn().renewals.push(step);
+  renew(step: RenewStep, onAnswer: OnAnswer<boolean>): void {
+    const turn = this.#currentTurn();
+    turn.renewals.push(step);
+    turn.onRenewed.push(onAnswer);
   }
 
-  release(step: Step): void {
-    this.#thisTurn().releases.push(step);
+  /** @param onSent - called when the step was handed to the cache, which has not answered yet. */
+  release(step: ReleaseStep, onAnswer: OnAnswer<boolean>, onSent: () => void = ignore): void {
+    const turn = this.#currentTurn();
+    turn.releases.push(step);
+    turn.onReleased.push(onAnswer);
+    turn.onSent.push(onSent);
   }
 
-  #thisTurn(): Turn<Step> {
+  #currentTurn(): Turn {
     if (this.#turn) return this.#turn;
     this.#turn = new Turn();
     // A tick that is queued by a promise callback runs after all promise callbacks of the turn, and before any I/O.
@@ -47,62 +56,41 @@ export class Batcher<Step extends Claim & Lease> {
   }
 
   readonly #send = (): void => {
-    const turn = this.#turn as Turn<Step>;
+    const turn = this.#turn as Turn;
     this.#turn = undefined;
-    exchange(this.#cache, turn).then(
-      answers => this.#tell(turn, answers),
-      error => this.#tell(turn, asError(error)),
+    exchangeWith(this.#cache, turn).then(
+      results => turn.answer(results),
+      error => turn.fail(asError(error)),
     );
-    inTurns(turn.releases, step => this.#listener.sent(step));
+    eachYielding(turn.onSent, onSent => onSent());
   };
+}
 
-  #tell(turn: Turn<Step>, answers: Answers | Error): void {
-    const { releases, renewals, claims } = turn;
-    const failure = answers instanceof Error ? answers : undefined;
-    const { released, renewed, claimed } = answers instanceof Error ? NO_ANSWERS : answers;
-    inTurns(releases, (step, i) => {
-      this.#listener.released(step, released[i] ?? failure ?? missing());
-    });
-    renewals.forEach((step, i) => {
-      this.#listener.renewed(step, renewed[i] ?? failure ?? missing());
-    });
-    claims.forEach((step, i) => {
-      this.#listener.claimed(step, claimed[i] ?? failure ?? missing());
-    });
+/** The steps of one turn of the event loop, each with its continuation. */
+class Turn implements Batch {
+  readonly acquisitions: AcquireStep[] = [];
+  readonly renewals: RenewStep[] = [];
+  readonly releases: ReleaseStep[] = [];
+  readonly onAcquired: OnAnswer<AcquireResult>[] = [];
+  readonly onRenewed: OnAnswer<boolean>[] = [];
+  readonly onReleased: OnAnswer<boolean>[] = [];
+  readonly onSent: (() => void)[] = [];
+
+  answer({ released, renewed, acquired }: BatchResults): void {
+    eachYielding(this.onReleased, (onAnswer, i) => onAnswer(released[i] ?? missing()));
+    for (const [i, onAnswer] of this.onRenewed.entries()) onAnswer(renewed[i] ?? missing());
+    for (const [i, onAnswer] of this.onAcquired.entries()) onAnswer(acquired[i] ?? missing());
+  }
+
+  fail(error: Error): void {
+    eachYielding(this.onReleased, onAnswer => onAnswer(error));
+    for (const onAnswer of this.onRenewed) onAnswer(error);
+    for (const onAnswer of this.onAcquired) onAnswer(error);
   }
 }
 
-class Turn<Step extends Claim & Lease> implements Batch {
-  readonly claims: Step[] = [];
-  readonly renewals: Step[] = [];
-  readonly releases: Step[] = [];
-}
-
-const NO_ANSWERS: Answers = { released: [], renewed: [], claimed: [] };
+function ignore(): void {}
 
 function missing(): Error {
   return new Error('the cache gave fewer answers than it was asked for');
-}
-
-/** Asks the cache everything at once where it can, else verb by verb. One verb's failure is not the others'. */
-async function exchange(cache: LockCache, batch: Batch): Promise<Answers> {
-  if (cache.exchange) return cache.exchange(batch);
-  const [released, renewed, claimed] = await Promise.all([
-    ask(batch.releases, leases => cache.release(leases)),
-    ask(batch.renewals, leases => cache.renew(leases)),
-    ask(batch.claims, claims => cache.acquire(claims)),
-  ]);
-  return { released, renewed, claimed };
-}
-
-async function ask<Step, Answer>(
-  steps: readonly Step[],
-  verb: (steps: readonly Step[]) => Promise<readonly (Answer | Error)[]>,
-): Promise<readonly (Answer | Error)[]> {
-  if (steps.length === 0) return [];
-  try {
-    return await verb(steps);
-  } catch (error) {
-    return steps.map(() => asError(error));
-  }
 }

@@ -1,93 +1,91 @@
 /**
- * Gathers what comes while the datastore is at work: a few calls are under way at a time, and what waits for them leaves
- * as one. For a datastore to which each call is dear, and which does not answer in the order of sending.
+ * Coalesces batches: a few calls are under way at a time, and what comes meanwhile leaves as one call. For a datastore where
+ * each call is expensive and which does not answer in the order of sending.
  */
 
-import type { Answers, Batch, Claim, Lease } from '../contract.ts';
+import type { AcquireStep, Batch, BatchResults, ReleaseStep, RenewStep } from '../contract.ts';
 
-/** Who waits for a call that hangs goes on without it after so long, in ms. */
-const PATIENCE = 1000;
+/** A batch does not wait longer than this for calls that hang. */
+const MAX_WAIT_MS = 1000;
 
-type Send = (batch: Batch) => Promise<Answers>;
+type Send = (batch: Batch) => Promise<BatchResults>;
 
-export class Gatherer {
+export class Coalescer {
   readonly #send: Send;
-  readonly #most: number;
-  readonly #waiting: Gathered[] = [];
-  #underWay = 0;
+  readonly #maxCalls: number;
+  readonly #waiting: CoalescedBatch[] = [];
+  #calls = 0;
   #timer: NodeJS.Timeout | undefined;
 
   /**
    * @param send - sends a batch; never rejects.
-   * @param most - how many calls are under way before others wait.
+   * @param maxCalls - how many calls are under way before others wait.
    */
-  constructor(send: Send, most: number) {
+  constructor(send: Send, maxCalls: number) {
     this.#send = send;
-    this.#most = most;
+    this.#maxCalls = maxCalls;
   }
 
-  exchange(batch: Batch): Promise<Answers> {
-    if (this.#underWay < this.#most && this.#waiting.length === 0) return this.#call(batch);
+  exchange(batch: Batch): Promise<BatchResults> {
+    if (this.#calls < this.#maxCalls && this.#waiting.length === 0) return this.#call(batch);
     let last = this.#waiting.at(-1);
-    if (!last?.takes(batch)) {
-      last = new Gathered();
+    if (!last?.canTake(batch)) {
+      last = new CoalescedBatch();
       this.#waiting.push(last);
-      this.#timer ??= setTimeout(this.#next, PATIENCE).unref();
+      this.#timer ??= setTimeout(this.#sendNext, MAX_WAIT_MS).unref();
     }
     return last.add(batch);
   }
 
-  async #call(batch: Batch): Promise<Answers> {
-    this.#underWay++;
+  async #call(batch: Batch): Promise<BatchResults> {
+    this.#calls++;
     try {
       return await this.#send(batch);
     } finally {
-      this.#underWay--;
-      if (this.#waiting.length > 0) this.#next();
+      this.#calls--;
+      if (this.#waiting.length > 0) this.#sendNext();
     }
   }
 
-  readonly #next = (): void => {
-    const gathered = this.#waiting.shift() as Gathered;
+  readonly #sendNext = (): void => {
+    const next = this.#waiting.shift() as CoalescedBatch;
     clearTimeout(this.#timer);
-    this.#timer = this.#waiting.length > 0 ? setTimeout(this.#next, PATIENCE).unref() : undefined;
-    void this.#call(gathered).then(gathered.answer);
+    this.#timer = this.#waiting.length > 0 ? setTimeout(this.#sendNext, MAX_WAIT_MS).unref() : undefined;
+    void this.#call(next).then(next.answer);
   };
 }
 
 /** Several batches that leave as one. */
-class Gathered implements Batch {
-  readonly releases: Lease[] = [];
-  readonly renewals: Lease[] = [];
-  readonly claims: Claim[] = [];
-  readonly #claimed = new Set<string>();
-  readonly #answers: Promise<Answers>;
-  answer!: (answers: Answers) => void;
+class CoalescedBatch implements Batch {
+  readonly releases: ReleaseStep[] = [];
+  readonly renewals: RenewStep[] = [];
+  readonly acquisitions: AcquireStep[] = [];
+  readonly #acquiring = new Set<string>();
+  readonly #results: Promise<BatchResults>;
+  answer!: (results: BatchResults) => void;
 
   constructor() {
-    this.#answers = new Promise(resolve => {
+    this.#results = new Promise(resolve => {
       this.answer = resolve;
     });
   }
 
-  /** A claim that was given up must not land after it was let go of, and releases act first. */
-  takes({ releases }: Batch): boolean {
-    return !releases.some(({ token }) => this.#claimed.has(token));
+  /** Releases act first. So a release must not join the batch of its own acquisition: it would act before it. */
+  canTake({ releases }: Batch): boolean {
+    return !releases.some(({ token }) => this.#acquiring.has(token));
   }
 
-  /** @returns the answers to the batch that is added. */
-  async add({ releases, renewals, claims }: Batch): Promise<Answers> {
-    const [releasesFrom, renewalsFrom, claimsFrom] = [
-      this.releases.push(...releases) - releases.length,
-      this.renewals.push(...renewals) - renewals.length,
-      this.claims.push(...claims) - claims.length,
-    ];
-    for (const { token } of claims) this.#claimed.add(token);
-    const { released, renewed, claimed } = await this.#answers;
+  /** @returns the results of the batch that is added. */
+  async add({ releases, renewals, acquisitions }: Batch): Promise<BatchResults> {
+    const firstRelease = this.releases.push(...releases) - releases.length;
+    const firstRenewal = this.renewals.push(...renewals) - renewals.length;
+    const firstAcquisition = this.acquisitions.push(...acquisitions) - acquisitions.length;
+    for (const { token } of acquisitions) this.#acquiring.add(token);
+    const { released, renewed, acquired } = await this.#results;
     return {
-      released: released.slice(releasesFrom, releasesFrom + releases.length),
-      renewed: renewed.slice(renewalsFrom, renewalsFrom + renewals.length),
-      claimed: claimed.slice(claimsFrom, claimsFrom + claims.length),
+      released: released.slice(firstRelease, firstRelease + releases.length),
+      renewed: renewed.slice(firstRenewal, firstRenewal + renewals.length),
+      acquired: acquired.slice(firstAcquisition, firstAcquisition + acquisitions.length),
     };
   }
 }

@@ -1,34 +1,33 @@
-/** Cuts a batch into parts that one call of a datastore can carry, and puts the answers together again. */
+/** Splits a batch into parts that one call of a datastore can carry, and reassembles the answers. */
 
-import type { Answers, Batch, Claim, Lease, Verdict } from '../contract.ts';
+import type { AcquireResult, AcquireStep, Batch, BatchResults, ReleaseStep, RenewStep } from '../contract.ts';
 
 /** What one call can carry. */
 export interface Limits {
   /** How many steps. */
-  readonly most: number;
-  /** Keys of one group only, where there are groups. */
-  readonly groupOf?: ((key: string) => string) | undefined;
+  readonly maxSteps: number;
+  /** Only keys of one group, where there are groups. */
+  readonly groupOf?: ((storedKey: string) => string) | undefined;
 }
 
-/** A call's share of a list, and where in it each of its items stood. */
+/** A part of a list, and the place of each of its items in that list. */
 export interface Part<Item> {
   readonly items: Item[];
   readonly places: number[];
 }
 
-/** Cuts a list into parts within the limits. Items of one group keep their order. */
-export function cut<Item>(
+/** Splits a list into parts within the limits. Items of one group keep their order. */
+export function split<Item>(
   items: readonly Item[],
   keyOf: (item: Item) => string,
-  limits: Limits,
+  { maxSteps, groupOf }: Limits,
 ): Part<Item>[] {
-  const { most, groupOf } = limits;
   const open = new Map<string, Part<Item>>();
   const parts: Part<Item>[] = [];
   for (const [place, item] of items.entries()) {
     const group = groupOf ? groupOf(keyOf(item)) : '';
     let part = open.get(group);
-    if (!part || part.items.length === most) {
+    if (!part || part.items.length === maxSteps) {
       part = { items: [], places: [] };
       parts.push(part);
       open.set(group, part);
@@ -40,7 +39,7 @@ export function cut<Item>(
 }
 
 /** Puts the answers to each part where its items stood. */
-export function join<Answer>(
+export function reassemble<Answer>(
   parts: readonly Part<unknown>[],
   answers: readonly (readonly Answer[])[],
 ): Answer[] {
@@ -51,58 +50,66 @@ export function join<Answer>(
   return all;
 }
 
-/** Whether one call can carry a batch as it is. */
-export function fits(batch: Batch, { most, groupOf }: Limits): boolean {
-  const steps = stepsIn(batch);
-  return steps <= 1 || (steps <= most && !groupOf);
+/** Whether one call can carry the whole batch. */
+export function fits(batch: Batch, { maxSteps, groupOf }: Limits): boolean {
+  const steps = countSteps(batch);
+  return steps <= 1 || (steps <= maxSteps && !groupOf);
 }
 
-export function stepsIn({ releases, renewals, claims }: Batch): number {
-  return releases.length + renewals.length + claims.length;
+export function countSteps({ releases, renewals, acquisitions }: Batch): number {
+  return releases.length + renewals.length + acquisitions.length;
 }
 
-interface Step {
+interface VerbStep {
   readonly verb: keyof Batch;
-  readonly step: Claim | Lease;
+  readonly step: AcquireStep | RenewStep | ReleaseStep;
 }
 
 /**
- * Cuts a batch into parts within the limits, and has them answered together.
+ * Splits a batch into parts within the limits, and reassembles their results.
  * @param sendAll - answers each part, in its order.
  */
 export async function exchangeInParts(
-  { releases, renewals, claims }: Batch,
+  { releases, renewals, acquisitions }: Batch,
   limits: Limits,
-  sendAll: (parts: readonly Batch[]) => Promise<readonly Answers[]>,
-): Promise<Answers> {
-  const steps: Step[] = [];
+  sendAll: (parts: readonly Batch[]) => Promise<readonly BatchResults[]>,
+): Promise<BatchResults> {
+  const steps: VerbStep[] = [];
   for (const step of releases) steps.push({ verb: 'releases', step });
   for (const step of renewals) steps.push({ verb: 'renewals', step });
-  for (const step of claims) steps.push({ verb: 'claims', step });
-  const parts = cut(steps, ({ step }) => step.key, limits);
-  const answers = await sendAll(parts.map(({ items }) => batchOf(items)));
-  const all = join(parts, answers.map(flat));
-  const renewedFrom = releases.length;
-  const claimedFrom = renewedFrom + renewals.length;
+  for (const step of acquisitions) steps.push({ verb: 'acquisitions', step });
+  const parts = split(steps, ({ step }) => step.storedKey, limits);
+  const results = await sendAll(parts.map(({ items }) => batchOf(items)));
+  const answers = reassemble(parts, results.map(listResults));
+  const firstRenewal = releases.length;
+  const firstAcquisition = firstRenewal + renewals.length;
   return {
-    released: all.slice(0, renewedFrom) as (boolean | Error)[],
-    renewed: all.slice(renewedFrom, claimedFrom) as (boolean | Error)[],
-    claimed: all.slice(claimedFrom) as (Verdict | Error)[],
+    released: answers.slice(0, firstRenewal) as (boolean | Error)[],
+    renewed: answers.slice(firstRenewal, firstAcquisition) as (boolean | Error)[],
+    acquired: answers.slice(firstAcquisition) as (AcquireResult | Error)[],
   };
 }
 
-function batchOf(steps: readonly Step[]): Batch {
-  const batch = { releases: [] as Lease[], renewals: [] as Lease[], claims: [] as Claim[] };
-  for (const { verb, step } of steps) (batch[verb] as (Claim | Lease)[]).push(step);
+function batchOf(steps: readonly VerbStep[]): Batch {
+  const batch = {
+    releases: [] as ReleaseStep[],
+    renewals: [] as RenewStep[],
+    acquisitions: [] as AcquireStep[],
+  };
+  for (const { verb, step } of steps) (batch[verb] as VerbStep['step'][]).push(step);
   return batch;
 }
 
-function flat({ released, renewed, claimed }: Answers): (Verdict | boolean | Error)[] {
-  return [...released, ...renewed, ...claimed];
+function listResults({ released, renewed, acquired }: BatchResults): (AcquireResult | boolean | Error)[] {
+  return [...released, ...renewed, ...acquired];
 }
 
-/** The answers to a batch of which nothing is known but why. */
-export function allFailed({ releases, renewals, claims }: Batch, error: Error): Answers {
+/** The results of a batch that failed as a whole. */
+export function allFailed({ releases, renewals, acquisitions }: Batch, error: Error): BatchResults {
   const failed = () => error;
-  return { released: releases.map(failed), renewed: renewals.map(failed), claimed: claims.map(failed) };
+  return {
+    released: releases.map(failed),
+    renewed: renewals.map(failed),
+    acquired: acquisitions.map(failed),
+  };
 }

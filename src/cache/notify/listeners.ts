@@ -1,41 +1,42 @@
-/** Those in this process who wait for keys to become free. */
+/** The listeners of this process: callbacks by the key whose release they listen to. */
 
-import type { Watch } from '../contract.ts';
+import type { Listener } from '../contract.ts';
 
-export class Ears {
-  readonly #ears = new Map<string, Set<() => void>>();
+export class Listeners {
+  readonly #callbacks = new Map<string, Set<() => void>>();
 
-  /** Whether anyone listens for the key. */
-  has(key: string): boolean {
-    return this.#ears.has(key);
+  /** Whether anyone listens to the key. */
+  has(storedKey: string): boolean {
+    return this.#callbacks.has(storedKey);
   }
 
+  /** How many keys have listeners. */
   get size(): number {
-    return this.#ears.size;
+    return this.#callbacks.size;
   }
 
-  /** @param closed - called when the last that listened for the key has stopped. */
-  open(key: string, tell: () => void, closed?: () => void): Watch {
-    const ears = this.#ears.get(key) ?? new Set();
-    this.#ears.set(key, ears);
-    // A function of its own, as the same may be given twice.
-    const ear = () => tell();
-    ears.add(ear);
+  /** @param onLast - called when the last listener of the key has stopped. */
+  add(storedKey: string, onRelease: () => void, onLast?: () => void): Listener {
+    const callbacks = this.#callbacks.get(storedKey) ?? new Set();
+    this.#callbacks.set(storedKey, callbacks);
+    // A function of its own, because one callback may be added twice.
+    const callback = () => onRelease();
+    callbacks.add(callback);
     return {
-      listens: true,
+      isListening: true,
       stop: () => {
-        if (!ears.delete(ear) || ears.size > 0) return;
-        this.#ears.delete(key);
-        closed?.();
+        if (!callbacks.delete(callback) || callbacks.size > 0) return;
+        this.#callbacks.delete(storedKey);
+        onLast?.();
       },
     };
   }
 
-  tell(key: string): void {
-    for (const ear of this.#ears.get(key) ?? []) ear();
+  notify(storedKey: string): void {
+    for (const callback of this.#callbacks.get(storedKey) ?? []) callback();
   }
 
-  tellAll(): void {
-    for (const key of [...this.#ears.keys()]) this.tell(key);
+  notifyAll(): void {
+    for (const storedKey of [...this.#callbacks.keys()]) this.notify(storedKey);
   }
 }

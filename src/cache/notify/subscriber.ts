@@ -1,106 +1,109 @@
 /**
- * Listens for keys that are let go of, on one connection that all who wait share. It is opened for the first of them and
- * closed when the last is gone. Where there is no such connection, or it is lost, nobody listens, and who waits asks often.
+ * Subscribes to releases on one connection that all listeners of a cache share. It is opened for the first listener and
+ * closed after the last. Without it, or while it is lost, nobody is notified, and those who wait ask often.
  */
 
-import type { Watch } from '../contract.ts';
-import { Ears } from './listeners.ts';
+import type { Listener } from '../contract.ts';
+import { Listeners } from './listeners.ts';
 
-/** The connection stays open for so long after the last who waited, in ms, for the next. */
-const LINGER = 1000;
+/** The connection stays open for this time after its last listener, for the next one. */
+const LINGER_MS = 1000;
 
-/** A connection that tells of keys. */
-export interface Channel {
-  /** Whether it is told of what it listens to, at this moment. */
+/** A connection on which releases are notified. */
+export interface Subscription {
+  /** Whether it is notified at this moment of what it subscribed to. */
   readonly isUp: boolean;
-  listen(key: string): Promise<unknown>;
-  unlisten(key: string): Promise<unknown>;
+  subscribe(storedKey: string): Promise<unknown>;
+  unsubscribe(storedKey: string): Promise<unknown>;
   close(): unknown;
 }
 
 /**
  * Opens a connection; gives none where there can't be any.
- * @param tell - to be called when a key was let go of.
- * @param lost - to be called when the connection has ended for good.
+ * @param onRelease - to be called when a key was released.
+ * @param onEnd - to be called when the connection has ended for good.
  */
-export type OpenChannel = (tell: (key: string) => void, lost: () => void) => Promise<Channel | undefined>;
+export type OpenSubscription = (
+  onRelease: (storedKey: string) => void,
+  onEnd: () => void,
+) => Promise<Subscription | undefined>;
 
 export class Subscriber {
-  readonly #open: OpenChannel;
-  readonly #ears = new Ears();
-  readonly #listening = new Set<string>();
-  #opening: Promise<Channel | undefined> | undefined;
-  #channel: Channel | undefined;
-  #timer: NodeJS.Timeout | undefined;
+  readonly #open: OpenSubscription;
+  readonly #listeners = new Listeners();
+  readonly #subscribed = new Set<string>();
+  #opening: Promise<Subscription | undefined> | undefined;
+  #subscription: Subscription | undefined;
+  #lingerTimer: NodeJS.Timeout | undefined;
 
-  constructor(open: OpenChannel) {
+  constructor(open: OpenSubscription) {
     this.#open = open;
   }
 
-  watch(key: string, tell: () => void): Watch {
-    const isFirst = !this.#ears.has(key);
-    const { stop } = this.#ears.open(key, tell, () => this.#unlisten(key));
-    if (isFirst) void this.#listen(key);
-    else if (this.#isListening(key)) queueMicrotask(tell);
-    const isListening = () => this.#isListening(key);
+  listen(storedKey: string, onRelease: () => void): Listener {
+    const isFirst = !this.#listeners.has(storedKey);
+    const { stop } = this.#listeners.add(storedKey, onRelease, () => this.#unsubscribe(storedKey));
+    if (isFirst) void this.#subscribe(storedKey);
+    else if (this.#isSubscribed(storedKey)) queueMicrotask(onRelease);
+    const isListening = () => this.#isSubscribed(storedKey);
     return {
-      get listens() {
+      get isListening() {
         return isListening();
       },
       stop,
     };
   }
 
-  #isListening(key: string): boolean {
-    return this.#listening.has(key) && this.#channel?.isUp === true;
+  #isSubscribed(storedKey: string): boolean {
+    return this.#subscribed.has(storedKey) && this.#subscription?.isUp === true;
   }
 
-  async #listen(key: string): Promise<void> {
-    clearTimeout(this.#timer);
+  async #subscribe(storedKey: string): Promise<void> {
+    clearTimeout(this.#lingerTimer);
     try {
       this.#opening ??= this.#connect();
-      const channel = await this.#opening;
-      await channel?.listen(key);
-      if (!channel || channel !== this.#channel || !this.#ears.has(key)) return;
-      this.#listening.add(key);
-      this.#ears.tell(key);
+      const subscription = await this.#opening;
+      await subscription?.subscribe(storedKey);
+      if (!subscription || subscription !== this.#subscription || !this.#listeners.has(storedKey)) return;
+      this.#subscribed.add(storedKey);
+      this.#listeners.notify(storedKey);
     } catch {
-      // Whoever waits asks often instead. The next who waits tries again.
-      this.#lose();
+      // Those who wait ask often instead. The next listener tries again.
+      this.#drop();
     }
   }
 
-  async #connect(): Promise<Channel | undefined> {
-    let ended = false;
-    let channel: Channel | undefined;
-    channel = await this.#open(
-      key => this.#ears.tell(key),
+  async #connect(): Promise<Subscription | undefined> {
+    let hasEnded = false;
+    let subscription: Subscription | undefined;
+    subscription = await this.#open(
+      storedKey => this.#listeners.notify(storedKey),
       () => {
-        ended = true;
-        if (channel && channel === this.#channel) this.#lose();
+        hasEnded = true;
+        if (subscription && subscription === this.#subscription) this.#drop();
       },
     );
-    if (ended) throw new Error('the connection ended while it was opened');
-    this.#channel = channel;
-    return channel;
+    if (hasEnded) throw new Error('the connection ended while it was opened');
+    this.#subscription = subscription;
+    return subscription;
   }
 
-  #unlisten(key: string): void {
-    if (this.#listening.delete(key)) void this.#channel?.unlisten(key).catch(() => {});
-    if (this.#ears.size > 0) return;
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => {
-      if (this.#ears.size === 0) this.#lose();
-    }, LINGER).unref();
+  #unsubscribe(storedKey: string): void {
+    if (this.#subscribed.delete(storedKey)) void this.#subscription?.unsubscribe(storedKey).catch(() => {});
+    if (this.#listeners.size > 0) return;
+    clearTimeout(this.#lingerTimer);
+    this.#lingerTimer = setTimeout(() => {
+      if (this.#listeners.size === 0) this.#drop();
+    }, LINGER_MS).unref();
   }
 
-  #lose(): void {
-    const channel = this.#channel;
-    this.#channel = undefined;
+  #drop(): void {
+    const subscription = this.#subscription;
+    this.#subscription = undefined;
     this.#opening = undefined;
-    this.#listening.clear();
-    channel?.close();
-    // They ask at once, and often from now on.
-    this.#ears.tellAll();
+    this.#subscribed.clear();
+    subscription?.close();
+    // Those who wait ask at once, and often from now on.
+    this.#listeners.notifyAll();
   }
 }

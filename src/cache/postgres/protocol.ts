@@ -1,29 +1,23 @@
-/** Writes a batch for the function of `postgres-sql.ts`, and reads its answers. */
+/** Writes the parameters of the queries of `queries.ts`, and reads their rows. */
 
 import { createHash } from 'node:crypto';
-import type { Answers, Arrival, Batch, Holder, Newest, Verdict } from '../contract.ts';
-import { stepsIn } from '../batching/split.ts';
+import { countSteps } from '../batching/split.ts';
+import type { AcquireResult, Arrival, Batch, BatchResults, LockRecord, Newest } from '../contract.ts';
 
-/** A longest duration, in ms: a hundred years. The database's clock does not count to that of more. */
-const FOR_EVER = 100 * 365 * 86_400_000;
+/** The longest duration: a hundred years. The database's clock does not reach much further. */
+const MAX_DURATION_MS = 100 * 365 * 86_400_000;
 
-export function writeSteps({ releases, renewals, claims }: Batch): string {
+export function writeSteps({ releases, renewals, acquisitions }: Batch): string {
   const steps: unknown[][] = [];
-  for (const { key, token, keepFor } of releases) {
-    steps.push(['release', storedKey(key), withoutNul(token), wholeMs(keepFor)]);
+  for (const { storedKey, token, dedupeFor } of releases) {
+    steps.push(['release', rowKey(storedKey), escapeNul(token), wholeMs(dedupeFor)]);
   }
-  for (const { key, token, ttl } of renewals) {
-    steps.push(['renew', storedKey(key), withoutNul(token), wholeMs(ttl)]);
+  for (const { storedKey, token, ttl } of renewals) {
+    steps.push(['renew', rowKey(storedKey), escapeNul(token), wholeMs(ttl)]);
   }
-  for (const { key, token, ttl, owner, attempt, waits } of claims) {
-    steps.push([
-      waits ? 'wait' : 'claim',
-      storedKey(key),
-      withoutNul(token),
-      wholeMs(ttl),
-      withoutNul(owner),
-      attempt,
-    ]);
+  for (const { storedKey, token, ttl, owner, attempt, notify } of acquisitions) {
+    const verb = notify ? 'acquire-notify' : 'acquire';
+    steps.push([verb, rowKey(storedKey), escapeNul(token), wholeMs(ttl), escapeNul(owner), attempt]);
   }
   return JSON.stringify(steps);
 }
@@ -36,118 +30,127 @@ type Held = readonly [
   since: number,
   expiresIn: number,
 ];
-type Answer = boolean | readonly [fence: number, tookOver: boolean] | Held;
+type Answer = boolean | readonly [fence: number, reclaimed: boolean] | Held;
 
 /**
- * @returns the answers to the steps, and how many expired locks were swept.
+ * @returns the results of the batch, and how many expired locks were swept.
  * @throws Error it is no answer to this batch.
  */
-export function readAnswers(text: unknown, batch: Batch): { answers: Answers; swept: number } {
-  const all: unknown = typeof text === 'string' ? JSON.parse(text) : text;
-  const steps = stepsIn(batch);
-  if (!Array.isArray(all) || all.length !== steps + 1) {
-    throw new Error(`PostgreSQL answered ${JSON.stringify(text)} where ${steps} answers were due`);
-  }
-  const answers = all as (Answer | number)[];
-  const renewedFrom = batch.releases.length;
-  const claimedFrom = renewedFrom + batch.renewals.length;
+export function readAnswers(text: unknown, batch: Batch): { results: BatchResults; swept: number } {
+  const steps = countSteps(batch);
+  const answers = readList(text, steps + 1) as (Answer | number)[];
+  const firstRenewal = batch.releases.length;
+  const firstAcquisition = firstRenewal + batch.renewals.length;
   return {
-    answers: {
+    results: {
       released: batch.releases.map((_, i) => answers[i] === true),
-      renewed: batch.renewals.map((_, i) => answers[renewedFrom + i] === true),
-      claimed: batch.claims.map(({ key }, i) => verdictOf(key, answers[claimedFrom + i] as Answer)),
+      renewed: batch.renewals.map((_, i) => answers[firstRenewal + i] === true),
+      acquired: batch.acquisitions.map(({ storedKey }, i) =>
+        acquireResultFrom(storedKey, answers[firstAcquisition + i] as Answer),
+      ),
     },
     swept: answers[steps] as number,
   };
 }
 
-function verdictOf(key: string, answer: Answer): Verdict | Error {
+function acquireResultFrom(storedKey: string, answer: Answer): AcquireResult | Error {
   if (Array.isArray(answer) && answer.length === 2) {
-    return { taken: true, fence: answer[0], tookOver: answer[1] };
+    return { acquired: true, fence: answer[0], reclaimed: answer[1] };
   }
-  if (Array.isArray(answer)) return { taken: false, holder: holderFrom(key, answer as unknown as Held) };
+  if (Array.isArray(answer)) {
+    return { acquired: false, record: recordFrom(storedKey, answer as unknown as Held) };
+  }
   return new Error(`PostgreSQL gave ${JSON.stringify(answer)} for an answer`);
 }
 
 export function writeArrivals(arrivals: readonly Arrival[]): string {
   return JSON.stringify(
-    arrivals.map(({ key, order, rerun, waits, owner, keepFor }) => [
-      storedKey(key),
+    arrivals.map(({ storedKey, order, rerun, parked, owner, rememberFor }) => [
+      rowKey(storedKey),
       order,
       rerun,
-      waits,
-      withoutNul(owner),
-      wholeMs(keepFor),
+      parked,
+      escapeNul(owner),
+      wholeMs(rememberFor),
     ]),
   );
 }
 
 /** @throws Error it is no answer to so many arrivals. */
-export function readNewest(text: unknown, count: number): Newest[] {
-  const all: unknown = typeof text === 'string' ? JSON.parse(text) : text;
-  if (!Array.isArray(all) || all.length !== count) {
-    throw new Error(`PostgreSQL answered ${JSON.stringify(text)} where ${count} answers were due`);
-  }
-  return (all as [string, boolean, string | null][]).map(([owner, waits, outdone]) => ({
-    owner: withNul(owner),
-    waits,
-    outdone: outdone === null ? undefined : withNul(outdone),
+export function readNewest(text: unknown, arrivals: number): Newest[] {
+  const answers = readList(text, arrivals) as [string, boolean, string | null][];
+  return answers.map(([owner, parked, outdone]) => ({
+    owner: unescapeNul(owner),
+    parked,
+    outdone: outdone === null ? undefined : unescapeNul(outdone),
   }));
 }
 
-/** Reads what `inspectSql` finds: by each stored key its holder. */
-export function readHolders(
+function readList(text: unknown, length: number): unknown[] {
+  const list: unknown = typeof text === 'string' ? JSON.parse(text) : text;
+  if (Array.isArray(list) && list.length === length) return list;
+  throw new Error(`PostgreSQL answered ${JSON.stringify(text)} where ${length} answers were due`);
+}
+
+/** Reads the rows of `inspectSql`: the record of each key. */
+export function readRecords(
   rows: readonly { readonly found: string }[],
-  keys: readonly string[],
-): (Holder | undefined)[] {
+  storedKeys: readonly string[],
+): (LockRecord | undefined)[] {
   const found = new Map(rows.map(({ found }) => JSON.parse(found) as [string, Held]));
-  return keys.map(key => {
-    const held = found.get(storedKey(key));
-    return held && holderFrom(key, held);
+  return storedKeys.map(storedKey => {
+    const held = found.get(rowKey(storedKey));
+    return held && recordFrom(storedKey, held);
   });
 }
 
-/** Reads what `listSql` finds: each stored key, and its holder under the key's own name. */
-export function readListed(
+/** Reads the rows of `listSql`: the record of each, and its key in the table. */
+export function readPage(
   rows: readonly { readonly found: string }[],
-): { stored: string; holder: Holder }[] {
+): { rowKey: string; record: LockRecord }[] {
   return rows.map(({ found }) => {
-    const [stored, held] = JSON.parse(found) as [string, Held];
-    return { stored, holder: holderFrom(withNul(stored), held) };
+    const [rowKey, held] = JSON.parse(found) as [string, Held];
+    return { rowKey, record: recordFrom(unescapeNul(rowKey), held) };
   });
 }
 
-/** The beginning of a name as it is stored. */
-export function storedPrefix(prefix: string): string {
-  return withoutNul(prefix);
+/** The beginning of a name, as it stands in the table. */
+export function rowPrefix(prefix: string): string {
+  return escapeNul(prefix);
 }
 
-function holderFrom(key: string, [state, owner, attempt, fence, since, expiresIn]: Held): Holder {
-  return { key, state, owner: withNul(owner), fence, attempt, since, expiresIn: Math.max(expiresIn, 0) };
+function recordFrom(storedKey: string, held: Held): LockRecord {
+  const [state, owner, attempt, fence, since, expiresIn] = held;
+  const left = Math.max(expiresIn, 0);
+  return { storedKey, state, owner: unescapeNul(owner), fence, attempt, since, expiresIn: left };
 }
 
-/** The most bytes of a key that are stored as they are: an index takes no more than about 2700. */
-const LONGEST_KEY = 1024;
-/** How much of a longer key can be read in the table, in UTF-16 units. */
-const READABLE = 200;
+/** The most bytes of a name that are stored as they are: an index takes no more than about 2700. */
+const MAX_ROW_KEY_BYTES = 1024;
+/** How much of a longer name can be read in the table, in UTF-16 units. */
+const READABLE_LENGTH = 200;
 
-/** The name of a key in the table: what is too long ends in a hash of all of it. */
-export function storedKey(key: string): string {
-  if (key.length * 3 <= LONGEST_KEY || Buffer.byteLength(key) <= LONGEST_KEY) return withoutNul(key);
-  const hash = createHash('sha256').update(key).digest('base64url');
-  // No key that is stored as it is contains this mark: an escaped backslash is followed by another, or by a zero.
-  return `${withoutNul(key.slice(0, READABLE).toWellFormed())}\\#${hash}`;
+/** The name of a key in the table: one that is too long ends in a hash of all of it. */
+export function rowKey(storedKey: string): string {
+  const isShort =
+    storedKey.length * 3 <= MAX_ROW_KEY_BYTES || Buffer.byteLength(storedKey) <= MAX_ROW_KEY_BYTES;
+  if (isShort) return escapeNul(storedKey);
+  const hash = createHash('sha256').update(storedKey).digest('base64url');
+  // No short name contains this mark: an escaped backslash is followed by another, or by a zero.
+  return `${escapeNul(storedKey.slice(0, READABLE_LENGTH).toWellFormed())}\\#${hash}`;
 }
 
-/** PostgreSQL's texts can't contain the character NUL. */
-function withoutNul(text: string): string {
+/** PostgreSQL's strings can't contain the character NUL. */
+function escapeNul(text: string): string {
   return /[\\\0]/.test(text) ? text.replaceAll('\\', '\\\\').replaceAll('\0', '\\0') : text;
 }
 
-function withNul(text: string): string {
-  return text.includes('\\') ? text.replace(/\\([\\0])/g, (_, kept) => (kept === '0' ? '\0' : '\\')) : text;
+function unescapeNul(text: string): string {
+  return text.includes('\\')
+    ? text.replace(/\\([\\0])/g, (_, escaped) => (escaped === '0' ? '\0' : '\\'))
+    : text;
 }
 
 function wholeMs(ms: number): number {
-  return Math.min(Math.ceil(ms), FOR_EVER);
+  return Math.min(Math.ceil(ms), MAX_DURATION_MS);
 }

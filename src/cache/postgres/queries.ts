@@ -1,228 +1,11 @@
-/**
- * What `PostgresCache` keeps and runs in the database. How the client writes and reads what the function speaks stands
- * in `postgres-wire.ts`.
- */
+/** The queries of `PostgresCache`, each with its parameters. `protocol.ts` writes these and reads the rows. */
 
-/** The schema that BullMQ's PostgreSQL backend uses unless it is told another. */
-export const DEFAULT_SCHEMA = 'bullmq';
+import { ANNOUNCE, CHANNEL, EXCHANGE, quote } from './migration.ts';
 
-/**
- * The name of the function that does a batch. It ends in its version: releases of this package that differ in it can
- * share a database.
- */
-export const EXCHANGE = 'once_exchange_1';
+/** How many locks are listed by one query. */
+export const PAGE_SIZE = 500;
 
-/** The name of the function that writes down which job is the newest. */
-export const ANNOUNCE = 'once_announce_1';
-
-/** The channel on which keys are told that were let go of, and that someone waits for. */
-export const CHANNEL = 'bullmq_once';
-
-/** How many locks are listed in one go. */
-export const MOST_LISTED = 500;
-
-/** A call that is told to sweep deletes this many expired locks at most, so that it is over soon. */
-export const MOST_SWEPT = 1000;
-
-/**
- * The SQL that makes the table and the function of the locks. It can be run again, and by several at once. Sent as one
- * query it is one transaction.
- * @param schema - where to make them. It is made too if it is not there, for which the role needs CREATE on the database.
- */
-export function migrationSql(schema: string): string {
-  const quoted = quote(schema);
-  return `
--- Whoever starts at the same time waits here.
-SELECT pg_advisory_xact_lock(hashtextextended('bullmq-once', 0));
-
-DO $once$ BEGIN
-  -- "IF NOT EXISTS" asks for the right to create even where there is nothing to create.
-  IF to_regnamespace('${quoted}') IS NULL THEN
-    CREATE SCHEMA ${quoted};
-  END IF;
-END $once$;
-
-CREATE TABLE IF NOT EXISTS ${quoted}.once_lock (
-  key     text COLLATE "C" PRIMARY KEY,
-  state   text NOT NULL,         -- running; done: kept after a success; newest: no lock, but which job is the newest
-  token   text NOT NULL,         -- the secret of the lease
-  owner   text NOT NULL,         -- who it is for
-  attempt bigint NOT NULL,       -- which of its owner's runs has it
-  fence   bigint NOT NULL,       -- rises with every taking of the key
-  since   timestamptz NOT NULL,
-  expires timestamptz NOT NULL,  -- what has expired is as good as gone
-  awaited boolean NOT NULL DEFAULT false  -- someone is to be told when it is let go of; of the newest job: it is put off
-);
-CREATE INDEX IF NOT EXISTS once_lock_expires ON ${quoted}.once_lock (expires);
-
--- All releases, renewals and claims of a batch, one atomic step each.
---
--- steps   an array of [verb, key, token, ms, owner, attempt]: releases first, then renewals, then claims. A claim is
---         'claim' or 'wait', which is told by the channel ${CHANNEL} when the key is let go of, if it is held.
---         ms: for which a released key is kept as done, 0: not at all; for which a lease lasts
--- sweep   whether to delete expired locks afterwards
--- returns an array with an answer a step: true or false; of a claim [fence, whether it took over from its own owner],
---         or what it found: [state, owner, attempt, fence, since, ms left]. Last, how many locks were swept.
---
--- Time is read where it is needed, since a step may have waited for another transaction. The steps are done key by key,
--- in the same order everywhere: so of two batches that want the same keys, one waits for the other, and never each for
--- the other.
-CREATE OR REPLACE FUNCTION ${quoted}.${EXCHANGE}(steps json, sweep boolean) RETURNS text
-LANGUAGE plpgsql AS $once$
-DECLARE
-  answers json[] := '{}';
-  step record;
-  held ${quoted}.once_lock;
-  asked timestamptz;
-  took_over boolean;
-  -- The last key that was let go of here, and its fence: if it is taken again at once, its fence must be above that.
-  freed_key text;
-  freed_fence bigint;
-  least bigint;
-  swept integer := 0;
-BEGIN
-  FOR step IN
-    SELECT at, item->>0 AS verb, item->>1 AS key, item->>2 AS token, (item->>3)::float8 * interval '1 ms' AS lasts,
-           item->>4 AS owner, (item->>5)::bigint AS attempt
-    FROM json_array_elements(steps) WITH ORDINALITY AS given(item, at)
-    ORDER BY (item->>1) COLLATE "C", at
-  LOOP
-    IF step.verb = 'release' AND step.lasts = interval '0' THEN
-      DELETE FROM ${quoted}.once_lock AS l
-      WHERE l.key = step.key AND l.token = step.token AND l.state = 'running'
-      RETURNING l.* INTO held;
-      answers[step.at] := to_json(FOUND AND held.expires > clock_timestamp());
-      IF FOUND THEN
-        freed_key := step.key;
-        freed_fence := held.fence;
-        IF held.awaited THEN
-          PERFORM pg_notify('${CHANNEL}', step.key);
-        END IF;
-      END IF;
-
-    ELSIF step.verb IN ('release', 'renew') THEN
-      UPDATE ${quoted}.once_lock AS l
-      SET state = CASE step.verb WHEN 'release' THEN 'done' ELSE 'running' END,
-          expires = clock_timestamp() + step.lasts
-      WHERE l.key = step.key AND l.token = step.token AND l.state = 'running' AND l.expires > clock_timestamp();
-      answers[step.at] := to_json(FOUND);
-
-    ELSE
-      LOOP
-        asked := clock_timestamp();
-        least := CASE WHEN freed_key = step.key THEN freed_fence + 1 ELSE 0 END;
-        INSERT INTO ${quoted}.once_lock AS l (key, state, token, owner, attempt, fence, since, expires)
-        VALUES (step.key, 'running', step.token, step.owner, step.attempt,
-                greatest(least, (extract(epoch FROM asked) * 1000000)::bigint), asked, asked + step.lasts)
-        ON CONFLICT (key) DO NOTHING
-        RETURNING l.* INTO held;
-        IF FOUND THEN
-          -- It may have waited for a transaction that let go of the key, which others had after the time was read.
-          -- Nobody takes a key and lets go of it, in two transactions, in less than this.
-          IF clock_timestamp() > asked + interval '100 microseconds' THEN
-            asked := clock_timestamp();
-            UPDATE ${quoted}.once_lock AS l
-            SET fence = greatest(least, (extract(epoch FROM asked) * 1000000)::bigint),
-                since = asked, expires = asked + step.lasts
-            WHERE l.key = step.key
-            RETURNING l.* INTO held;
-          END IF;
-          answers[step.at] := json_build_array(held.fence, false);
-          EXIT;
-        END IF;
-
-        SELECT * INTO held FROM ${quoted}.once_lock AS l WHERE l.key = step.key;
-        -- It was let go of in between.
-        CONTINUE WHEN NOT FOUND;
-        asked := clock_timestamp();
-        took_over := held.expires > asked;
-        IF took_over AND held.state = 'running' AND held.token = step.token THEN
-          -- The same claim, sent again because its answer got lost.
-          took_over := false;
-          asked := held.since;
-        ELSIF took_over AND NOT (held.state = 'running' AND held.owner = step.owner AND held.attempt <= step.attempt) THEN
-          answers[step.at] := json_build_array(
-            held.state, held.owner, held.attempt, held.fence, floor(extract(epoch FROM held.since) * 1000),
-            ceil(extract(epoch FROM held.expires - asked) * 1000));
-          IF step.verb = 'wait' AND held.state = 'running' AND NOT held.awaited THEN
-            UPDATE ${quoted}.once_lock AS l SET awaited = true
-            WHERE l.key = step.key AND l.token = held.token AND l.state = 'running';
-            -- It was let go of in between.
-            CONTINUE WHEN NOT FOUND;
-          END IF;
-          EXIT;
-        ELSE
-          held.fence := greatest(held.fence + 1, (extract(epoch FROM asked) * 1000000)::bigint);
-        END IF;
-        UPDATE ${quoted}.once_lock AS l
-        SET state = 'running', token = step.token, owner = step.owner, attempt = step.attempt, fence = held.fence,
-            since = asked, expires = clock_timestamp() + step.lasts
-        WHERE l.key = step.key AND l.token = held.token AND l.state = held.state AND l.expires = held.expires;
-        -- Else it was renewed, taken or let go of in between.
-        IF FOUND THEN
-          answers[step.at] := json_build_array(held.fence, took_over);
-          EXIT;
-        END IF;
-      END LOOP;
-    END IF;
-  END LOOP;
-
-  IF sweep THEN
-    -- Waits for nobody, so that nobody can wait for it in a circle.
-    DELETE FROM ${quoted}.once_lock AS l WHERE l.key IN (
-      SELECT old.key FROM ${quoted}.once_lock AS old WHERE old.expires < now()
-      LIMIT ${MOST_SWEPT} FOR UPDATE SKIP LOCKED);
-    GET DIAGNOSTICS swept = ROW_COUNT;
-  END IF;
-  RETURN array_to_json(answers || to_json(swept));
-END $once$;
-
--- Writes down which job is the newest that came for each key, in a row of its own whose token is the job's order.
---
--- arrivals an array of [key, order, is a rerun, waits, owner, ms to remember it]
--- returns  an array: of each [the newest's owner, whether it waits, the owner it has outdone if that waits, else null]
-CREATE OR REPLACE FUNCTION ${quoted}.${ANNOUNCE}(arrivals json) RETURNS text
-LANGUAGE plpgsql AS $once$
-DECLARE
-  answers json[] := '{}';
-  came record;
-  newest ${quoted}.once_lock;
-  outdone text;
-  is_newer boolean;
-BEGIN
-  FOR came IN
-    SELECT at, item->>0 AS key, (item->>1) COLLATE "C" AS ord, (item->>2)::boolean AS rerun, (item->>3)::boolean AS waits,
-           item->>4 AS owner, clock_timestamp() + (item->>5)::float8 * interval '1 ms' AS until
-    FROM json_array_elements(arrivals) WITH ORDINALITY AS given(item, at)
-    ORDER BY (item->>0) COLLATE "C", at
-  LOOP
-    outdone := NULL;
-    INSERT INTO ${quoted}.once_lock AS l (key, state, token, owner, attempt, fence, since, expires, awaited)
-    VALUES (came.key, 'newest', came.ord, came.owner, 0, 0, clock_timestamp(), came.until, came.waits)
-    -- Locks the row that is there. One that has expired is as good as gone.
-    ON CONFLICT (key) DO UPDATE SET
-      token = CASE WHEN l.expires > clock_timestamp() THEN l.token ELSE excluded.token END,
-      owner = CASE WHEN l.expires > clock_timestamp() THEN l.owner ELSE excluded.owner END,
-      awaited = CASE WHEN l.expires > clock_timestamp() THEN l.awaited ELSE excluded.awaited END,
-      expires = greatest(l.expires, excluded.expires)
-    RETURNING l.* INTO newest;
-    is_newer := CASE WHEN newest.token = came.ord THEN NOT came.rerun ELSE came.ord > newest.token COLLATE "C" END;
-    IF newest.owner = came.owner OR is_newer THEN
-      IF newest.awaited AND newest.owner <> came.owner THEN
-        outdone := newest.owner;
-      END IF;
-      UPDATE ${quoted}.once_lock AS l SET token = came.ord, owner = came.owner, awaited = came.waits
-      WHERE l.key = came.key
-      RETURNING l.* INTO newest;
-    END IF;
-    answers[came.at] := json_build_array(newest.owner, newest.awaited, outdone);
-  END LOOP;
-  RETURN array_to_json(answers);
-END $once$;
-`;
-}
-
-/** Writes down arrivals. Parameter: arrivals. */
+/** Records arrivals. Parameter: arrivals. */
 export function announceSql(schema: string): string {
   return `SELECT ${quote(schema)}.${ANNOUNCE}($1) AS newest`;
 }
@@ -232,12 +15,12 @@ export function exchangeSql(schema: string): string {
   return `SELECT ${quote(schema)}.${EXCHANGE}($1, $2) AS answers`;
 }
 
-/** A lock in the form in which a claim is told of it, after its key. */
+/** A lock in the form in which a refused acquisition reports it, after its key. */
 const SELECT_FOUND = `SELECT json_build_array(key, json_build_array(
       state, owner, attempt, fence, floor(extract(epoch FROM since) * 1000),
       ceil(extract(epoch FROM expires - clock_timestamp()) * 1000)))::text AS found`;
 
-/** Tells who holds some keys, in the form in which a claim is told. Parameter: the keys. */
+/** Reports who holds some keys. Parameter: the keys. */
 export function inspectSql(schema: string): string {
   return `
     ${SELECT_FOUND}
@@ -245,26 +28,21 @@ export function inspectSql(schema: string): string {
     WHERE key = ANY($1::text[]) AND expires > clock_timestamp()`;
 }
 
-/** Tells some of the locks whose names begin with a text, in the order of their names. Parameters: the text, the name to go on from. */
+/** Lists some locks in the order of their names. Parameters: the beginning of the names, the name after which to go on. */
 export function listSql(schema: string): string {
   return `
     ${SELECT_FOUND}
     FROM ${quote(schema)}.once_lock
     WHERE starts_with(key, $1) AND key > $2 COLLATE "C" AND state <> 'newest' AND expires > clock_timestamp()
-    ORDER BY key LIMIT ${MOST_LISTED}`;
+    ORDER BY key LIMIT ${PAGE_SIZE}`;
 }
 
-/** Lets go of locks, whoever holds them, and tells who waits. Parameter: the keys. */
-export function evictSql(schema: string): string {
+/** Frees keys, whoever holds them, and notifies those who wait. Parameter: the keys. */
+export function forceReleaseSql(schema: string): string {
   return `
     WITH gone AS (
       DELETE FROM ${quote(schema)}.once_lock
       WHERE key = ANY($1::text[]) AND state <> 'newest' AND expires > clock_timestamp()
       RETURNING key, awaited)
     SELECT key, CASE WHEN awaited THEN pg_notify('${CHANNEL}', key) END FROM gone`;
-}
-
-/** Quoted, a name keeps its capitals. It is a plain one: nothing in it is left to escape. */
-function quote(name: string): string {
-  return `"${name}"`;
 }

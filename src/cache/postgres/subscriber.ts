@@ -1,13 +1,13 @@
 /**
- * Listens to the channel on which the function of `postgres-sql.ts` tells of keys. Behind some poolers and in PGlite
- * nothing is ever told, so a connection counts as listening only once it has heard itself.
+ * Listens to the channel on which the functions of `migration.ts` notify releases. Behind some poolers and in PGlite no
+ * notification ever arrives, so a connection counts as listening only after it has received one of its own.
  */
 
 import { randomUUID } from 'node:crypto';
-import { CHANNEL } from './queries.ts';
-import { type Channel, Subscriber } from '../notify/subscriber.ts';
+import { Subscriber, type Subscription } from '../notify/subscriber.ts';
+import { CHANNEL } from './migration.ts';
 
-/** What is asked of a `pg.Client`. */
+/** What is needed of a `pg.Client`. */
 interface Client {
   connect(): Promise<unknown>;
   query(text: string, values?: unknown[]): Promise<unknown>;
@@ -15,7 +15,7 @@ interface Client {
   end(): Promise<unknown>;
 }
 
-/** What a `pg.Pool` makes its own clients of. */
+/** What a `pg.Pool` creates its own clients with. */
 interface ClientFactory {
   readonly Client?: new (options: unknown) => Client;
   readonly options?: unknown;
@@ -23,28 +23,34 @@ interface ClientFactory {
 
 export function postgresSubscriber(pool: object): Subscriber {
   const { Client, options } = pool as ClientFactory;
-  return new Subscriber(async (tell, lost) => (Client ? open(new Client(options), tell, lost) : undefined));
+  return new Subscriber(async (onRelease, onEnd) =>
+    Client ? open(new Client(options), onRelease, onEnd) : undefined,
+  );
 }
 
-async function open(client: Client, tell: (key: string) => void, lost: () => void): Promise<Channel> {
-  const hello = randomUUID();
+async function open(
+  client: Client,
+  onRelease: (rowKey: string) => void,
+  onEnd: () => void,
+): Promise<Subscription> {
+  const ownMessage = randomUUID();
   let isUp = false;
-  client.on('error', lost);
-  client.on('end', lost);
+  client.on('error', onEnd);
+  client.on('end', onEnd);
   client.on('notification', ({ payload }: { payload: string }) => {
-    if (payload === hello) isUp = true;
-    else tell(payload);
+    if (payload === ownMessage) isUp = true;
+    else onRelease(payload);
   });
   await client.connect();
   await client.query(`LISTEN ${CHANNEL}`);
-  await client.query('SELECT pg_notify($1, $2)', [CHANNEL, hello]);
+  await client.query('SELECT pg_notify($1, $2)', [CHANNEL, ownMessage]);
   return {
     get isUp() {
       return isUp;
     },
-    // It hears of all keys.
-    listen: async () => {},
-    unlisten: async () => {},
+    // The channel carries the releases of all keys.
+    subscribe: async () => {},
+    unsubscribe: async () => {},
     close: () => client.end().catch(() => {}),
   };
 }

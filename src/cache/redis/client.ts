@@ -1,8 +1,9 @@
-/** Runs a script on whichever Redis client there is. The only room that knows how clients differ. */
+/** Runs scripts on any of the supported Redis clients. The only file that knows how they run them. */
 
 import { createHash } from 'node:crypto';
+import { showClass } from '../../core/validation.ts';
 
-/** The client has commands of the user's own: ioredis, and what BullMQ wraps other clients in. */
+/** The client lets its user define commands: ioredis, and BullMQ's wrappers of other clients. */
 export interface DefiningClient {
   defineCommand(name: string, definition: { numberOfKeys?: number; lua: string }): unknown;
 }
@@ -13,41 +14,41 @@ export interface EvaluatingClient {
   evalSha(sha1: string, options: { keys: string[]; arguments: string[] }): Promise<unknown>;
 }
 
-/** The client sends whatever command it is given: Valkey GLIDE. */
+/** The client sends any command: Valkey GLIDE. */
 export interface CommandingClient {
   customCommand(command: string[]): Promise<unknown>;
 }
 
-/** So does Bun's own client. */
+/** Bun's own client sends any command too. */
 export interface SendingClient {
   send(command: string, args: string[]): Promise<unknown>;
 }
 
-/** What a {@link RedisCache} asks of a client: a way to run a script. */
+/** What a {@link RedisCache} needs of a client: a way to run a script. */
 export type RedisClient = DefiningClient | EvaluatingClient | CommandingClient | SendingClient;
 
-/** Runs one script on one client. What it sends it sends before it returns its promise. */
+/** Runs one script on one client. It sends before it returns its promise. */
 export interface ScriptRunner {
-  /** @param keys - as many as {@link KEY_COUNTS} goes to, of one slot where there is a cluster. */
+  /** @param keys - {@link MAX_KEYS} at most, of one slot where there is a cluster. */
   run(keys: readonly string[], args: readonly (string | number)[]): Promise<unknown>;
 }
 
-/** How many keys the commands have, see {@link runDefined}. */
+/** The numbers of keys for which there are commands, see {@link runDefined}. */
 const KEY_COUNTS = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128];
 
-/** The most keys that one call may have. So many take a server less than a millisecond, for which it is held up. */
-export const MOST_KEYS: number = Math.max(...KEY_COUNTS);
+/** The most keys of one call. The server does nothing else meanwhile; so many take it less than a millisecond. */
+export const MAX_KEYS: number = Math.max(...KEY_COUNTS);
 
-/** @throws TypeError nothing here can run a script, or it would run it on other keys. */
+/** @throws TypeError the client can't run a script, or would run it on other keys. */
 export function scriptRunner(client: RedisClient, lua: string): ScriptRunner {
-  if (typeof client !== 'object' || client === null) throw noClient(client);
+  if (typeof client !== 'object' || client === null) throw notAClient(client);
   refuseKeyPrefix(client);
   const sha = createHash('sha1').update(lua).digest('hex');
   if (isDefining(client)) return { run: (keys, args) => runDefined(client, sha, lua, keys, args) };
   if (isEvaluating(client)) return { run: (keys, args) => runEvaluated(client, sha, lua, keys, args) };
   const send = sender(client);
   if (send) return { run: (keys, args) => runSent(send, sha, lua, keys, args) };
-  throw noClient(client);
+  throw notAClient(client);
 }
 
 /** Whether the client says that it spreads keys over several servers. */
@@ -63,14 +64,14 @@ interface Prefixed {
   readonly keyPrefix?: string;
 }
 
-/** Locks under a prefix that only one client knows would exclude nobody else's. BullMQ refuses such a client too. */
+/** Clients without the same prefix would not see these locks. BullMQ refuses a `keyPrefix` too. */
 function refuseKeyPrefix(client: object): void {
   const { options } = client as { options?: Prefixed & { redisOptions?: Prefixed } };
   const keyPrefix = options?.keyPrefix || options?.redisOptions?.keyPrefix;
   if (!keyPrefix) return;
   throw new TypeError(
-    `RedisCache: the client has the keyPrefix '${keyPrefix}', so its locks would exclude no one else's; give it a ` +
-      "client without one, such as client.duplicate({ keyPrefix: '' }), and tell locks apart by their scope",
+    `RedisCache: the client has the keyPrefix '${keyPrefix}', so clients without it would not see its locks; give it ` +
+      "a client without one, such as client.duplicate({ keyPrefix: '' }), and tell locks apart by their scope",
   );
 }
 
@@ -78,8 +79,8 @@ function refuseKeyPrefix(client: object): void {
 export type ServerRunner = (lua: string, args: readonly (string | number)[]) => Promise<unknown>;
 
 /**
- * The servers of a cluster that have keys.
- * @throws Error the client does not tell them.
+ * The masters of a cluster.
+ * @throws Error the client does not say which they are.
  */
 export async function mastersOf(client: RedisClient): Promise<ServerRunner[]> {
   const { nodes, masters, nodeClient } = client as Partial<IoredisCluster & NodeRedisCluster>;
@@ -91,7 +92,7 @@ export async function mastersOf(client: RedisClient): Promise<ServerRunner[]> {
     return clients.map(node => (lua, args) => node.eval(lua, { keys: [], arguments: args.map(String) }));
   }
   throw new Error(
-    'RedisCache: this client does not tell which servers its cluster has, so that all locks can be listed; ' +
+    'RedisCache: this client does not say which servers its cluster has, so not all locks can be listed; ' +
       'list those of a queue whose prefix has a hash tag, or use ioredis or node-redis',
   );
 }
@@ -106,7 +107,7 @@ interface NodeRedisCluster {
 }
 
 /**
- * BullMQ's wrapped clients take a fixed number of keys a command. So there are commands for some numbers, and the
+ * The commands of BullMQ's wrapped clients take a fixed number of keys. So there are commands for some numbers, and the
  * keys are padded with the first of them.
  */
 function runDefined(
@@ -117,7 +118,7 @@ function runDefined(
   args: readonly (string | number)[],
 ): Promise<unknown> {
   const numberOfKeys = KEY_COUNTS.find(count => count >= keys.length) as number;
-  // Named after its text, so that two versions of this package can share a connection.
+  // Named after its script, so that two versions of this package can share a connection.
   const name = `bullmqOnce-${sha.slice(0, 12)}-${numberOfKeys}`;
   const commands = client as unknown as Record<string, (args: unknown[]) => Promise<unknown>>;
   if (!commands[name]) client.defineCommand(name, { numberOfKeys, lua });
@@ -162,7 +163,7 @@ async function evalShaOrEval(
   try {
     return await evalSha();
   } catch (error) {
-    // Redis and most clients begin with 'NOSCRIPT'; GLIDE has 'NoScriptError' in the midst of its own words.
+    // Redis and most clients begin with 'NOSCRIPT'; GLIDE has 'NoScriptError' in the middle of its message.
     if (!(error instanceof Error && /NoScript/i.test(error.message))) throw error;
     return evaluate();
   }
@@ -179,7 +180,7 @@ function isEvaluating(client: RedisClient): client is EvaluatingClient {
 
 type Sender = (command: string, args: string[]) => Promise<unknown>;
 
-/** How a client sends any command, if it can. */
+/** The function by which a client sends any command, if it has one. */
 function sender(client: RedisClient): Sender | undefined {
   const { customCommand, send } = client as Partial<CommandingClient & SendingClient>;
   if (typeof customCommand === 'function') {
@@ -188,13 +189,9 @@ function sender(client: RedisClient): Sender | undefined {
   return typeof send === 'function' ? (command, args) => send.call(client, command, args) : undefined;
 }
 
-function noClient(given: unknown): TypeError {
-  const what =
-    typeof given === 'object' && given !== null
-      ? `an object of class ${given.constructor?.name ?? '(none)'}`
-      : String(given);
+function notAClient(given: unknown): TypeError {
   return new TypeError(
     'RedisCache needs a client that can run scripts: one of ioredis (defineCommand), node-redis (eval, evalSha), ' +
-      `Valkey GLIDE (customCommand) or Bun (send); it got ${what}`,
+      `Valkey GLIDE (customCommand) or Bun (send); it got ${showClass(given)}`,
   );
 }

@@ -1,31 +1,39 @@
-/** Writes a batch for the script of `redis-script.ts`, and reads its reply. */
+/** Writes the arguments of the scripts of `scripts.ts`, and reads their replies. */
 
-import type { Answers, Arrival, Batch, Claim, Holder, Newest, Verdict } from '../contract.ts';
-import { foreignHolder, holderOf, parseRecord } from '../lock-rules.ts';
+import type {
+  AcquireResult,
+  AcquireStep,
+  Arrival,
+  Batch,
+  BatchResults,
+  LockRecord,
+  Newest,
+} from '../contract.ts';
+import { foreignRecord, parseStored, recordOf } from '../lock-rules.ts';
 
-/** One call of the script. */
+/** One call of a script. */
 export interface ScriptCall {
   readonly keys: readonly string[];
   readonly args: readonly (string | number)[];
 }
 
-export function writeBatch({ releases, renewals, claims }: Batch): ScriptCall {
+export function writeBatch({ releases, renewals, acquisitions }: Batch): ScriptCall {
   const groups = new Groups();
   const keys: string[] = [];
   const parts: string[] = [];
-  for (const { key, token, keepFor } of releases) {
-    groups.add('release', keepFor);
-    keys.push(key);
+  for (const { storedKey, token, dedupeFor } of releases) {
+    groups.add('release', dedupeFor);
+    keys.push(storedKey);
     parts.push(tokenPart(token));
   }
-  for (const { key, token, ttl } of renewals) {
+  for (const { storedKey, token, ttl } of renewals) {
     groups.add('renew', ttl);
-    keys.push(key);
+    keys.push(storedKey);
     parts.push(tokenPart(token));
   }
-  for (const { key, token, ttl, attempt, owner, waits } of claims) {
-    groups.add(waits ? 'wait' : 'claim', ttl);
-    keys.push(key);
+  for (const { storedKey, token, ttl, attempt, owner, notify } of acquisitions) {
+    groups.add(notify ? 'acquire-notify' : 'acquire', ttl);
+    keys.push(storedKey);
     parts.push(`${tokenPart(token)}"attempt":${attempt},"owner":${JSON.stringify(owner)}`);
   }
   return { keys, args: groups.header().concat(parts) };
@@ -38,7 +46,7 @@ class Groups {
   #ms = 0;
   #steps = 0;
 
-  add(verb: 'release' | 'renew' | 'claim' | 'wait', ms: number): void {
+  add(verb: 'release' | 'renew' | 'acquire' | 'acquire-notify', ms: number): void {
     if (verb === this.#verb && ms === this.#ms) {
       this.#steps++;
       return;
@@ -65,72 +73,72 @@ function tokenPart(token: string): string {
   return `${JSON.stringify(token)},`;
 }
 
-/** What the script says of a step that was not plainly done. */
-type Special = number | readonly ['held', string, number] | readonly ['error', string];
+/** The answer to a step that was not plainly done. */
+type SpecialAnswer = number | readonly ['held', string, number] | readonly ['error', string];
 
 /** @throws Error it is no reply to this batch. */
-export function readReply(reply: unknown, { releases, renewals, claims }: Batch): Answers {
-  const steps = releases.length + renewals.length + claims.length;
+export function readReply(reply: unknown, { releases, renewals, acquisitions }: Batch): BatchResults {
+  const steps = releases.length + renewals.length + acquisitions.length;
   if (!Array.isArray(reply) || typeof reply[0] !== 'number' || reply[1]?.length !== steps) {
     throw new Error(`Redis answered ${JSON.stringify(reply)} where ${steps} answers were due`);
   }
-  const [fence, marks, ...specials] = reply as [number, string, ...Special[]];
-  const taken: Verdict = { taken: true, fence, tookOver: false };
+  const [fence, marks, ...specials] = reply as [number, string, ...SpecialAnswer[]];
+  const granted: AcquireResult = { acquired: true, fence, reclaimed: false };
   let step = 0;
   let special = 0;
-  let last: Verdict | Error | undefined;
+  let last: AcquireResult | Error | undefined;
 
-  function yesOrNo(): boolean | Error {
+  function readYesOrNo(): boolean | Error {
     const mark = marks[step++];
-    return mark === '+' ? failureOf(specials[special++]) : mark === '1';
+    return mark === '+' ? errorFrom(specials[special++]) : mark === '1';
   }
-  function verdict({ key }: Claim): Verdict | Error {
+  function readAcquireResult({ storedKey }: AcquireStep): AcquireResult | Error {
     const mark = marks[step++];
-    if (mark === '1') return taken;
-    if (mark === '+') last = verdictOf(key, specials[special++]);
-    return last ?? failureOf(undefined);
+    if (mark === '1') return granted;
+    if (mark === '+') last = acquireResultFrom(storedKey, specials[special++]);
+    return last ?? errorFrom(undefined);
   }
   return {
-    released: releases.map(yesOrNo),
-    renewed: renewals.map(yesOrNo),
-    claimed: claims.map(verdict),
+    released: releases.map(readYesOrNo),
+    renewed: renewals.map(readYesOrNo),
+    acquired: acquisitions.map(readAcquireResult),
   };
 }
 
-function verdictOf(key: string, special: Special | undefined): Verdict | Error {
-  if (typeof special === 'number') return { taken: true, fence: Math.abs(special), tookOver: special < 0 };
-  if (special?.[0] !== 'held') return failureOf(special);
-  return { taken: false, holder: holderFrom(key, special[1], special[2]) };
+function acquireResultFrom(storedKey: string, answer: SpecialAnswer | undefined): AcquireResult | Error {
+  if (typeof answer === 'number') return { acquired: true, fence: Math.abs(answer), reclaimed: answer < 0 };
+  if (answer?.[0] !== 'held') return errorFrom(answer);
+  return { acquired: false, record: readRecord(storedKey, answer[1], answer[2]) };
 }
 
-function failureOf(special: Special | undefined): Error {
-  const isFailure = Array.isArray(special) && special[0] === 'error';
-  return new Error(isFailure ? special[1] : `Redis gave ${JSON.stringify(special)} for an answer`);
+function errorFrom(answer: SpecialAnswer | undefined): Error {
+  const isError = Array.isArray(answer) && answer[0] === 'error';
+  return new Error(isError ? answer[1] : `Redis gave ${JSON.stringify(answer)} for an answer`);
 }
 
-/** @param left - ms for which the value stays, less than 0 if it stays for ever. */
-export function holderFrom(key: string, value: string, left: number): Holder {
-  const expiresIn = left < 0 ? Number.POSITIVE_INFINITY : left;
-  const record = parseRecord(value.replace(AWAITED, RUNNING));
-  return record ? { ...holderOf(key, record, 0), expiresIn } : foreignHolder(key, expiresIn);
+/** @param msLeft - how long the value stays; less than 0 if it stays for ever. */
+export function readRecord(storedKey: string, value: string, msLeft: number): LockRecord {
+  const expiresIn = msLeft < 0 ? Number.POSITIVE_INFINITY : msLeft;
+  const stored = parseStored(value.replace(AWAITED, RUNNING));
+  return stored ? { ...recordOf(storedKey, stored, 0), expiresIn } : foreignRecord(storedKey, expiresIn);
 }
 
-/** A lease whose end someone is to be told of, and what it is otherwise. */
+/** A lease whose release is to be notified. To everyone else it is running. */
 const AWAITED = /^\{"once":1,"state":"awaited"/;
 const RUNNING = '{"once":1,"state":"running"';
 
 export function writeArrivals(arrivals: readonly Arrival[]): ScriptCall {
   const args: (string | number)[] = [arrivals.length];
-  for (const { order, rerun, waits, owner, keepFor } of arrivals) {
-    args.push(order, rerun ? 1 : 0, waits ? '+' : '-', owner, Math.ceil(keepFor));
+  for (const { order, rerun, parked, owner, rememberFor } of arrivals) {
+    args.push(order, rerun ? 1 : 0, parked ? '+' : '-', owner, Math.ceil(rememberFor));
   }
-  return { keys: arrivals.map(({ key }) => key), args };
+  return { keys: arrivals.map(({ storedKey }) => storedKey), args };
 }
 
 export function readNewest(reply: unknown): (Newest | Error)[] {
-  return (reply as [string, string, string?][]).map(([owner, waits, outdone]) =>
+  return (reply as [string, string, string?][]).map(([owner, parked, outdone]) =>
     outdone === undefined
-      ? new Error(waits)
-      : { owner, waits: waits === '+', outdone: outdone === '' ? undefined : outdone },
+      ? new Error(parked)
+      : { owner, parked: parked === '+', outdone: outdone === '' ? undefined : outdone },
   );
 }

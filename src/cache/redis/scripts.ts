@@ -1,25 +1,26 @@
 /**
- * The scripts that decide on Redis. How the client writes and reads what they speak stands in `redis-wire.ts`.
+ * The scripts that decide on Redis. `protocol.ts` writes their arguments and reads their replies.
  *
- * What is stored under a key is a string of JSON that can be read in redis-cli. Its fields stand in a fixed order, so
- * that "is it this lease's?" is a comparison of texts. The state of a lease is "running", or "awaited" from when someone
- * found it held who is to be told of its end: a word of the same length. Any other value counts as held, by a foreigner.
- * Nothing newer than Redis 6.2 is used. Time is the server's, and stands still within a script.
+ * What is stored under a key is a string of JSON that can be read in redis-cli. Its fields stand in a fixed order, so that
+ * "is it this lease's?" is a comparison of strings. The state of a lease is "running", or "awaited" as soon as someone who
+ * wants to be notified of its release found it held: a word of the same length. Any other value is foreign, and counts as
+ * held. Nothing newer than Redis 6.2 is used. Time is the server's, and stands still within a script.
  */
 
-/** All releases, renewals and claims of a batch, one atomic step each. */
-export const EXCHANGE_LUA = `
+/** All releases, renewals and acquisitions of a batch, one atomic step each. */
+export const EXCHANGE_LUA: string = `
 -- KEYS      one a step; more are padding
 -- ARGV[1]   how many groups of steps there are
--- then      of each group: 'release', 'renew', 'claim' or 'wait' (a claim whose holder is to be marked as awaited);
---           how many steps; the ms that they share
---           (for which a released key is kept as done, 0: not at all; for which a lease lasts)
--- then      of each step a part of its record: the token, to know its own by; of a claim the token to the owner
--- returns   the fence of all that was plainly taken, a mark for each step, then an answer for each mark that is '+'.
+-- then      of each group: 'release', 'renew', 'acquire' or 'acquire-notify' (which marks a lease that it finds held, so
+--           that its release is notified); how many steps; the ms that they share
+--           (for which a released key stays held as done, 0: it is free at once; for which a lease lasts)
+-- then      of each step a part of its record: the token, by which a lease is recognised; of an acquisition the token to
+--           the owner
+-- returns   the fence of all that was plainly acquired, a mark for each step, then an answer for each mark that is '+'.
 --           (Clients are slow to read many numbers, and a hot key has many duplicates.)
---           '1' done, taken; '0' not held under this token; '=' the answer of the last '+' once more; '+' a claim's
---           fence, where it is another; the negative fence if it took over from its own owner;
---           { 'held', value, ms left } if it did not take; of any step { 'error', message } if Redis could not do it.
+--           '1' done, acquired; '0' not held under this token; '=' the answer of the last '+' once more; '+' an acquisition's
+--           fence, where it is another; the negative fence if its owner reclaimed it;
+--           { 'held', value, ms left } if it was refused; of any step { 'error', message } if Redis could not do it.
 local try, find, match, sub = redis.pcall, string.find, string.match, string.sub
 local RUNNING, DONE = '{"once":1,"state":"running","token":', '{"once":1,"state":"done","token":'
 -- The end of every record, by which its fence is found.
@@ -32,76 +33,76 @@ local groups = tonumber(ARGV[1])
 local parts = groups * 3 + 1
 
 local marks, reply = {}, { 0, '' }
--- What was let go of here. Time stands still in a script: a key that is taken again needs a fence above the one it had.
+-- What was released here. Time stands still in a script: a key that is acquired again needs a fence above the one it had.
 local released = {}
--- The answers about keys that were found held: they stay so as long as the script runs.
-local met = {}
+-- The answers about keys that were found held. They stay held as long as the script runs.
+local held = {}
 
 local function answer(i, more)
   marks[i] = '+'
   reply[#reply + 1] = more
 end
 
-local function failed(result)
+local function failure(result)
   return type(result) == 'table' and result.err and { 'error', result.err }
 end
 
-local function mark(i, failure)
-  if failure then answer(i, failure) else marks[i] = '1' end
+local function mark(i, problem)
+  if problem then answer(i, problem) else marks[i] = '1' end
 end
 
--- What is stored under the keys of some steps; of another type as if nothing were. Second, why it can't be read.
+-- What is stored under the keys of some steps; a value of another type counts as none. Second, why it can't be read.
 local function readAll(first, last)
   local values = try('MGET', unpack(KEYS, first, last))
-  return values, failed(values)
+  return values, failure(values)
 end
 
-local function release(first, last, keepFor)
-  local values, failure = readAll(first, last)
+local function release(first, last, dedupeFor)
+  local values, problem = readAll(first, last)
   local free, awaited = {}, {}
   for i = first, last do
     local key, value = KEYS[i], values[i - first + 1]
-    if failure then
-      answer(i, failure)
+    if problem then
+      answer(i, problem)
     elseif not value or released[key] or find(value, ARGV[parts + i], TOKEN_AT, true) ~= TOKEN_AT then
       marks[i] = '0'
     else
       released[key] = value
       marks[i] = '1'
-      if keepFor == '0' then
+      if dedupeFor == '0' then
         free[#free + 1] = key
         if string.byte(value, STATE_AT) == A then awaited[#awaited + 1] = key end
       else
-        mark(i, failed(try('SET', key, DONE .. sub(value, TOKEN_AT), 'PX', keepFor)))
+        mark(i, failure(try('SET', key, DONE .. sub(value, TOKEN_AT), 'PX', dedupeFor)))
       end
     end
   end
-  failure = #free > 0 and failed(try('DEL', unpack(free)))
-  if failure then
+  problem = #free > 0 and failure(try('DEL', unpack(free)))
+  if problem then
     for i = first, last do
-      if marks[i] == '1' then answer(i, failure) end
+      if marks[i] == '1' then answer(i, problem) end
     end
     return
   end
-  -- Told are those who listen to a channel of the key's name.
+  -- The channel of a key has the key's name.
   for i = 1, #awaited do try('PUBLISH', awaited[i], '') end
 end
 
 local function renew(first, last, ttl)
-  local values, failure = readAll(first, last)
+  local values, problem = readAll(first, last)
   for i = first, last do
     local value = values[i - first + 1]
-    if failure then
-      answer(i, failure)
+    if problem then
+      answer(i, problem)
     elseif not value or find(value, ARGV[parts + i], TOKEN_AT, true) ~= TOKEN_AT then
       marks[i] = '0'
     else
-      mark(i, failed(try('PEXPIRE', KEYS[i], ttl)))
+      mark(i, failure(try('PEXPIRE', KEYS[i], ttl)))
     end
   end
 end
 
--- The time in microseconds is the fence of what is taken now. Read once, and only where something is claimed.
+-- The time in microseconds is the fence of what is acquired now. Read once, and only where something is acquired.
 local now, ends
 
 local function ending(fence)
@@ -115,8 +116,8 @@ local function readClock()
   reply[1] = now
 end
 
--- The fence of a stored record that a claim may take over: one of its own owner, for no newer run.
-local function mayTakeOver(stored, part)
+-- The fence of a stored lease that a step may reclaim: one of its own owner, for no newer run.
+local function reclaimable(stored, part)
   if sub(stored, 1, #DONE) == DONE then return nil end
   -- Only between two fields do a quote and a comma stand before a quote: those in a token or an owner are escaped.
   local attempt, owner = match(part, '","attempt":(%d+)(,"owner":".*")$')
@@ -125,38 +126,38 @@ local function mayTakeOver(stored, part)
   return theirs and tonumber(theirs) <= tonumber(attempt) and tonumber(fence)
 end
 
--- What is said of a key that is held, or why it can't be read.
-local function look(key)
+-- Who holds a key, or why it can't be read.
+local function readHolder(key)
   local stored = try('GET', key)
   if type(stored) == 'table' then
-    if sub(stored.err, 1, 9) ~= 'WRONGTYPE' then return failed(stored) end
+    if sub(stored.err, 1, 9) ~= 'WRONGTYPE' then return failure(stored) end
     stored = ''
   end
   if sub(stored, 1, 10) ~= '{"once":1,' then stored = sub(stored, 1, 100) end
-  met[key] = { 'held', stored, redis.call('PTTL', key) }
-  return met[key]
+  held[key] = { 'held', stored, redis.call('PTTL', key) }
+  return held[key]
 end
 
--- Answers a claim that finds its key held.
-local function meet(key, part, ttl)
-  local holder = met[key] or look(key)
+-- Answers an acquisition that finds its key held.
+local function acquireHeld(key, part, ttl)
+  local holder = held[key] or readHolder(key)
   if holder[1] == 'error' then return holder end
   local stored = holder[2]
   if find(stored, part, TOKEN_AT, true) == TOKEN_AT then
-    -- The same claim, sent again because its answer got lost.
-    met[key] = nil
-    return failed(try('PEXPIRE', key, ttl)) or tonumber(match(stored, FENCE))
+    -- The same step, sent again because its answer got lost.
+    held[key] = nil
+    return failure(try('PEXPIRE', key, ttl)) or tonumber(match(stored, FENCE))
   end
-  local fence = mayTakeOver(stored, part)
+  local fence = reclaimable(stored, part)
   if fence then
-    met[key] = nil
+    held[key] = nil
     fence = math.max(now, fence + 1)
-    return failed(try('SET', key, sub(stored, 1, #RUNNING) .. part .. ending(fence), 'PX', ttl)) or -fence
+    return failure(try('SET', key, sub(stored, 1, #RUNNING) .. part .. ending(fence), 'PX', ttl)) or -fence
   end
   return holder
 end
 
-local function claim(first, last, ttl)
+local function acquire(first, last, ttl)
   if not now then readClock() end
   for i = first, last do
     local key, part = KEYS[i], ARGV[parts + i]
@@ -165,34 +166,34 @@ local function claim(first, last, ttl)
       fence = math.max(now, match(released[key], FENCE) + 1)
       rest = ending(fence)
     end
-    local set = not met[key] and try('SET', key, RUNNING .. part .. rest, 'NX', 'PX', ttl)
+    local set = not held[key] and try('SET', key, RUNNING .. part .. rest, 'NX', 'PX', ttl)
     if not set then
-      local more = meet(key, part, ttl)
+      local more = acquireHeld(key, part, ttl)
       if more == reply[#reply] then marks[i] = '=' else answer(i, more) end
     elseif set.err or fence ~= now then
-      answer(i, failed(set) or fence)
+      answer(i, failure(set) or fence)
     else
       marks[i] = '1'
     end
   end
 end
 
-local function wait(first, last, ttl)
-  claim(first, last, ttl)
+local function acquireAndNotify(first, last, ttl)
+  acquire(first, last, ttl)
   for i = first, last do
-    local holder = met[KEYS[i]]
+    local holder = held[KEYS[i]]
     if holder and sub(holder[2] or '', 1, #RUNNING) == RUNNING then
-      -- It lasts as long as before. Where it can't be written, who waits asks now and then.
+      -- It lasts as long as before. Where it can't be marked, those who wait ask now and then.
       try('SETRANGE', KEYS[i], STATE_AT - 1, AWAITED)
     end
   end
 end
 
-local steps = { release = release, renew = renew, claim = claim, wait = wait }
+local verbs = { release = release, renew = renew, acquire = acquire, ['acquire-notify'] = acquireAndNotify }
 local first = 1
 for group = 2, groups * 3, 3 do
   local last = first + ARGV[group + 1] - 1
-  steps[ARGV[group]](first, last, ARGV[group + 2])
+  verbs[ARGV[group]](first, last, ARGV[group + 2])
   first = last + 1
 end
 
@@ -200,9 +201,9 @@ reply[2] = table.concat(marks)
 return reply
 `;
 
-/** Tells what is stored under a key, and for how long. */
-export const INSPECT_LUA = `
--- KEYS     the keys to look at; more than ARGV[1] are padding
+/** Reports what is stored under some keys, and for how long. */
+export const INSPECT_LUA: string = `
+-- KEYS     the keys; more than ARGV[1] are padding
 -- ARGV[1]  how many
 -- returns  for each: { value, ms left (-1: for ever) }, or 0 where nothing is stored
 local answers = {}
@@ -217,17 +218,17 @@ end
 return answers
 `;
 
-/** Lists some of the names that a server has, at one go. */
-export const SCAN_LUA = `
+/** Lists some of the names that a server has. */
+export const SCAN_LUA: string = `
 -- KEYS     one, which says whose names are meant where there are several servers
 -- ARGV     the cursor, the pattern, how many to look at
 -- returns  the next cursor, '0' when all were seen; some names
 return redis.call('SCAN', ARGV[1], 'MATCH', ARGV[2], 'COUNT', ARGV[3])
 `;
 
-/** Lets go of keys, whoever holds them. */
-export const EVICT_LUA = `
--- KEYS     those to let go of; more than ARGV[1] are padding
+/** Frees some keys, whoever holds them. */
+export const FORCE_RELEASE_LUA: string = `
+-- KEYS     the keys; more than ARGV[1] are padding
 -- ARGV[1]  how many
 -- returns  1 or 0 for each: whether a lock was there
 local answers = {}
@@ -242,12 +243,13 @@ end
 return answers
 `;
 
-/** Writes down which job is the newest that came for each key. What is stored is its order, '+' if it waits, else '-', its owner. */
-export const ANNOUNCE_LUA = `
+/** Records which job is the newest of each key. What is stored: its order, '+' if it is parked, else '-', its owner. */
+export const ANNOUNCE_LUA: string = `
 -- KEYS     one an arrival; more are padding
 -- ARGV[1]  how many
--- then     of each: its order, 1 if it is a rerun, '+' if it waits, else '-', its owner, the ms to remember it
--- returns  for each: { the newest's owner, '+' or '-', the owner it has outdone if that waits, else '' }; or { 'error', message }
+-- then     of each: its order, 1 if it is a rerun, '+' if it is parked, else '-', its owner, the ms to remember it
+-- returns  for each: { the newest's owner, '+' or '-', the owner it has outdone if that is parked, else '' }; or
+--          { 'error', message }
 local answers = {}
 
 local function isNewer(order, than, rerun)
@@ -255,19 +257,19 @@ local function isNewer(order, than, rerun)
   return order > than
 end
 
-local function announce(key, order, rerun, waits, owner, ms)
+local function announce(key, order, rerun, parked, owner, ms)
   local stored = redis.pcall('GET', key)
   if type(stored) == 'table' then return { 'error', stored.err } end
   -- Nothing here has a space in it but an owner.
-  local theirs, theyWait, them = string.match(stored or '', '^(%S+) ([+-]) (.*)$')
+  local theirOrder, theirParked, them = string.match(stored or '', '^(%S+) ([+-]) (.*)$')
   local left = math.max(redis.call('PTTL', key), tonumber(ms))
-  if theirs and them ~= owner and not isNewer(order, theirs, rerun) then
+  if theirOrder and them ~= owner and not isNewer(order, theirOrder, rerun) then
     redis.pcall('PEXPIRE', key, left)
-    return { them, theyWait, '' }
+    return { them, theirParked, '' }
   end
-  local set = redis.pcall('SET', key, order .. ' ' .. waits .. ' ' .. owner, 'PX', left)
+  local set = redis.pcall('SET', key, order .. ' ' .. parked .. ' ' .. owner, 'PX', left)
   if set.err then return { 'error', set.err } end
-  return { owner, waits, theyWait == '+' and them ~= owner and them or '' }
+  return { owner, parked, theirParked == '+' and them ~= owner and them or '' }
 end
 
 for i = 1, tonumber(ARGV[1]) do

@@ -1,23 +1,23 @@
-/** Subscribes to the channels on which the script of `redis-script.ts` tells of keys, with whichever client there is. */
+/** Subscribes to the channels on which the scripts of `scripts.ts` notify releases, on any of the supported clients. */
 
+import { Subscriber, type Subscription } from '../notify/subscriber.ts';
 import { isCluster, type RedisClient } from './client.ts';
-import { type Channel, Subscriber } from '../notify/subscriber.ts';
 
-/** How the connection is called in Redis' list of clients. */
-const NAME = 'bullmq-once:waiting';
+/** The name of the connection in Redis' list of clients. */
+const CONNECTION_NAME = 'bullmq-once:waiting';
 
 export function redisSubscriber(client: RedisClient): Subscriber {
-  // BullMQ wraps node-redis in what can't subscribe.
+  // BullMQ's wrapper of node-redis can't subscribe; the client inside it can.
   const { raw } = client as { raw?: RedisClient };
   const source = raw && isNodeRedis(raw) ? raw : client;
-  return new Subscriber(async (tell, lost) => {
-    if (isIoredis(source)) return openIoredis(source, tell, lost);
-    if (isNodeRedis(source)) return openNodeRedis(source, tell);
+  return new Subscriber(async (onRelease, onEnd) => {
+    if (isIoredis(source)) return openIoredis(source, onRelease, onEnd);
+    if (isNodeRedis(source)) return openNodeRedis(source, onRelease);
     return undefined;
   });
 }
 
-/** What is asked of ioredis, and of what BullMQ wraps it in. */
+/** What is needed of ioredis, and of BullMQ's wrapper of it. */
 interface Ioredis {
   readonly status: string;
   duplicate(options?: object): Ioredis;
@@ -27,24 +27,28 @@ interface Ioredis {
   disconnect(): void;
 }
 
-function openIoredis(client: Ioredis, tell: (key: string) => void, lost: () => void): Channel {
+function openIoredis(
+  client: Ioredis,
+  onRelease: (storedKey: string) => void,
+  onEnd: () => void,
+): Subscription {
   // The plain client of a cluster takes other arguments.
   const takesOptions = !isCluster(client) || 'runCommand' in client;
-  const own = client.duplicate(takesOptions ? { connectionName: NAME } : undefined);
+  const own = client.duplicate(takesOptions ? { connectionName: CONNECTION_NAME } : undefined);
   own.on('error', () => {});
-  own.on('end', lost);
-  own.on('message', tell);
+  own.on('end', onEnd);
+  own.on('message', onRelease);
   return {
     get isUp() {
       return own.status === 'ready';
     },
-    listen: key => own.subscribe(key),
-    unlisten: key => own.unsubscribe(key),
+    subscribe: storedKey => own.subscribe(storedKey),
+    unsubscribe: storedKey => own.unsubscribe(storedKey),
     close: () => own.disconnect(),
   };
 }
 
-/** What is asked of node-redis. Bun's own client has the same, but that its methods answer later. */
+/** What is needed of node-redis. Bun's own client has the same methods, but `duplicate` returns a promise. */
 interface NodeRedis {
   readonly isReady?: boolean;
   readonly connected?: boolean;
@@ -58,7 +62,10 @@ interface NodeRedis {
   close(): unknown;
 }
 
-async function openNodeRedis(client: NodeRedis, tell: (key: string) => void): Promise<Channel> {
+async function openNodeRedis(
+  client: NodeRedis,
+  onRelease: (storedKey: string) => void,
+): Promise<Subscription> {
   const own = await client.duplicate();
   own.on?.('error', () => {});
   await own.connect();
@@ -66,8 +73,8 @@ async function openNodeRedis(client: NodeRedis, tell: (key: string) => void): Pr
     get isUp() {
       return own.isReady ?? own.connected ?? true;
     },
-    listen: key => own.subscribe(key, (_message, channel) => tell(channel)),
-    unlisten: key => own.unsubscribe(key),
+    subscribe: storedKey => own.subscribe(storedKey, (_message, channel) => onRelease(channel)),
+    unsubscribe: storedKey => own.unsubscribe(storedKey),
     // Version 4 has no `destroy`.
     close: () => (own.destroy ?? own.disconnect ?? own.close).call(own),
   };

@@ -1,46 +1,46 @@
 import { expect } from 'chai';
 import sinon from 'sinon';
-import type { Answers, Batch } from '../../../src/cache/contract.ts';
-import { Gatherer } from '../../../src/cache/batching/coalescer.ts';
-import { claim, lease } from '../../support/claims.ts';
+import { Coalescer } from '../../../src/cache/batching/coalescer.ts';
+import type { Batch, BatchResults } from '../../../src/cache/contract.ts';
 import { type Deferred, deferred } from '../../support/index.ts';
+import { acquireStep, releaseStep, renewStep } from '../../support/steps.ts';
 
-describe('Gatherer', () => {
-  let sent: { batch: Batch; answered: Deferred<Answers> }[];
-  let gatherer: Gatherer;
+describe('Coalescer', () => {
+  let sent: { batch: Batch; results: Deferred<BatchResults> }[];
+  let coalescer: Coalescer;
   beforeEach(() => {
     sent = [];
-    gatherer = new Gatherer(batch => {
-      const answered = deferred<Answers>();
-      sent.push({ batch, answered });
-      return answered.promise;
+    coalescer = new Coalescer(batch => {
+      const results = deferred<BatchResults>();
+      sent.push({ batch, results });
+      return results.promise;
     }, 2);
   });
   afterEach(() => sinon.restore());
 
-  const claims = (...keys: string[]): Batch => ({
-    claims: keys.map(key => claim({ key })),
+  const acquisitionsOf = (...storedKeys: string[]): Batch => ({
+    acquisitions: storedKeys.map(storedKey => acquireStep({ storedKey })),
     renewals: [],
     releases: [],
   });
-  const keysOf = ({ claims, renewals, releases }: Batch) =>
-    [releases, renewals, claims].map(steps => steps.map(({ key }) => key).join(''));
-  /** Answers a call so that each answer tells which step it belongs to. */
+  const keysOf = ({ acquisitions, renewals, releases }: Batch) =>
+    [releases, renewals, acquisitions].map(steps => steps.map(({ storedKey }) => storedKey).join(''));
+  /** Answers a call, each step with a message that names it. */
   const answer = (i: number) => {
-    const { batch, answered } = sent[i] as (typeof sent)[0];
-    answered.resolve({
-      released: batch.releases.map(({ key }) => new Error(`released ${key}`)),
-      renewed: batch.renewals.map(({ key }) => new Error(`renewed ${key}`)),
-      claimed: batch.claims.map(({ key }) => new Error(`claimed ${key}`)),
+    const { batch, results } = sent[i] as (typeof sent)[0];
+    results.resolve({
+      released: batch.releases.map(({ storedKey }) => new Error(`released ${storedKey}`)),
+      renewed: batch.renewals.map(({ storedKey }) => new Error(`renewed ${storedKey}`)),
+      acquired: batch.acquisitions.map(({ storedKey }) => new Error(`acquired ${storedKey}`)),
     });
   };
-  const messages = ({ released, renewed, claimed }: Answers) =>
-    [...released, ...renewed, ...claimed].map(one => (one as Error).message);
+  const messagesOf = ({ released, renewed, acquired }: BatchResults) =>
+    [...released, ...renewed, ...acquired].map(one => (one as Error).message);
 
-  it('sends at once as many calls as may be under way, before it returns', () => {
-    void gatherer.exchange(claims('a'));
-    void gatherer.exchange(claims('b'));
-    void gatherer.exchange(claims('c'));
+  it('sends a batch before it returns, for as many calls as may be under way', () => {
+    void coalescer.exchange(acquisitionsOf('a'));
+    void coalescer.exchange(acquisitionsOf('b'));
+    void coalescer.exchange(acquisitionsOf('c'));
 
     expect(sent.map(({ batch }) => keysOf(batch))).to.deep.equal([
       ['', '', 'a'],
@@ -48,16 +48,19 @@ describe('Gatherer', () => {
     ]);
   });
 
-  it('sends what waits as one when a call has ended, and gives each its own answers', async () => {
-    const first = [gatherer.exchange(claims('a')), gatherer.exchange(claims('b'))];
+  it('sends the batches that wait as one when a call has ended, and gives each its own results', async () => {
+    const first = [coalescer.exchange(acquisitionsOf('a')), coalescer.exchange(acquisitionsOf('b'))];
     const waiting = [
-      gatherer.exchange(claims('c', 'd')),
-      gatherer.exchange({
-        claims: [],
-        renewals: [lease(claim({ key: 'e' }))],
-        releases: [lease(claim({ key: 'f' }))],
+      coalescer.exchange(acquisitionsOf('c', 'd')),
+      coalescer.exchange({
+        acquisitions: [],
+        renewals: [renewStep(acquireStep({ storedKey: 'e' }))],
+        releases: [releaseStep(acquireStep({ storedKey: 'f' }))],
       }),
-      gatherer.exchange({ ...claims('g'), releases: [lease(claim({ key: 'h' }))] }),
+      coalescer.exchange({
+        ...acquisitionsOf('g'),
+        releases: [releaseStep(acquireStep({ storedKey: 'h' }))],
+      }),
     ];
 
     answer(1);
@@ -65,41 +68,41 @@ describe('Gatherer', () => {
     expect(keysOf(sent[2]?.batch as Batch)).to.deep.equal(['fh', 'e', 'cdg']);
     answer(2);
 
-    expect((await Promise.all(waiting)).map(messages)).to.deep.equal([
-      ['claimed c', 'claimed d'],
+    expect((await Promise.all(waiting)).map(messagesOf)).to.deep.equal([
+      ['acquired c', 'acquired d'],
       ['released f', 'renewed e'],
-      ['released h', 'claimed g'],
+      ['released h', 'acquired g'],
     ]);
     answer(0);
     await first[0];
     expect(sent).to.have.length(3);
   });
 
-  it('never lets the release of a claim that was given up overtake it', async () => {
-    const first = [gatherer.exchange(claims('a')), gatherer.exchange(claims('b'))];
-    const late = claim({ key: 'late' });
-    const claimed = gatherer.exchange({ claims: [late], renewals: [], releases: [] });
-    const released = gatherer.exchange({ claims: [], renewals: [], releases: [lease(late)] });
-    void gatherer.exchange(claims('next'));
+  it('sends a release after its own acquisition (an acquisition that timed out while it waits)', async () => {
+    const first = [coalescer.exchange(acquisitionsOf('a')), coalescer.exchange(acquisitionsOf('b'))];
+    const late = acquireStep({ storedKey: 'late' });
+    const acquired = coalescer.exchange({ acquisitions: [late], renewals: [], releases: [] });
+    const released = coalescer.exchange({ acquisitions: [], renewals: [], releases: [releaseStep(late)] });
+    void coalescer.exchange(acquisitionsOf('next'));
 
     answer(0);
     await first[0];
     answer(2);
-    await claimed;
+    await acquired;
 
     expect(sent.slice(2).map(({ batch }) => keysOf(batch))).to.deep.equal([
       ['', '', 'late'],
       ['late', '', 'next'],
     ]);
     answer(3);
-    expect(messages(await released)).to.deep.equal(['released late']);
+    expect(messagesOf(await released)).to.deep.equal(['released late']);
   });
 
-  it('goes on after a second without a call that hangs', async () => {
+  it('sends the batches that wait after one second (the calls under way hang)', async () => {
     const clock = sinon.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
-    void gatherer.exchange(claims('hangs'));
-    void gatherer.exchange(claims('hangs too'));
-    const waiting = gatherer.exchange(claims('waits'));
+    void coalescer.exchange(acquisitionsOf('hangs'));
+    void coalescer.exchange(acquisitionsOf('hangs too'));
+    const waiting = coalescer.exchange(acquisitionsOf('waits'));
 
     await clock.tickAsync(999);
     const before = sent.length;
@@ -107,7 +110,7 @@ describe('Gatherer', () => {
     answer(2);
 
     expect(before).to.equal(2);
-    expect(messages(await waiting)).to.deep.equal(['claimed waits']);
+    expect(messagesOf(await waiting)).to.deep.equal(['acquired waits']);
     expect(clock.countTimers()).to.equal(0);
   });
 });

@@ -1,35 +1,35 @@
 import { expect } from 'chai';
-import { inTurns } from '../../../src/cache/batching/yielding.ts';
+import { eachYielding } from '../../../src/cache/batching/yielding.ts';
 
-describe('inTurns', () => {
-  it('tells a few at once', () => {
-    const told: string[] = [];
+describe('eachYielding', () => {
+  it('visits a few items at once', () => {
+    const visited: string[] = [];
 
-    inTurns(['a', 'b', 'c'], (step, i) => told.push(`${step}${i}`));
+    eachYielding(['a', 'b', 'c'], (item, i) => visited.push(`${item}${i}`));
 
-    expect(told).to.deep.equal(['a0', 'b1', 'c2']);
+    expect(visited).to.deep.equal(['a0', 'b1', 'c2']);
   });
 
-  it('tells many in order, eight in each turn of the event loop', async () => {
-    const told: number[] = [];
+  it('visits many items in order, eight in each turn of the event loop', async () => {
+    const visited: number[] = [];
     const counts: number[] = [];
 
-    inTurns(
+    eachYielding(
       Array.from({ length: 20 }, (_, i) => i),
-      step => told.push(step),
+      item => visited.push(item),
     );
     for (let turn = 0; turn < 4; turn++) {
-      counts.push(told.length);
+      counts.push(visited.length);
       await new Promise(resolve => setImmediate(resolve));
     }
 
     expect(counts).to.deep.equal([8, 16, 20, 20]);
-    expect(told).to.deep.equal([...told].sort((a, b) => a - b));
+    expect(visited).to.deep.equal([...visited].sort((a, b) => a - b));
   });
 
-  it('tells nobody', () => {
-    inTurns([], () => {
-      throw new Error('there is nobody to tell');
+  it('visits nothing (there are no items)', () => {
+    eachYielding([], () => {
+      throw new Error('there is nothing to visit');
     });
   });
 });

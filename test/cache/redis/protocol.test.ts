@@ -1,23 +1,27 @@
 import { expect } from 'chai';
-import type { Claim, Lease } from '../../../src/cache/contract.ts';
+import type { AcquireStep, Batch, ReleaseStep, RenewStep } from '../../../src/cache/contract.ts';
 import { readReply, writeBatch } from '../../../src/cache/redis/protocol.ts';
 
-function claim(key: string, ttl = 1000): Claim {
-  return { key, token: `t-${key}`, owner: 'me', attempt: 1, ttl };
+function acquisition(storedKey: string, ttl = 1000): AcquireStep {
+  return { storedKey, token: `t-${storedKey}`, owner: 'me', attempt: 1, ttl };
 }
 
-function lease(key: string, keepFor = 0, ttl = 1000): Lease {
-  return { key, token: `t-${key}`, keepFor, ttl };
+function renewal(storedKey: string): RenewStep {
+  return { storedKey, token: `t-${storedKey}`, ttl: 1000 };
 }
 
-const NOTHING = { claims: [], renewals: [], releases: [] };
+function release(storedKey: string): ReleaseStep {
+  return { storedKey, token: `t-${storedKey}`, dedupeFor: 0 };
+}
 
-describe('a batch, as the script reads it', () => {
-  it('has releases, renewals and claims in groups, a key and a part of a record for each step', () => {
+const EMPTY: Batch = { acquisitions: [], renewals: [], releases: [] };
+
+describe('writeBatch', () => {
+  it('groups releases, renewals and acquisitions, and writes a key and a part of a record for each step', () => {
     const { keys, args } = writeBatch({
-      releases: [lease('a'), lease('b')],
-      renewals: [lease('c')],
-      claims: [claim('d'), claim('e')],
+      releases: [release('a'), release('b')],
+      renewals: [renewal('c')],
+      acquisitions: [acquisition('d'), acquisition('e')],
     });
 
     expect(keys).to.deep.equal(['a', 'b', 'c', 'd', 'e']);
@@ -25,7 +29,7 @@ describe('a batch, as the script reads it', () => {
       3,
       ...['release', 2, 0],
       ...['renew', 1, 1000],
-      ...['claim', 2, 1000],
+      ...['acquire', 2, 1000],
       '"t-a",',
       '"t-b",',
       '"t-c",',
@@ -34,46 +38,49 @@ describe('a batch, as the script reads it', () => {
     ]);
   });
 
-  it('keeps the order of steps whose times differ', () => {
+  it('keeps the order of the steps (their ttls differ)', () => {
     const { keys, args } = writeBatch({
-      ...NOTHING,
-      claims: [claim('a', 10), claim('b', 20), claim('c', 10), claim('d', 10)],
+      ...EMPTY,
+      acquisitions: [acquisition('a', 10), acquisition('b', 20), acquisition('c', 10), acquisition('d', 10)],
     });
 
     expect(keys).to.deep.equal(['a', 'b', 'c', 'd']);
-    expect(args.slice(0, 10)).to.deep.equal([3, 'claim', 1, 10, 'claim', 1, 20, 'claim', 2, 10]);
+    expect(args.slice(0, 10)).to.deep.equal([3, 'acquire', 1, 10, 'acquire', 1, 20, 'acquire', 2, 10]);
   });
 
-  it('escapes what a token or an owner may hold', () => {
+  it('escapes the token and the owner', () => {
     const hostile = '","owner":"you","fence":1,"\n\0';
-    const { args } = writeBatch({ ...NOTHING, claims: [{ ...claim('a'), token: hostile, owner: hostile }] });
+    const { args } = writeBatch({
+      ...EMPTY,
+      acquisitions: [{ ...acquisition('a'), token: hostile, owner: hostile }],
+    });
 
     const record = JSON.parse(`{"token":${args.at(-1)}}`);
     expect(record).to.deep.equal({ token: hostile, attempt: 1, owner: hostile });
   });
 });
 
-describe("the script's reply", () => {
-  it('is read mark by mark, in order', () => {
+describe('readReply', () => {
+  it('reads the reply mark by mark, in order', () => {
     const held = '{"once":1,"state":"running","token":"x","attempt":3,"owner":"you","fence":7,"since":8}';
     const batch = {
-      releases: [lease('a'), lease('b')],
-      renewals: [lease('c')],
-      claims: [claim('d'), claim('e'), claim('e'), claim('f'), claim('g')],
+      releases: [release('a'), release('b')],
+      renewals: [renewal('c')],
+      acquisitions: ['d', 'e', 'e', 'f', 'g'].map(storedKey => acquisition(storedKey)),
     };
 
-    const { released, renewed, claimed } = readReply(
+    const { released, renewed, acquired } = readReply(
       [100, '10+1+=+1', ['error', 'OOM'], ['held', held, 5], -9],
       batch,
     );
 
     expect(released).to.deep.equal([true, false]);
     expect(String(renewed[0])).to.contain('OOM');
-    expect(claimed[0]).to.deep.equal({ taken: true, fence: 100, tookOver: false });
-    expect(claimed[1]).to.deep.include({ taken: false });
-    expect(claimed[2]).to.equal(claimed[1]);
-    expect(claimed[3]).to.deep.equal({ taken: true, fence: 9, tookOver: true });
-    expect(claimed[4]).to.deep.equal({ taken: true, fence: 100, tookOver: false });
+    expect(acquired[0]).to.deep.equal({ acquired: true, fence: 100, reclaimed: false });
+    expect(acquired[1]).to.deep.include({ acquired: false });
+    expect(acquired[2]).to.equal(acquired[1]);
+    expect(acquired[3]).to.deep.equal({ acquired: true, fence: 9, reclaimed: true });
+    expect(acquired[4]).to.deep.equal({ acquired: true, fence: 100, reclaimed: false });
   });
 
   for (const [what, reply] of [
@@ -83,17 +90,17 @@ describe("the script's reply", () => {
     ['too many marks', [1, '11']],
     ['a fence that is no number', ['1', '1']],
   ] as const) {
-    it(`is refused where it is ${what}`, () => {
-      expect(() => readReply(reply, { ...NOTHING, claims: [claim('a')] })).to.throw(
+    it(`refuses a reply that is not the script's (${what})`, () => {
+      expect(() => readReply(reply, { ...EMPTY, acquisitions: [acquisition('a')] })).to.throw(
         'where 1 answers were due',
       );
     });
   }
 
-  it('never grants a claim for want of an answer', () => {
+  it('gives an error for an acquisition that has no answer, and never grants it', () => {
     for (const marks of ['+', '=']) {
-      const { claimed } = readReply([1, marks], { ...NOTHING, claims: [claim('a')] });
-      expect(claimed[0]).to.be.instanceOf(Error);
+      const { acquired } = readReply([1, marks], { ...EMPTY, acquisitions: [acquisition('a')] });
+      expect(acquired[0]).to.be.instanceOf(Error);
     }
   });
 });

@@ -2,11 +2,12 @@ import { GlideClient } from '@valkey/valkey-glide';
 import { expect } from 'chai';
 import { Cluster, type Redis } from 'ioredis';
 import { createClient } from 'redis';
-import type { Verdict } from '../../../src/cache/contract.ts';
+import type { AcquireResult } from '../../../src/cache/contract.ts';
 import type { RedisClient } from '../../../src/cache/redis/client.ts';
-import { Lock, RedisCache } from '../../../src/index.ts';
-import { acquire, claim, lease } from '../../support/claims.ts';
+import { RedisCache } from '../../../src/cache/redis/redis-cache.ts';
+import { Lock } from '../../../src/lock/lock.ts';
 import { connectRedis, redisOptions, redisUrl, rejection, uniqueName } from '../../support/index.ts';
+import { acquire, acquireStep, releaseStep, renewStep } from '../../support/steps.ts';
 
 describe('RedisCache', () => {
   let redis: ReturnType<typeof connectRedis>;
@@ -17,11 +18,11 @@ describe('RedisCache', () => {
   });
   after(() => redis.disconnect());
 
-  it('stores what can be read in redis-cli, and lets Redis expire it', async () => {
-    const a = claim({ owner: 'bull:emails:17@1732480000000', attempt: 2, ttl: 60_000 });
-    const verdict = await acquire(cache, a);
+  it('stores a record that redis-cli can show, and lets Redis expire it', async () => {
+    const a = acquireStep({ owner: 'bull:emails:17@1732480000000', attempt: 2, ttl: 60_000 });
+    const result = await acquire(cache, a);
 
-    const stored = JSON.parse((await redis.get(a.key)) as string);
+    const stored = JSON.parse((await redis.get(a.storedKey)) as string);
 
     expect(Object.keys(stored)).to.deep.equal([
       'once',
@@ -33,169 +34,168 @@ describe('RedisCache', () => {
       'since',
     ]);
     expect(stored).to.deep.include({ once: 1, state: 'running', token: a.token, attempt: 2, owner: a.owner });
-    expect(stored.fence).to.equal(verdict.taken && verdict.fence);
-    expect(await redis.pttl(a.key)).to.be.within(50_000, 60_000);
+    expect(stored.fence).to.equal(result.acquired && result.fence);
+    expect(await redis.pttl(a.storedKey)).to.be.within(50_000, 60_000);
   });
 
-  it("gives fences by the server's clock, in microseconds", async () => {
+  it("takes its fences from the server's clock, in microseconds", async () => {
     const [seconds] = (await redis.time()) as unknown as [string, string];
-    const verdict = await acquire(cache, claim());
+    const result = await acquire(cache, acquireStep());
 
-    expect(verdict.taken && verdict.fence / 1e6).to.be.within(Number(seconds), Number(seconds) + 60);
+    expect(result.acquired && result.fence / 1e6).to.be.within(Number(seconds), Number(seconds) + 60);
   });
 
-  it('gives a fence above the one it replaces when the clock was set back', async () => {
-    const a = claim({ owner: 'me', attempt: 1 });
+  it('gives a fence above the one before (the clock was set back)', async () => {
+    const a = acquireStep({ owner: 'me', attempt: 1 });
     await acquire(cache, a);
-    const stored = JSON.parse((await redis.get(a.key)) as string);
+    const stored = JSON.parse((await redis.get(a.storedKey)) as string);
     const future = stored.fence + 3.6e9;
-    await redis.set(a.key, JSON.stringify({ ...stored, fence: future }));
+    await redis.set(a.storedKey, JSON.stringify({ ...stored, fence: future }));
 
-    const b = claim({ key: a.key, owner: 'me', attempt: 2 });
-    const takenOver = await acquire(cache, b);
-    const next = claim({ key: a.key });
-    const { claimed } = await cache.exchange({ releases: [lease(b)], renewals: [], claims: [next] });
+    const b = acquireStep({ storedKey: a.storedKey, owner: 'me', attempt: 2 });
+    const reclaimed = await acquire(cache, b);
+    const next = acquireStep({ storedKey: a.storedKey });
+    const { acquired } = await cache.exchange({
+      releases: [releaseStep(b)],
+      renewals: [],
+      acquisitions: [next],
+    });
 
-    expect(takenOver).to.deep.equal({ taken: true, fence: future + 1, tookOver: true });
-    expect(claimed).to.deep.equal([{ taken: true, fence: future + 2, tookOver: false }]);
+    expect(reclaimed).to.deep.equal({ acquired: true, fence: future + 1, reclaimed: true });
+    expect(acquired).to.deep.equal([{ acquired: true, fence: future + 2, reclaimed: false }]);
   });
 
-  for (const type of [
-    'hash',
-    'list',
-    'set',
-    'zset',
-    'stream',
-    'text',
-    'half a record',
-    'a record of no sense',
-  ]) {
-    it(`takes a foreign value for held and leaves it: ${type}`, async () => {
-      const a = claim();
-      if (type === 'hash') await redis.hset(a.key, 'a', 1);
-      else if (type === 'list') await redis.rpush(a.key, 1);
-      else if (type === 'set') await redis.sadd(a.key, 1);
-      else if (type === 'zset') await redis.zadd(a.key, 1, 'a');
-      else if (type === 'stream') await redis.xadd(a.key, '*', 'a', 1);
-      else if (type === 'text') await redis.set(a.key, 'x', 'PX', 60_000);
-      else if (type === 'half a record') await redis.set(a.key, '{"once":1,"state":"run');
-      else if (type === 'a record of no sense') await redis.set(a.key, '{"once":1,"state":7}');
-      else await redis.set(a.key, `{"once":1,"state":"running","owner":${JSON.stringify(a.owner)}}`);
-      const dump = await redis.dumpBuffer(a.key);
-      const free = claim();
+  const foreignValues: Record<string, (key: string, owner: string) => Promise<unknown>> = {
+    'a hash': key => redis.hset(key, 'a', 1),
+    'a list': key => redis.rpush(key, 1),
+    'a set': key => redis.sadd(key, 1),
+    'a sorted set': key => redis.zadd(key, 1, 'a'),
+    'a stream': key => redis.xadd(key, '*', 'a', 1),
+    'a string': key => redis.set(key, 'x', 'PX', 60_000),
+    'half a record': key => redis.set(key, '{"once":1,"state":"run'),
+    'a record with a state that is a number': key => redis.set(key, '{"once":1,"state":7}'),
+    'a record that has no token': (key, owner) =>
+      redis.set(key, `{"once":1,"state":"running","owner":${JSON.stringify(owner)}}`),
+  };
+  for (const [what, store] of Object.entries(foreignValues)) {
+    it(`refuses a key that has a foreign value, and leaves the value alone (${what})`, async () => {
+      const a = acquireStep();
+      await store(a.storedKey, a.owner);
+      const dump = await redis.dumpBuffer(a.storedKey);
+      const free = acquireStep();
 
-      const verdicts = (await cache.acquire([a, free])) as Verdict[];
-      const released = await cache.release([lease(a), lease(free)]);
+      const results = (await cache.acquire([a, free])) as AcquireResult[];
+      const released = await cache.release([releaseStep(a), releaseStep(free)]);
 
-      expect(verdicts.map(({ taken }) => taken)).to.deep.equal([false, true]);
+      expect(results.map(({ acquired }) => acquired)).to.deep.equal([false, true]);
       expect(released).to.deep.equal([false, true]);
-      expect(await redis.dumpBuffer(a.key)).to.deep.equal(dump);
-      if (type === 'text') {
-        const verdict = verdicts[0] as Verdict;
-        expect(!verdict.taken && verdict.holder.expiresIn).to.be.within(1, 60_000);
+      expect(await redis.dumpBuffer(a.storedKey)).to.deep.equal(dump);
+      if (what === 'a string') {
+        const result = results[0] as AcquireResult;
+        expect(!result.acquired && result.record.expiresIn).to.be.within(1, 60_000);
       }
     });
   }
 
-  it('lets nothing of a key, an owner or a token into the script', async () => {
+  it('runs no part of a key, an owner or a token as a script', async () => {
     const nasty = `"]} redis.call('FLUSHALL') --[[ ' .. os.exit() .. "\\\n\r\0`;
     const canary = uniqueName();
     await redis.set(canary, 'alive');
-    const a = claim({ key: canary + nasty, owner: nasty, token: nasty.replaceAll('"', '') });
+    const a = acquireStep({ storedKey: canary + nasty, owner: nasty, token: nasty.replaceAll('"', '') });
 
-    const verdict = await acquire(cache, a);
-    const [holder] = await cache.inspect([a.key]);
+    const result = await acquire(cache, a);
+    const [record] = await cache.inspect([a.storedKey]);
 
-    expect(verdict.taken).to.equal(true);
+    expect(result.acquired).to.equal(true);
     expect(await redis.get(canary)).to.equal('alive');
-    expect(holder?.owner ?? 'unreadable').to.equal(nasty);
+    expect(record?.owner ?? 'unreadable').to.equal(nasty);
   });
 
-  it('goes on after the server forgot its scripts, in the order of sending', async () => {
+  it('sends its scripts again, in the order of its calls (the server has lost them)', async () => {
     const node = await createClient({ url: redisUrl() }).connect();
     for (const [client, flush] of [
       [redis, () => redis.script('FLUSH')],
       [node, () => node.scriptFlush()],
     ] as [RedisClient, () => Promise<unknown>][]) {
       const own = new RedisCache(client);
-      const a = claim();
+      const a = acquireStep();
       await acquire(own, a);
       await flush();
 
       const [released, again] = await Promise.all([
-        own.release([lease(a)]),
-        own.acquire([claim({ key: a.key })]),
+        own.release([releaseStep(a)]),
+        own.acquire([acquireStep({ storedKey: a.storedKey })]),
       ]);
 
       expect(released).to.deep.equal([true]);
-      expect(again[0]).to.include({ taken: true });
+      expect(again[0]).to.include({ acquired: true });
     }
     node.destroy();
   });
 
-  it('sends its script to a server that does not have it, by each kind of client', async () => {
+  it('sends its scripts to a server that does not have them, by each kind of client', async () => {
     const node = await createClient({ url: redisUrl() }).connect();
     const glide = await GlideClient.createClient({ addresses: [redisOptions()] });
     for (const client of [connectRedis(), node, glide as RedisClient]) {
       await redis.script('FLUSH');
       const own = new RedisCache(client);
-      const a = claim();
+      const a = acquireStep();
 
-      expect((await acquire(own, a)).taken).to.equal(true);
+      expect((await acquire(own, a)).acquired).to.equal(true);
       await redis.script('FLUSH');
-      expect((await own.inspect([a.key]))[0]?.owner).to.equal(a.owner);
+      expect((await own.inspect([a.storedKey]))[0]?.owner).to.equal(a.owner);
     }
     node.destroy();
     glide.close();
   });
 
-  it('sends a batch in one call, and a large one in as few as it takes', async () => {
+  it('sends a batch in one call, and a large batch in as few calls as possible', async () => {
     const calls = async () => {
       const stats = (await redis.info('commandstats')).matchAll(/cmdstat_eval(?:sha)?:calls=(\d+)/g);
       return [...stats].reduce((sum, [, count]) => sum + Number(count), 0);
     };
     const before = await calls();
-    await cache.acquire(Array.from({ length: 100 }, () => claim()));
+    await cache.acquire(Array.from({ length: 100 }, () => acquireStep()));
     const one = await calls();
-    await cache.acquire(Array.from({ length: 300 }, () => claim()));
+    await cache.acquire(Array.from({ length: 300 }, () => acquireStep()));
     const three = await calls();
 
     expect([one - before, three - one]).to.deep.equal([1, 3]);
   });
 
-  it('answers many claims of one key as it answers one', async () => {
-    const mine = claim({ owner: 'me', attempt: 1 });
-    const { key } = mine;
-    const rival = () => claim({ key });
-    const again = claim({ key, owner: 'me', attempt: 2 });
-    const other = claim();
+  it('answers many acquisitions of one key in a batch, each as if it were alone', async () => {
+    const mine = acquireStep({ owner: 'me', attempt: 1 });
+    const { storedKey } = mine;
+    const rival = () => acquireStep({ storedKey });
+    const again = acquireStep({ storedKey, owner: 'me', attempt: 2 });
+    const other = acquireStep();
 
-    const verdicts = await cache.acquire([mine, rival(), rival(), mine, again, other, rival(), rival()]);
+    const results = await cache.acquire([mine, rival(), rival(), mine, again, other, rival(), rival()]);
 
-    const told = verdicts.map(verdict =>
-      verdict instanceof Error ? verdict : verdict.taken ? verdict.tookOver : verdict.holder.attempt,
+    const answers = results.map(result =>
+      result instanceof Error ? result : result.acquired ? result.reclaimed : result.record.attempt,
     );
-    expect(told).to.deep.equal([false, 1, 1, false, true, false, 2, 2]);
-    const [first, , third, resent] = verdicts as any[];
-    expect(third.holder).to.include({ key, owner: 'me' });
+    expect(answers).to.deep.equal([false, 1, 1, false, true, false, 2, 2]);
+    const [first, , third, resent] = results as any[];
+    expect(third.record).to.include({ storedKey, owner: 'me' });
     expect(resent.fence).to.equal(first.fence);
   });
 
-  it('fails where it may not read, instead of taking it for an answer', async () => {
+  it('gives an error in the place of each answer that it may not read', async () => {
     const user = uniqueName('user');
     await redis.call('ACL', 'SETUSER', user, 'on', '>secret', '~*', '+@all', '-get', '-mget');
     const limited = connectRedis({ username: user, password: 'secret' });
     const own = new RedisCache(limited);
-    const a = claim();
+    const a = acquireStep();
     const granted = await acquire(own, a);
 
-    const [renewed] = await own.renew([lease(a)]);
-    const [released] = await own.release([lease(a)]);
-    const [verdict] = await own.acquire([claim({ key: a.key })]);
-    const inspected = await own.inspect([a.key]).catch(error => error);
+    const [renewed] = await own.renew([renewStep(a)]);
+    const [released] = await own.release([releaseStep(a)]);
+    const [result] = await own.acquire([acquireStep({ storedKey: a.storedKey })]);
+    const inspected = await own.inspect([a.storedKey]).catch(error => error);
 
-    expect(granted.taken).to.equal(true);
-    for (const answer of [renewed, released, verdict, inspected]) {
+    expect(granted.acquired).to.equal(true);
+    for (const answer of [renewed, released, result, inspected]) {
       expect(answer).to.be.instanceOf(Error);
       expect(String(answer)).to.match(/permission|can't run this command|NOPERM/);
     }
@@ -203,9 +203,9 @@ describe('RedisCache', () => {
     await redis.call('ACL', 'DELUSER', user);
   });
 
-  const unusable: Record<string, { make(): Promise<RedisClient>; message: RegExp }> = {
+  const unusable: Record<string, { create(): Promise<RedisClient>; message: RegExp }> = {
     'an ioredis client that was closed': {
-      async make() {
+      async create() {
         const client = connectRedis();
         await client.quit();
         return client;
@@ -213,7 +213,7 @@ describe('RedisCache', () => {
       message: /Connection is closed/,
     },
     'an ioredis client that is subscribed': {
-      async make() {
+      async create() {
         const client = connectRedis({ protocol: 2 } as object);
         await client.subscribe(uniqueName());
         return client;
@@ -221,7 +221,7 @@ describe('RedisCache', () => {
       message: /subscriber mode/,
     },
     'a node-redis client that was closed': {
-      async make() {
+      async create() {
         const client = await createClient({ url: redisUrl() }).connect();
         client.destroy();
         return client;
@@ -229,11 +229,11 @@ describe('RedisCache', () => {
       message: /client is closed/,
     },
     'a node-redis client that was never connected': {
-      make: async () => createClient({ url: redisUrl() }),
+      create: async () => createClient({ url: redisUrl() }),
       message: /client is closed/,
     },
     'a Valkey GLIDE client that was closed': {
-      async make() {
+      async create() {
         const client = await GlideClient.createClient({ addresses: [redisOptions()] });
         client.close();
         return client as RedisClient;
@@ -241,9 +241,9 @@ describe('RedisCache', () => {
       message: /closed/,
     },
   };
-  for (const [what, { make, message }] of Object.entries(unusable)) {
-    it(`fails with the error of ${what}: nothing is taken for held`, async () => {
-      const client = await make();
+  for (const [what, { create, message }] of Object.entries(unusable)) {
+    it(`fails with a CacheError, and not with a LockError (${what})`, async () => {
+      const client = await create();
 
       const error = await rejection(new Lock('k', { cache: new RedisCache(client) }).acquire());
 
@@ -253,7 +253,7 @@ describe('RedisCache', () => {
     });
   }
 
-  it('refuses a client whose keys have a prefix, which would exclude no one else', () => {
+  it('refuses a client that has a keyPrefix', () => {
     const prefixed = connectRedis({ keyPrefix: 'mine:' });
     const cluster = new Cluster([redisOptions()], {
       lazyConnect: true,
@@ -276,7 +276,7 @@ describe('RedisCache', () => {
     ['an empty object', {}],
     ['options', { host: '127.0.0.1' }],
   ] as const) {
-    it(`refuses ${what} in the place of a client`, () => {
+    it(`refuses a client that can't run scripts (${what})`, () => {
       expect(() => new RedisCache(client as never)).to.throw(
         TypeError,
         /needs a client that can run scripts: one of ioredis .* it got /,

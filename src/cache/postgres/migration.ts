@@ -1,0 +1,223 @@
+/** The SQL of the table in which `PostgresCache` keeps locks, and of the functions that decide on them. */
+
+/** The schema that BullMQ's PostgreSQL backend uses unless it is told another. */
+export const DEFAULT_SCHEMA = 'bullmq';
+
+/**
+ * The name of the function that does a batch. It ends in its version: releases of this package with different versions of it
+ * can share a database.
+ */
+export const EXCHANGE = 'once_exchange_1';
+
+/** The name of the function that records which job is the newest. */
+export const ANNOUNCE = 'once_announce_1';
+
+/** The channel on which releases are notified. */
+export const CHANNEL = 'bullmq_once';
+
+/** One call sweeps this many expired locks at most, so that it is over soon. */
+export const MAX_SWEPT = 1000;
+
+/**
+ * The SQL that creates the table and the functions. It may be run again, and by several at once. Sent as one query it is one
+ * transaction.
+ * @param schema - where to create them. A schema that is not there is created too, for which the role needs CREATE on the
+ *   database.
+ */
+export function migrationSql(schema: string): string {
+  const quoted = quote(schema);
+  return `
+-- Processes that start at the same time wait here for each other.
+SELECT pg_advisory_xact_lock(hashtextextended('bullmq-once', 0));
+
+DO $once$ BEGIN
+  -- "IF NOT EXISTS" asks for the right to create even where there is nothing to create.
+  IF to_regnamespace('${quoted}') IS NULL THEN
+    CREATE SCHEMA ${quoted};
+  END IF;
+END $once$;
+
+CREATE TABLE IF NOT EXISTS ${quoted}.once_lock (
+  key     text COLLATE "C" PRIMARY KEY,
+  state   text NOT NULL,         -- running; done: held after a success; newest: no lock, but which job is the newest
+  token   text NOT NULL,         -- the secret of the lease
+  owner   text NOT NULL,         -- who it is for
+  attempt bigint NOT NULL,       -- which of its owner's runs has it
+  fence   bigint NOT NULL,       -- rises with every acquisition of the key
+  since   timestamptz NOT NULL,
+  expires timestamptz NOT NULL,  -- an expired row counts as absent
+  awaited boolean NOT NULL DEFAULT false  -- its release is to be notified; of the newest job: it is parked
+);
+CREATE INDEX IF NOT EXISTS once_lock_expires ON ${quoted}.once_lock (expires);
+
+-- All releases, renewals and acquisitions of a batch, one atomic step each.
+--
+-- steps   an array of [verb, key, token, ms, owner, attempt]: releases first, then renewals, then acquisitions. The verb of
+--         an acquisition is 'acquire', or 'acquire-notify': a lease that it finds held is marked, so that its release is
+--         notified on the channel ${CHANNEL}.
+--         ms: for which a released key stays held as done, 0: it is free at once; for which a lease lasts
+-- sweep   whether to delete expired locks afterwards
+-- returns an array with an answer a step: true or false; of an acquisition [fence, whether its owner reclaimed it], or what it
+--         found: [state, owner, attempt, fence, since, ms left]. Last, how many locks were swept.
+--
+-- Time is read where it is needed, since a step may have waited for another transaction. The steps are done key by key,
+-- in the same order everywhere. So of two batches on the same keys one waits for the other, and there is no deadlock.
+CREATE OR REPLACE FUNCTION ${quoted}.${EXCHANGE}(steps json, sweep boolean) RETURNS text
+LANGUAGE plpgsql AS $once$
+DECLARE
+  answers json[] := '{}';
+  step record;
+  held ${quoted}.once_lock;
+  asked timestamptz;
+  was_reclaimed boolean;
+  -- The last key that was released here, and its fence: if it is acquired again at once, its fence must be above that.
+  freed_key text;
+  freed_fence bigint;
+  least bigint;
+  swept integer := 0;
+BEGIN
+  FOR step IN
+    SELECT at, item->>0 AS verb, item->>1 AS key, item->>2 AS token, (item->>3)::float8 * interval '1 ms' AS lasts,
+           item->>4 AS owner, (item->>5)::bigint AS attempt
+    FROM json_array_elements(steps) WITH ORDINALITY AS given(item, at)
+    ORDER BY (item->>1) COLLATE "C", at
+  LOOP
+    IF step.verb = 'release' AND step.lasts = interval '0' THEN
+      DELETE FROM ${quoted}.once_lock AS l
+      WHERE l.key = step.key AND l.token = step.token AND l.state = 'running'
+      RETURNING l.* INTO held;
+      answers[step.at] := to_json(FOUND AND held.expires > clock_timestamp());
+      IF FOUND THEN
+        freed_key := step.key;
+        freed_fence := held.fence;
+        IF held.awaited THEN
+          PERFORM pg_notify('${CHANNEL}', step.key);
+        END IF;
+      END IF;
+
+    ELSIF step.verb IN ('release', 'renew') THEN
+      UPDATE ${quoted}.once_lock AS l
+      SET state = CASE step.verb WHEN 'release' THEN 'done' ELSE 'running' END,
+          expires = clock_timestamp() + step.lasts
+      WHERE l.key = step.key AND l.token = step.token AND l.state = 'running' AND l.expires > clock_timestamp();
+      answers[step.at] := to_json(FOUND);
+
+    ELSE
+      LOOP
+        asked := clock_timestamp();
+        least := CASE WHEN freed_key = step.key THEN freed_fence + 1 ELSE 0 END;
+        INSERT INTO ${quoted}.once_lock AS l (key, state, token, owner, attempt, fence, since, expires)
+        VALUES (step.key, 'running', step.token, step.owner, step.attempt,
+                greatest(least, (extract(epoch FROM asked) * 1000000)::bigint), asked, asked + step.lasts)
+        ON CONFLICT (key) DO NOTHING
+        RETURNING l.* INTO held;
+        IF FOUND THEN
+          -- It may have waited for a transaction that released the key, which others held after the time was read.
+          -- Nobody acquires and releases a key, in two transactions, in less than this.
+          IF clock_timestamp() > asked + interval '100 microseconds' THEN
+            asked := clock_timestamp();
+            UPDATE ${quoted}.once_lock AS l
+            SET fence = greatest(least, (extract(epoch FROM asked) * 1000000)::bigint),
+                since = asked, expires = asked + step.lasts
+            WHERE l.key = step.key
+            RETURNING l.* INTO held;
+          END IF;
+          answers[step.at] := json_build_array(held.fence, false);
+          EXIT;
+        END IF;
+
+        SELECT * INTO held FROM ${quoted}.once_lock AS l WHERE l.key = step.key;
+        -- It was released in between.
+        CONTINUE WHEN NOT FOUND;
+        asked := clock_timestamp();
+        was_reclaimed := held.expires > asked;
+        IF was_reclaimed AND held.state = 'running' AND held.token = step.token THEN
+          -- The same step, sent again because its answer got lost.
+          was_reclaimed := false;
+          asked := held.since;
+        ELSIF was_reclaimed AND NOT (held.state = 'running' AND held.owner = step.owner AND held.attempt <= step.attempt) THEN
+          answers[step.at] := json_build_array(
+            held.state, held.owner, held.attempt, held.fence, floor(extract(epoch FROM held.since) * 1000),
+            ceil(extract(epoch FROM held.expires - asked) * 1000));
+          IF step.verb = 'acquire-notify' AND held.state = 'running' AND NOT held.awaited THEN
+            UPDATE ${quoted}.once_lock AS l SET awaited = true
+            WHERE l.key = step.key AND l.token = held.token AND l.state = 'running';
+            -- It was released in between.
+            CONTINUE WHEN NOT FOUND;
+          END IF;
+          EXIT;
+        ELSE
+          held.fence := greatest(held.fence + 1, (extract(epoch FROM asked) * 1000000)::bigint);
+        END IF;
+        UPDATE ${quoted}.once_lock AS l
+        SET state = 'running', token = step.token, owner = step.owner, attempt = step.attempt, fence = held.fence,
+            since = asked, expires = clock_timestamp() + step.lasts
+        WHERE l.key = step.key AND l.token = held.token AND l.state = held.state AND l.expires = held.expires;
+        -- Else it was renewed, acquired or released in between.
+        IF FOUND THEN
+          answers[step.at] := json_build_array(held.fence, was_reclaimed);
+          EXIT;
+        END IF;
+      END LOOP;
+    END IF;
+  END LOOP;
+
+  IF sweep THEN
+    -- Waits for nobody, so it can't be part of a deadlock.
+    DELETE FROM ${quoted}.once_lock AS l WHERE l.key IN (
+      SELECT old.key FROM ${quoted}.once_lock AS old WHERE old.expires < now()
+      LIMIT ${MAX_SWEPT} FOR UPDATE SKIP LOCKED);
+    GET DIAGNOSTICS swept = ROW_COUNT;
+  END IF;
+  RETURN array_to_json(answers || to_json(swept));
+END $once$;
+
+-- Records which job is the newest of each key, in a row of its own whose token is the job's order.
+--
+-- arrivals an array of [key, order, is a rerun, is parked, owner, ms to remember it]
+-- returns  an array: of each [the newest's owner, whether it is parked, the owner it has outdone if that is parked, else null]
+CREATE OR REPLACE FUNCTION ${quoted}.${ANNOUNCE}(arrivals json) RETURNS text
+LANGUAGE plpgsql AS $once$
+DECLARE
+  answers json[] := '{}';
+  came record;
+  newest ${quoted}.once_lock;
+  outdone text;
+  is_newer boolean;
+BEGIN
+  FOR came IN
+    SELECT at, item->>0 AS key, (item->>1) COLLATE "C" AS ord, (item->>2)::boolean AS rerun, (item->>3)::boolean AS parked,
+           item->>4 AS owner, clock_timestamp() + (item->>5)::float8 * interval '1 ms' AS until
+    FROM json_array_elements(arrivals) WITH ORDINALITY AS given(item, at)
+    ORDER BY (item->>0) COLLATE "C", at
+  LOOP
+    outdone := NULL;
+    INSERT INTO ${quoted}.once_lock AS l (key, state, token, owner, attempt, fence, since, expires, awaited)
+    VALUES (came.key, 'newest', came.ord, came.owner, 0, 0, clock_timestamp(), came.until, came.parked)
+    -- Locks the row that is there. An expired row counts as absent.
+    ON CONFLICT (key) DO UPDATE SET
+      token = CASE WHEN l.expires > clock_timestamp() THEN l.token ELSE excluded.token END,
+      owner = CASE WHEN l.expires > clock_timestamp() THEN l.owner ELSE excluded.owner END,
+      awaited = CASE WHEN l.expires > clock_timestamp() THEN l.awaited ELSE excluded.awaited END,
+      expires = greatest(l.expires, excluded.expires)
+    RETURNING l.* INTO newest;
+    is_newer := CASE WHEN newest.token = came.ord THEN NOT came.rerun ELSE came.ord > newest.token COLLATE "C" END;
+    IF newest.owner = came.owner OR is_newer THEN
+      IF newest.awaited AND newest.owner <> came.owner THEN
+        outdone := newest.owner;
+      END IF;
+      UPDATE ${quoted}.once_lock AS l SET token = came.ord, owner = came.owner, awaited = came.parked
+      WHERE l.key = came.key
+      RETURNING l.* INTO newest;
+    END IF;
+    answers[came.at] := json_build_array(newest.owner, newest.awaited, outdone);
+  END LOOP;
+  RETURN array_to_json(answers);
+END $once$;
+`;
+}
+
+/** Quoted, a name keeps its capitals. It is a plain one: nothing in it needs an escape. */
+export function quote(name: string): string {
+  return `"${name}"`;
+}

@@ -1,0 +1,53 @@
+/** Who holds a key: what a cache says of it, and how it is described to people. */
+
+/** The record of a lock, as a cache reports it. */
+export interface LockRecord {
+  /** The key's name in the cache. */
+  readonly storedKey: string;
+  /** `'running'`: leased; `'done'`: kept after a success (`dedupeFor`); `'foreign'`: a value that no lock wrote. */
+  readonly state: 'running' | 'done' | 'foreign';
+  /** Who the lease is for: of a job `<prefix>:<queue>:<id>@<creation time>`. Empty for a foreign value. */
+  readonly owner: string;
+  /** The fence of this acquisition; 0 for a foreign value. */
+  readonly fence: number;
+  /** Which run of its owner holds it, counted upwards; 0 where runs are not counted. */
+  readonly attempt: number;
+  /** When it was acquired, in ms since the epoch by the cache's clock; 0 for a foreign value. */
+  readonly since: number;
+  /** How long it stays held if nobody renews it, in ms; `Infinity` for a value that never expires. */
+  readonly expiresIn: number;
+}
+
+/** Who holds a key. */
+export interface Holder extends LockRecord {
+  /** The key in the user's words. */
+  readonly key: string;
+  /** The id of the job that holds it, where it is a job's. */
+  readonly jobId?: string;
+  /** The name of that job's queue. */
+  readonly queueName?: string;
+}
+
+/** `job 17 of emails`, or the owner of a lock that is no job's. */
+export function nameOfHolder({ jobId, queueName, owner }: Holder): string {
+  return jobId === undefined ? owner : nameOfJob(jobId, queueName);
+}
+
+/** A job is named like this in every error, event, log line, command and page. */
+export function nameOfJob(jobId: string | undefined, queueName: string | undefined): string {
+  return `job ${jobId} of ${queueName}`;
+}
+
+/** Completes the sentence "lock 'welcome-42' …": `is held by job 17 of emails for another 12 s`. */
+export function describeHolder(holder: Holder): string {
+  const { state, expiresIn } = holder;
+  const left = Number.isFinite(expiresIn) ? ` for another ${describeDuration(expiresIn)}` : '';
+  if (state === 'foreign') return `is held${left} by a value that is not a lock's`;
+  if (state === 'done') return `was done by ${nameOfHolder(holder)} and stays held${left}`;
+  return `is held by ${nameOfHolder(holder)}${left}`;
+}
+
+/** `340 ms`, `12 s`. */
+export function describeDuration(ms: number): string {
+  return ms < 1000 ? `${Math.ceil(ms)} ms` : `${Math.round(ms / 1000)} s`;
+}

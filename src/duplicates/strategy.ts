@@ -1,0 +1,97 @@
+/** What every duplicate strategy is: one object a form of `whenLocked`, chosen when the options are parsed. */
+
+import type { RunningJob } from '../bullmq/job.ts';
+import type { LockCache } from '../cache/contract.ts';
+import type { Holder } from '../core/holder.ts';
+import type { Outcome } from '../events/events.ts';
+import type { LockHandle } from '../lock/lock-handle.ts';
+import type { AcquireAttempt, LockRequest } from '../lock/lock-request.ts';
+
+/** Work that asks for its key: a job, or the call of a function. */
+export interface GuardedWork {
+  readonly request: LockRequest;
+  /** Aborts when BullMQ cancels the job. */
+  readonly signal: AbortSignal | undefined;
+  /**
+   * Runs the work under its lock, and releases it.
+   * @param wrap - runs something around the work, before the lock is released.
+   */
+  run(handle: LockHandle, wrap?: (work: () => Promise<unknown>) => Promise<unknown>): Promise<unknown>;
+  /** Calls the user's function for duplicates with the arguments that this kind of work documents. */
+  callHandler(handler: DuplicateHandler, holder: Holder): unknown;
+  /**
+   * Runs the work without a lock if `onCacheError` is `'run'`.
+   * @throws the error otherwise.
+   */
+  failOpen(error: unknown): Promise<unknown>;
+}
+
+/** A job that asks for its key. */
+export interface GuardedJob extends GuardedWork {
+  readonly job: RunningJob;
+  /** BullMQ's own. */
+  readonly token: string | undefined;
+  /** The option `scope`; absent where it is the queue. */
+  readonly scope: string | undefined;
+}
+
+/** The user's function that `whenLocked` may be. */
+export type DuplicateHandler = (...args: any[]) => unknown;
+
+/** What becomes of work that finds its key held. */
+export interface DuplicateStrategy<Work extends GuardedWork = GuardedWork> {
+  /** What it can't do without. */
+  readonly needs: {
+    /** BullMQ's signal, to end a wait. */
+    readonly signal?: boolean;
+    /** A method of the cache. */
+    readonly capability?: keyof LockCache;
+  };
+  /** What becomes of a duplicate, as the mode `'observe'` reports it. */
+  readonly outcome: Outcome;
+  /**
+   * Asks for the key.
+   * @throws CacheError the cache could not decide.
+   */
+  acquire(work: Work): Promise<AcquireAttempt>;
+  /** The key is held: decides what becomes of the duplicate. What it returns is the result, what it throws the failure. */
+  onHeld(work: Work, holder: Holder): unknown;
+  /** The key is acquired: runs the work, and releases. */
+  run(work: Work, handle: LockHandle): Promise<unknown>;
+}
+
+/** How most strategies acquire and run: they ask once, and add nothing to the work. */
+export const plain: Pick<DuplicateStrategy, 'needs' | 'acquire' | 'run'> = {
+  needs: {},
+  acquire: ({ request }) => request.tryAcquire(),
+  run: (work, handle) => work.run(handle),
+};
+
+/** What a form of `whenLocked` is parsed with. */
+export interface ParseContext {
+  /** How errors name the option: `onceProcessor: option 'whenLocked'`. */
+  readonly option: string;
+  readonly raiseIfLock: boolean;
+}
+
+/** One form of `whenLocked`. */
+export interface StrategyForm<Work extends GuardedWork = any> {
+  /** How it is written, for errors. */
+  readonly usage: string;
+  /** Whether `raiseIfLock: true` may stand beside it. */
+  readonly takesRaiseIfLock?: boolean;
+  /**
+   * Makes the strategy, or nothing where `whenLocked` has another form.
+   * @throws TypeError it has this form and a wrong value.
+   */
+  parse(whenLocked: unknown, context: ParseContext): DuplicateStrategy<Work> | undefined;
+}
+
+/** The object that an option is, if it has this field. */
+export function objectWith<Field extends string>(
+  whenLocked: unknown,
+  field: Field,
+): Record<Field, unknown> | undefined {
+  const isForm = typeof whenLocked === 'object' && whenLocked !== null && field in whenLocked;
+  return isForm ? (whenLocked as Record<Field, unknown>) : undefined;
+}

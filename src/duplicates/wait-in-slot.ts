@@ -1,0 +1,41 @@
+/** `{ waitFor }`: a duplicate waits in its slot of the worker; if the wait is in vain it is skipped, or raises. */
+
+import { asError } from '../core/errors.ts';
+import { ms, parseOptions } from '../core/validation.ts';
+import { acquireInTurn } from '../lock/wait-queue.ts';
+import { raiseDuplicate, skipDuplicate } from './skip-or-raise.ts';
+import { type DuplicateStrategy, objectWith, plain, type StrategyForm } from './strategy.ts';
+
+/** The duplicate waits for its key, for this time at most, in whole ms. Then it is skipped, or raises with `raiseIfLock: true`. */
+export interface WaitFor {
+  readonly waitFor: number;
+}
+
+export const waitInSlotForm: StrategyForm = {
+  usage: '{ waitFor: ms }',
+  takesRaiseIfLock: true,
+  parse(whenLocked, { option, raiseIfLock }) {
+    const form = objectWith(whenLocked, 'waitFor');
+    if (!form) return undefined;
+    const { waitFor } = parseOptions(option, form, { waitFor: ms(0) });
+    return waitInSlot(waitFor, { raiseIfLock });
+  },
+};
+
+function waitInSlot(waitFor: number, { raiseIfLock }: { raiseIfLock: boolean }): DuplicateStrategy {
+  return {
+    ...plain,
+    needs: { signal: true },
+    outcome: raiseIfLock ? 'raised' : 'skipped',
+    async acquire({ request, signal }) {
+      try {
+        return await acquireInTurn(request, { waitFor, signal, owner: request.terms.owner });
+      } catch (error) {
+        // BullMQ may cancel a job for a reason that is only a string, and can record only an error.
+        throw asError(error);
+      }
+    },
+    onHeld: ({ request }, holder) =>
+      raiseIfLock ? raiseDuplicate(request, holder) : skipDuplicate(request, holder),
+  };
+}

@@ -1,0 +1,75 @@
+/** The way of a job through the guard: job → key → acquire → strategy → run → release. */
+
+import { warnOfConfig } from '../bullmq/config-warnings.ts';
+import { isStillOwned, mayHaveStalled } from '../bullmq/job-ownership.ts';
+import { findQueueCache } from '../bullmq/queue-cache.ts';
+import { asError, LockLostError } from '../core/errors.ts';
+import type { Holder } from '../core/holder.ts';
+import { raiseDuplicate, skipDuplicate } from '../duplicates/skip-or-raise.ts';
+import { emitKeyError } from '../lock/lease-events.ts';
+import { acquireOrFailOpen } from './fail-open.ts';
+import {
+  type GuardedProcessor,
+  JobContext,
+  knownCacheOf,
+  type ProcessorCall,
+  runUnlocked,
+  unlockedTerms,
+} from './job-context.ts';
+import { modeOfProcess } from './mode.ts';
+import { observing } from './observe.ts';
+
+/**
+ * Processes one job.
+ * @throws KeyError no key could be built.
+ * @throws CacheError the cache could not decide.
+ * @throws LockError the job is a duplicate that raises.
+ */
+export async function processJob(guarded: GuardedProcessor, call: ProcessorCall): Promise<unknown> {
+  const { options } = guarded;
+  const receivedAt = performance.now();
+  const mode = options.mode ?? modeOfProcess();
+  if (mode === 'off') return runUnlocked(guarded, call);
+  const isObserved = mode === 'observe';
+
+  let context: JobContext;
+  try {
+    const key = options.key(call.job);
+    const queueCache = knownCacheOf(options, call.job) ?? (await findQueueCache(call.job));
+    context = new JobContext(guarded, call, { key, queueCache, receivedAt, isObserved });
+  } catch (error) {
+    if (!isObserved) throw error;
+    emitKeyError(unlockedTerms(guarded, call), asError(error));
+    return runUnlocked(guarded, call);
+  }
+  warnOnceOfConfig(guarded, context);
+
+  const strategy = isObserved ? observing(options.strategy) : options.strategy;
+  const attempt = await acquireOrFailOpen(context, strategy);
+
+  if (!attempt.acquired) {
+    const { holder } = attempt;
+    const isOwn = !isObserved && holder.owner === context.request.terms.owner;
+    return isOwn ? onOwnLease(context, holder) : strategy.onHeld(context, holder);
+  }
+
+  const { handle } = attempt;
+  if (!isObserved && mayHaveStalled(call.job, receivedAt) && !(await isStillOwned(call.job, call.token))) {
+    await handle.forfeit('stalled');
+    throw new LockLostError(handle.key, 'stalled');
+  }
+  return strategy.run(context, handle);
+}
+
+/** A job is no duplicate of itself. Its work is done and BullMQ does not know it yet; or a newer run of it is under way. */
+function onOwnLease({ request }: JobContext, holder: Holder): undefined {
+  return holder.state === 'running' ? raiseDuplicate(request, holder) : skipDuplicate(request, holder);
+}
+
+const checked = new WeakSet<GuardedProcessor>();
+
+function warnOnceOfConfig(guarded: GuardedProcessor, { job, request }: JobContext): void {
+  if (checked.has(guarded)) return;
+  checked.add(guarded);
+  warnOfConfig(job, request.cache, guarded.options.ttl);
+}

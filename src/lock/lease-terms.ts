@@ -1,0 +1,35 @@
+/** What a lease is acquired for, and on which terms. */
+
+import type { Emitter } from '../events/emitter.ts';
+
+/** Times are in ms. */
+export interface LeaseTerms {
+  /** The key's name in the cache. */
+  readonly storedKey: string;
+  /** The key in the user's words. */
+  readonly key: string;
+  readonly owner: string;
+  /** Which run of the owner asks; 0 where runs are not counted. */
+  readonly attempt: number;
+  readonly ttl: number;
+  /** How long it is renewed at most. */
+  readonly maxHold: number;
+  /** When the key was first asked for, on the monotonic clock. */
+  readonly requestedAt: number;
+  readonly emitter: Emitter;
+  /** The work runs without a lock if the cache fails. */
+  readonly failsOpen: boolean;
+  /** The job that it is for. */
+  readonly queueName: string | undefined;
+  readonly jobId: string | undefined;
+}
+
+/** The terms of work that runs without a lock: it has no key. */
+export function keylessTerms({
+  emitter,
+  queueName,
+  jobId,
+}: Pick<LeaseTerms, 'emitter'> & Partial<Pick<LeaseTerms, 'queueName' | 'jobId'>>): LeaseTerms {
+  const nothing = { storedKey: '', key: '', owner: '', attempt: 0, ttl: 0, maxHold: 0, requestedAt: 0 };
+  return { ...nothing, emitter, failsOpen: true, queueName, jobId };
+}

@@ -1,0 +1,33 @@
+/** Makes the request for a key that belongs to no queue. */
+
+import { resolveCache } from '../cache/registry.ts';
+import { scopedName } from '../key/stored-name.ts';
+import { LockRequest } from './lock-request.ts';
+import { DEFAULT_SCOPE, DEFAULT_TTL_MS, type ParsedLeaseOptions } from './options.ts';
+
+/**
+ * @param key - the key in the user's words.
+ * @param failsOpen - the work runs without a lock if the cache fails.
+ * @throws TypeError the option `cache` is a name that is not in the registry.
+ */
+export function scopedRequest(
+  key: string,
+  owner: string,
+  { cache, scope = DEFAULT_SCOPE, ttl = DEFAULT_TTL_MS, maxHold, onEvent }: ParsedLeaseOptions,
+  { failsOpen = false }: { failsOpen?: boolean } = {},
+): LockRequest {
+  // Looked up now, because `caches` may have changed since the options were parsed.
+  return new LockRequest(resolveCache(cache), {
+    key,
+    storedKey: scopedName(scope, key),
+    owner,
+    attempt: 0,
+    ttl,
+    maxHold,
+    requestedAt: performance.now(),
+    emitter: onEvent,
+    failsOpen,
+    queueName: undefined,
+    jobId: undefined,
+  });
+}
