@@ -33,6 +33,7 @@ export type {
   DefiningClient,
   EvaluatingClient,
   RedisClient,
+  ScriptingClient,
   SendingClient,
 } from './cache/redis/client.ts';
 export { RedisCache } from './cache/redis/redis-cache.ts';

@@ -68,7 +68,13 @@ async function queueCacheOf(queue: object): Promise<QueueCache | undefined> {
   }
   const client = await (backend ? backend.client : ofBullmq5);
   if (!client) return undefined;
-  return cacheOf(client, () => ({ cache: new RedisCache(client), releasesInOrder: !isCluster(client) }));
+  return cacheOf(client, () => ({ cache: new RedisCache(client), releasesInOrder: sendsInOrder(client) }));
+}
+
+/** A cluster has several connections, and an auto-pipeline is sent after a command that is not part of it. */
+function sendsInOrder(client: RedisClient): boolean {
+  const { options } = client as { options?: { enableAutoPipelining?: boolean } };
+  return !isCluster(client) && !options?.enableAutoPipelining;
 }
 
 function cacheOf(connection: object, create: () => QueueCache): QueueCache {

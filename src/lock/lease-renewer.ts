@@ -17,6 +17,9 @@ const RENEW_TOGETHER = 1 / 12;
 const MAX_RENEWALS_PER_TURN = 4000;
 /** The longest delay of a timer. A longer one would fire at once. */
 const MAX_DELAY_MS = 2 ** 31 - 1;
+/** The pause before a release that failed is sent once more: after the second failure, and at most. */
+const MIN_RETRY_PAUSE_MS = 10;
+const MAX_RETRY_PAUSE_MS = 1000;
 const TOO_LATE = 'the cache did not answer in time';
 
 export class LeaseRenewer {
@@ -69,13 +72,15 @@ export class LeaseRenewer {
     const wasHeld = this.#end(lease);
     return new Promise(resolve => {
       if (!wasHeld) {
-        this.#sendRelease(lease, dedupeFor, undefined, () => resolve(false));
+        this.#release(lease, dedupeFor, { onSent: () => resolve(false) });
         return;
       }
       const deadline = this.#setDeadline(lease.safeUntil, () => resolve(false));
-      this.#sendRelease(lease, dedupeFor, answer => {
-        this.#deadlines.delete(deadline);
-        resolve(answer === true);
+      this.#release(lease, dedupeFor, {
+        onAnswer: answer => {
+          this.#deadlines.delete(deadline);
+          resolve(answer === true);
+        },
       });
     });
   }
@@ -87,7 +92,7 @@ export class LeaseRenewer {
   sendRelease(lease: Lease, dedupeFor: number): Promise<void> {
     this.#end(lease);
     return new Promise(resolve => {
-      this.#sendRelease(lease, dedupeFor, undefined, resolve);
+      this.#release(lease, dedupeFor, { onSent: resolve });
     });
   }
 
@@ -97,14 +102,19 @@ export class LeaseRenewer {
    */
   extendAndLeave(lease: Lease, ms: number): Promise<void> {
     if (!this.#end(lease)) return Promise.resolve();
-    const { storedKey, token } = lease;
+    const { storedKey, token, terms } = lease;
+    const step = { storedKey, token, ttl: ms };
     return new Promise(resolve => {
       const deadline = this.#setDeadline(lease.safeUntil, resolve);
-      this.#batcher.renew({ storedKey, token, ttl: ms }, answer => {
-        this.#deadlines.delete(deadline);
-        if (answer instanceof Error) emitCacheError(lease.terms, 'renew', answer);
-        resolve();
-      });
+      this.#sendUntilAnswered(
+        onAnswer => this.#batcher.renew(step, onAnswer),
+        lease.safeUntil,
+        error => emitCacheError(terms, 'renew', error),
+        () => {
+          this.#deadlines.delete(deadline);
+          resolve();
+        },
+      );
     });
   }
 
@@ -133,25 +143,50 @@ export class LeaseRenewer {
   }
 
   #releaseLate(lease: Lease): void {
-    this.#batcher.release(lease.releaseStep(0), () => {});
+    const step = lease.releaseStep(0);
+    const until = performance.now() + lease.ttl;
+    this.#sendUntilAnswered(onAnswer => this.#batcher.release(step, onAnswer), until, ignore, ignore);
   }
 
-  #sendRelease(
+  #release(
     lease: Lease,
     dedupeFor: number,
-    onAnswer?: (answer: boolean | Error) => void,
-    onSent?: () => void,
+    { onAnswer = ignore, onSent }: { onAnswer?: (answer: boolean | Error) => void; onSent?: () => void },
   ): void {
-    this.#batcher.release(
-      lease.releaseStep(dedupeFor),
+    const step = lease.releaseStep(dedupeFor);
+    this.#sendUntilAnswered(
+      onAnswer => this.#batcher.release(step, onAnswer, onSent),
+      lease.safeUntil,
+      error => emitCacheError(lease.terms, 'release', error),
       answer => {
         if (answer === true) emitReleased(lease.terms, lease.fence, lease.heldFor, dedupeFor);
         else if (answer === false) lease.lose('revoked');
-        else emitCacheError(lease.terms, 'release', answer);
-        onAnswer?.(answer);
+        onAnswer(answer);
       },
-      onSent,
     );
+  }
+
+  /**
+   * Sends a step again after each error: at once, as one dropped connection is the most likely cause, and then less and less often.
+   * That does no harm, because a step acts only where its token is stored.
+   * @param until - when the last try begins, on the monotonic clock.
+   */
+  #sendUntilAnswered(
+    send: (onAnswer: (answer: boolean | Error) => void) => void,
+    until: number,
+    onError: (error: Error) => void,
+    onAnswer: (answer: boolean | Error) => void,
+    pause = 0,
+  ): void {
+    send(answer => {
+      if (!(answer instanceof Error)) return onAnswer(answer);
+      onError(answer);
+      if (performance.now() + pause >= until) return onAnswer(answer);
+      const next = Math.min(Math.max(pause * 2, MIN_RETRY_PAUSE_MS), MAX_RETRY_PAUSE_MS);
+      const sendAgain = () => this.#sendUntilAnswered(send, until, onError, onAnswer, next);
+      if (pause === 0) sendAgain();
+      else setTimeout(sendAgain, pause).unref();
+    });
   }
 
   /**
@@ -159,15 +194,10 @@ export class LeaseRenewer {
    * @returns whether it was held until now. That its time is over may be noticed only here: timers may not have run since.
    */
   #end(lease: Lease): boolean {
-    if (lease.phase === 'held' && performance.now() >= lease.safeUntil) this.#expire(lease);
-    const wasHeld = lease.phase === 'held';
+    const wasHeld = lease.held;
     this.#leases.delete(lease);
     lease.phase = 'ended';
     return wasHeld;
-  }
-
-  #expire(lease: Lease): void {
-    this.#lose(lease, lease.isUnanswered ? 'unreachable' : 'expired');
   }
 
   #lose(lease: Lease, reason: LossReason): void {
@@ -240,8 +270,8 @@ export class LeaseRenewer {
     let next = Number.POSITIVE_INFINITY;
     let renewals = 0;
     for (const lease of this.#leases) {
-      if (now >= lease.safeUntil) {
-        this.#expire(lease);
+      if (!lease.held) {
+        this.#leases.delete(lease);
         continue;
       }
       if (lease.hasExceededMaxHold) {
@@ -257,6 +287,8 @@ export class LeaseRenewer {
     return next;
   }
 }
+
+function ignore(): void {}
 
 /** An answer is awaited until this time, on the monotonic clock. */
 interface Deadline extends Listed {

@@ -3,6 +3,7 @@
 import { randomBytes } from 'node:crypto';
 import type { AcquireStep, ReleaseStep, RenewStep } from '../cache/contract.ts';
 import { LockLostError, type LossReason } from '../core/errors.ts';
+import { clockedController } from './clocked-signal.ts';
 import { emitLost } from './lease-events.ts';
 import type { Listed } from './lease-list.ts';
 import type { LeaseTerms } from './lease-terms.ts';
@@ -80,7 +81,14 @@ export class Lease implements AcquireStep, RenewStep, Listed {
 
   /** Whether it is known to be held at this moment. */
   get held(): boolean {
-    return this.phase === 'held' && performance.now() < this.safeUntil;
+    this.noticeExpiry();
+    return this.phase === 'held';
+  }
+
+  /** Loses a lease whose time is over. No timer runs while the event loop is blocked or the process is suspended. */
+  noticeExpiry(): void {
+    if (this.phase !== 'held' || performance.now() < this.safeUntil) return;
+    this.lose(this.isUnanswered ? 'unreachable' : 'expired');
   }
 
   /** How long it has been held, in ms. */
@@ -97,10 +105,13 @@ export class Lease implements AcquireStep, RenewStep, Listed {
     return Math.min(this.isRenewing ? this.safeUntil : this.renewAt, this.#renewUntil);
   }
 
-  /** Aborts when the lease is lost. Made when it is first asked for: most work never looks at it. */
+  /**
+   * Aborts when the lease is lost. It looks at the clock itself when it is asked. Made when it is first needed: most work never
+   * looks at it.
+   */
   get signal(): AbortSignal {
     if (!this.#controller) {
-      this.#controller = new AbortController();
+      this.#controller = clockedController(() => this.noticeExpiry());
       if (this.loss) this.#controller.abort(this.loss);
     }
     return this.#controller.signal;

@@ -1,6 +1,6 @@
 /** One acquisition of a lock: what the work that runs under it is given. */
 
-import { LockLostError, type LossReason } from '../core/errors.ts';
+import type { LossReason } from '../core/errors.ts';
 import { Lease } from './lease.ts';
 import type { LeaseRenewer } from './lease-renewer.ts';
 import type { LeaseTerms } from './lease-terms.ts';
@@ -85,10 +85,8 @@ export class LockHandle implements AsyncDisposable {
    * @throws LockLostError the lock is lost.
    */
   throwIfLost(): void {
-    const { loss, phase, held, terms } = this.#lease;
-    if (loss) throw loss;
-    // Its time is over, and no timer has run since.
-    if (phase === 'held' && !held) throw new LockLostError(terms.key, 'expired');
+    this.#lease.noticeExpiry();
+    if (this.#lease.loss) throw this.#lease.loss;
   }
 
   /**

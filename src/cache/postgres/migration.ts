@@ -15,6 +15,9 @@ export const ANNOUNCE = 'once_announce_1';
 /** The channel on which releases are notified. */
 export const CHANNEL = 'bullmq_once';
 
+/** The key of the advisory lock that BullMQ's migrations take, with a hash of the schema's name: `BULL` as an integer. */
+const BULLMQ_MIGRATION_LOCK = 0x42554c4c;
+
 /** One call sweeps this many expired locks at most, so that it is over soon. */
 export const MAX_SWEPT = 1000;
 
@@ -27,8 +30,9 @@ export const MAX_SWEPT = 1000;
 export function migrationSql(schema: string): string {
   const quoted = quote(schema);
   return `
--- Processes that start at the same time wait here for each other.
-SELECT pg_advisory_xact_lock(hashtextextended('bullmq-once', 0));
+-- Processes that start at the same time wait here for each other, and for BullMQ's own migration of this schema: it is the lock
+-- that BullMQ takes, so that the two never create one schema at the same time.
+SELECT pg_advisory_xact_lock(${BULLMQ_MIGRATION_LOCK}, hashtext('${schema}'));
 
 DO $once$ BEGIN
   -- "IF NOT EXISTS" asks for the right to create even where there is nothing to create.

@@ -61,6 +61,8 @@ const MAX_PAUSE_MS = 20;
 /** There is no such function, table, or schema. */
 const NOT_MIGRATED_CODES = ['42883', '42P01', '3F000'];
 const NOT_ALLOWED_CODE = '42501';
+/** Another migration created the same thing at the same time: unique violation, duplicate schema, table, function, object. */
+const CREATED_MEANWHILE_CODES = ['23505', '42P06', '42P07', '42723', '42710'];
 
 /**
  * A cache on a pool of yours, which stays yours to configure and to close.
@@ -188,13 +190,25 @@ export class PostgresCache extends ExchangeCache {
   }
 
   async #migrate(): Promise<void> {
-    this.#migrating ??= this.#pool.query(migrationSql(this.#schema));
+    this.#migrating ??= this.#createTables();
     try {
       await this.#migrating;
-    } catch (error) {
-      throw codeOf(error) === NOT_ALLOWED_CODE ? this.#notAllowed(error) : error;
     } finally {
       this.#migrating = undefined;
+    }
+  }
+
+  async #createTables(): Promise<void> {
+    for (let tries = 1; ; tries++) {
+      try {
+        await this.#pool.query(migrationSql(this.#schema));
+        return;
+      } catch (error) {
+        if (codeOf(error) === NOT_ALLOWED_CODE) throw this.#notAllowed(error);
+        const isRetryable = [...CREATED_MEANWHILE_CODES, ...RETRYABLE_CODES].includes(codeOf(error));
+        if (tries === MAX_TRIES || !isRetryable) throw error;
+        await delay(Math.random() * MAX_PAUSE_MS);
+      }
     }
   }
 

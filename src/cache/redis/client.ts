@@ -3,7 +3,13 @@
 import { createHash } from 'node:crypto';
 import { showClass } from '../../core/validation.ts';
 
-/** The client lets its user define commands: ioredis, and BullMQ's wrappers of other clients. */
+/** The client runs scripts as ioredis does. */
+export interface ScriptingClient {
+  eval(script: string, numberOfKeys: number, ...args: (string | number)[]): Promise<unknown>;
+  evalsha(sha1: string, numberOfKeys: number, ...args: (string | number)[]): Promise<unknown>;
+}
+
+/** The client lets its user define commands: BullMQ's wrappers of clients other than ioredis. */
 export interface DefiningClient {
   defineCommand(name: string, definition: { numberOfKeys?: number; lua: string }): unknown;
 }
@@ -25,7 +31,12 @@ export interface SendingClient {
 }
 
 /** What a {@link RedisCache} needs of a client: a way to run a script. */
-export type RedisClient = DefiningClient | EvaluatingClient | CommandingClient | SendingClient;
+export type RedisClient =
+  | ScriptingClient
+  | DefiningClient
+  | EvaluatingClient
+  | CommandingClient
+  | SendingClient;
 
 /** Runs one script on one client. It sends before it returns its promise. */
 export interface ScriptRunner {
@@ -44,6 +55,7 @@ export function scriptRunner(client: RedisClient, lua: string): ScriptRunner {
   if (typeof client !== 'object' || client === null) throw notAClient(client);
   refuseKeyPrefix(client);
   const sha = createHash('sha1').update(lua).digest('hex');
+  if (isScripting(client)) return { run: (keys, args) => runScripted(client, sha, lua, keys, args) };
   if (isDefining(client)) return { run: (keys, args) => runDefined(client, sha, lua, keys, args) };
   if (isEvaluating(client)) return { run: (keys, args) => runEvaluated(client, sha, lua, keys, args) };
   const send = sender(client);
@@ -104,6 +116,23 @@ interface IoredisCluster {
 interface NodeRedisCluster {
   readonly masters: readonly object[];
   nodeClient(master: object): Promise<EvaluatingClient>;
+}
+
+/**
+ * Not by a command of our own: ioredis' auto-pipelines do not know a command that is defined while they are open, and fail with
+ * all that is in them.
+ */
+function runScripted(
+  client: ScriptingClient,
+  sha: string,
+  lua: string,
+  keys: readonly string[],
+  args: readonly (string | number)[],
+): Promise<unknown> {
+  return evalShaOrEval(
+    () => client.evalsha(sha, keys.length, ...keys, ...args),
+    () => client.eval(lua, keys.length, ...keys, ...args),
+  );
 }
 
 /**
@@ -169,6 +198,11 @@ async function evalShaOrEval(
   }
 }
 
+function isScripting(client: RedisClient): client is ScriptingClient {
+  const { eval: run, evalsha } = client as Partial<ScriptingClient>;
+  return typeof run === 'function' && typeof evalsha === 'function';
+}
+
 function isDefining(client: RedisClient): client is DefiningClient {
   return typeof (client as Partial<DefiningClient>).defineCommand === 'function';
 }
@@ -191,7 +225,7 @@ function sender(client: RedisClient): Sender | undefined {
 
 function notAClient(given: unknown): TypeError {
   return new TypeError(
-    'RedisCache needs a client that can run scripts: one of ioredis (defineCommand), node-redis (eval, evalSha), ' +
+    'RedisCache needs a client that can run scripts: one of ioredis (eval, evalsha), node-redis (eval, evalSha), ' +
       `Valkey GLIDE (customCommand) or Bun (send); it got ${showClass(given)}`,
   );
 }

@@ -73,16 +73,32 @@ function tokenPart(token: string): string {
   return `${JSON.stringify(token)},`;
 }
 
-/** The answer to a step that was not plainly done. */
-type SpecialAnswer = number | readonly ['held', string, number] | readonly ['error', string];
+/**
+ * Clients may be told to decode replies in their own way: strings as buffers, numbers as strings or bigints (`stringNumbers` of
+ * ioredis, `typeMapping` of node-redis, `Decoder.Bytes` of GLIDE). All of these are read.
+ */
+type Encoded = string | Uint8Array | number | bigint;
+
+function textFrom(value: Encoded): string {
+  return value instanceof Uint8Array ? Buffer.from(value).toString() : String(value);
+}
+
+function numberFrom(value: Encoded): number {
+  return typeof value === 'number' ? value : Number(textFrom(value));
+}
+
+/** The answer to a step that was not plainly done: a fence, or `['held', value, ms left]`, or `['error', message]`. */
+type SpecialAnswer = Encoded | readonly Encoded[];
 
 /** @throws Error it is no reply to this batch. */
 export function readReply(reply: unknown, { releases, renewals, acquisitions }: Batch): BatchResults {
   const steps = releases.length + renewals.length + acquisitions.length;
-  if (!Array.isArray(reply) || typeof reply[0] !== 'number' || reply[1]?.length !== steps) {
+  const [head, encodedMarks, ...specials] = Array.isArray(reply) ? (reply as SpecialAnswer[]) : [];
+  const fence = numberFrom(head as Encoded);
+  const marks = textFrom(encodedMarks as Encoded);
+  if (!Number.isSafeInteger(fence) || marks.length !== steps) {
     throw new Error(`Redis answered ${JSON.stringify(reply)} where ${steps} answers were due`);
   }
-  const [fence, marks, ...specials] = reply as [number, string, ...SpecialAnswer[]];
   const granted: AcquireResult = { acquired: true, fence, reclaimed: false };
   let step = 0;
   let special = 0;
@@ -106,21 +122,51 @@ export function readReply(reply: unknown, { releases, renewals, acquisitions }: 
 }
 
 function acquireResultFrom(storedKey: string, answer: SpecialAnswer | undefined): AcquireResult | Error {
-  if (typeof answer === 'number') return { acquired: true, fence: Math.abs(answer), reclaimed: answer < 0 };
-  if (answer?.[0] !== 'held') return errorFrom(answer);
-  return { acquired: false, record: readRecord(storedKey, answer[1], answer[2]) };
+  if (!Array.isArray(answer)) {
+    const fence = numberFrom(answer as Encoded);
+    if (!Number.isSafeInteger(fence)) return errorFrom(answer);
+    return { acquired: true, fence: Math.abs(fence), reclaimed: fence < 0 };
+  }
+  const [kind, value, msLeft] = answer as Encoded[];
+  if (textFrom(kind as Encoded) !== 'held') return errorFrom(answer);
+  return { acquired: false, record: readRecord(storedKey, value as Encoded, msLeft as Encoded) };
 }
 
 function errorFrom(answer: SpecialAnswer | undefined): Error {
-  const isError = Array.isArray(answer) && answer[0] === 'error';
-  return new Error(isError ? answer[1] : `Redis gave ${JSON.stringify(answer)} for an answer`);
+  const [kind, message] = Array.isArray(answer) ? (answer as Encoded[]) : [];
+  const isError = kind !== undefined && textFrom(kind) === 'error';
+  return new Error(
+    isError ? textFrom(message as Encoded) : `Redis gave ${JSON.stringify(answer)} for an answer`,
+  );
 }
 
-/** @param msLeft - how long the value stays; less than 0 if it stays for ever. */
-export function readRecord(storedKey: string, value: string, msLeft: number): LockRecord {
+/** What the inspecting script says of one key. */
+export type InspectReply = readonly [value: Encoded, msLeft: Encoded] | Encoded;
+
+/** @returns the record of a key; `undefined` where nothing is stored. */
+export function readInspected(storedKey: string, reply: InspectReply): LockRecord | undefined {
+  if (!Array.isArray(reply)) return undefined;
+  const [value, msLeft] = reply as [Encoded, Encoded];
+  return readRecord(storedKey, value, msLeft);
+}
+
+/** @param encodedMs - how long the value stays, in ms; less than 0 if it stays for ever. */
+export function readRecord(storedKey: string, encoded: Encoded, encodedMs: Encoded): LockRecord {
+  const msLeft = numberFrom(encodedMs);
   const expiresIn = msLeft < 0 ? Number.POSITIVE_INFINITY : msLeft;
-  const stored = parseStored(value.replace(AWAITED, RUNNING));
+  const stored = parseStored(textFrom(encoded).replace(AWAITED, RUNNING));
   return stored ? { ...recordOf(storedKey, stored, 0), expiresIn } : foreignRecord(storedKey, expiresIn);
+}
+
+/** Reads whether a lock was there, for each key that was to be freed. */
+export function readFreed(reply: unknown): boolean[] {
+  return (reply as Encoded[]).map(answer => numberFrom(answer) === 1);
+}
+
+/** Reads a scan: the next cursor, and some names. */
+export function readScan(reply: unknown): { cursor: string; names: string[] } {
+  const [cursor, names] = reply as [Encoded, Encoded[]];
+  return { cursor: textFrom(cursor), names: names.map(textFrom) };
 }
 
 /** A lease whose release is to be notified. To everyone else it is running. */
@@ -136,9 +182,9 @@ export function writeArrivals(arrivals: readonly Arrival[]): ScriptCall {
 }
 
 export function readNewest(reply: unknown): (Newest | Error)[] {
-  return (reply as [string, string, string?][]).map(([owner, parked, outdone]) =>
-    outdone === undefined
-      ? new Error(parked)
-      : { owner, parked: parked === '+', outdone: outdone === '' ? undefined : outdone },
-  );
+  return (reply as Encoded[][]).map(answer => {
+    const [owner, parked, outdone] = answer.map(textFrom) as [string, string, string?];
+    if (outdone === undefined) return new Error(parked);
+    return { owner, parked: parked === '+', outdone: outdone === '' ? undefined : outdone };
+  });
 }

@@ -17,13 +17,24 @@ import {
   type ScriptRunner,
   scriptRunner,
 } from './client.ts';
-import { readNewest, readRecord, readReply, writeArrivals, writeBatch } from './protocol.ts';
+import {
+  type InspectReply,
+  readFreed,
+  readInspected,
+  readNewest,
+  readReply,
+  readScan,
+  writeArrivals,
+  writeBatch,
+} from './protocol.ts';
 import { ANNOUNCE_LUA, EXCHANGE_LUA, FORCE_RELEASE_LUA, INSPECT_LUA, SCAN_LUA } from './scripts.ts';
 import { redisSubscriber } from './subscriber.ts';
 
 const ON_ONE_SERVER: Limits = { maxSteps: MAX_KEYS };
 /** The keys of one call must share a slot. Those of one hash tag do. */
 const IN_A_CLUSTER: Limits = { maxSteps: MAX_KEYS, groupOf: hashTag };
+/** While a slot moves from one server to another, a call of several of its keys may be refused; a call of one never is. */
+const WHILE_A_SLOT_MOVES: Limits = { maxSteps: 1 };
 /** How many names one scan looks at: the server does nothing else meanwhile. */
 const SCAN_COUNT = 500;
 
@@ -67,9 +78,7 @@ export class RedisCache extends ExchangeCache {
 
   /** Sends the whole batch before it returns its promise, in as many calls as it takes. */
   exchange(batch: Batch): Promise<BatchResults> {
-    const limits = this.#limits;
-    if (fits(batch, limits)) return this.#send(batch, limits);
-    return exchangeInParts(batch, limits, parts => Promise.all(parts.map(part => this.#send(part, limits))));
+    return this.#exchangeWithin(this.#limits, batch);
   }
 
   async inspect(storedKeys: readonly string[]): Promise<(LockRecord | undefined)[]> {
@@ -78,25 +87,24 @@ export class RedisCache extends ExchangeCache {
       storedKey => storedKey,
       async some => (await this.#inspect.run(some, [some.length])) as InspectReply[],
     );
-    return found.map((reply, i) => (reply === 0 ? undefined : readRecord(storedKeys[i] as string, ...reply)));
+    return found.map((reply, i) => readInspected(storedKeys[i] as string, reply));
   }
 
   async forceRelease(storedKeys: readonly string[]): Promise<boolean[]> {
-    const answers = await this.#inParts(
+    return this.#inParts(
       storedKeys,
       storedKey => storedKey,
-      async some => (await this.#forceRelease.run(some, [some.length])) as number[],
+      async some => readFreed(await this.#forceRelease.run(some, [some.length])),
     );
-    return answers.map(answer => answer === 1);
   }
 
   async *list(prefix: string): AsyncIterable<LockRecord> {
     for (const scan of await this.#scansFor(prefix)) {
       let cursor = '0';
       do {
-        const [next, names] = await scan([cursor, `${escapeGlob(prefix)}*`, SCAN_COUNT]);
-        cursor = String(next);
-        const storedKeys = names.map(String).filter(isLockName);
+        const page = readScan(await scan([cursor, `${escapeGlob(prefix)}*`, SCAN_COUNT]));
+        cursor = page.cursor;
+        const storedKeys = page.names.filter(isLockName);
         const records = storedKeys.length > 0 ? await this.inspect(storedKeys) : [];
         for (const record of records) if (record) yield record;
       } while (cursor !== '0');
@@ -119,14 +127,19 @@ export class RedisCache extends ExchangeCache {
     );
   }
 
+  #exchangeWithin(limits: Limits, batch: Batch): Promise<BatchResults> {
+    if (fits(batch, limits)) return this.#send(batch, limits);
+    return exchangeInParts(batch, limits, parts => Promise.all(parts.map(part => this.#send(part, limits))));
+  }
+
   /** One call of the script. If it fails, each of its steps has failed, and none of other calls. */
   async #send(batch: Batch, limits: Limits): Promise<BatchResults> {
     const { keys, args } = writeBatch(batch);
     try {
       return readReply(await this.#exchange.run(keys, args), batch);
     } catch (error) {
-      if (!this.#isRefusedByCluster(error, limits)) return allFailed(batch, asError(error));
-      return this.exchange(batch);
+      const narrower = this.#limitsAfterRefusal(error, limits);
+      return narrower ? this.#exchangeWithin(narrower, batch) : allFailed(batch, asError(error));
     }
   }
 
@@ -134,39 +147,41 @@ export class RedisCache extends ExchangeCache {
     items: readonly Item[],
     keyOf: (item: Item) => string,
     ask: (some: readonly Item[]) => Promise<Answer[]>,
+    limits: Limits = this.#limits,
   ): Promise<Answer[]> {
-    const limits = this.#limits;
     const parts = split(items, keyOf, limits);
     try {
       return reassemble(parts, await Promise.all(parts.map(({ items }) => ask(items))));
     } catch (error) {
-      if (!this.#isRefusedByCluster(error, limits)) throw error;
-      return this.#inParts(items, keyOf, ask);
+      const narrower = this.#limitsAfterRefusal(error, limits);
+      if (!narrower) throw error;
+      return this.#inParts(items, keyOf, ask, narrower);
     }
   }
 
   /** In a cluster, one scan for each server; the names of one hash tag are on one server. */
-  async #scansFor(prefix: string): Promise<((args: (string | number)[]) => Promise<ScanReply>)[]> {
+  async #scansFor(prefix: string): Promise<((args: (string | number)[]) => Promise<unknown>)[]> {
     if (this.#limits !== IN_A_CLUSTER || hashTag(prefix) !== prefix) {
-      return [args => this.#scan.run([prefix], args) as Promise<ScanReply>];
+      return [args => this.#scan.run([prefix], args)];
     }
     const servers = await mastersOf(this.#client);
-    return servers.map(run => args => run(SCAN_LUA, args) as Promise<ScanReply>);
+    return servers.map(run => args => run(SCAN_LUA, args));
   }
 
   /**
-   * Some clients and proxies do not say that they lead to a cluster. It refuses a call of several slots before it does any of
-   * it: this call is then split, as are all that follow.
+   * A cluster refuses a call of several keys before it does any of it, and says why. The limits within which the call is to be
+   * sent again; `undefined` where that is no use.
    */
-  #isRefusedByCluster(error: unknown, limits: Limits): boolean {
-    if (limits === IN_A_CLUSTER || !asError(error).message.includes('CROSSSLOT')) return false;
+  #limitsAfterRefusal(error: unknown, limits: Limits): Limits | undefined {
+    if (limits === WHILE_A_SLOT_MOVES) return undefined;
+    const { message } = asError(error);
+    if (message.includes('TRYAGAIN')) return WHILE_A_SLOT_MOVES;
+    if (limits === IN_A_CLUSTER || !message.includes('CROSSSLOT')) return undefined;
+    // Some clients and proxies do not say that they lead to a cluster. From now on all calls are split.
     this.#limits = IN_A_CLUSTER;
-    return true;
+    return IN_A_CLUSTER;
   }
 }
-
-type InspectReply = readonly [value: string, msLeft: number] | 0;
-type ScanReply = readonly [cursor: string, names: readonly string[]];
 
 /** A string, as a pattern that matches only it. */
 function escapeGlob(text: string): string {
