@@ -16,6 +16,7 @@ export type {
   BatchExchange,
   BatchResults,
   ForcedRelease,
+  ForceReleaseStep,
   Listener,
   LockCache,
   LockListing,

@@ -1,8 +1,4 @@
 /** bullmq-once/postgres: locks in PostgreSQL. */
 
-export {
-  migration,
-  PostgresCache,
-  type PostgresCacheOptions,
-  type PostgresPool,
-} from './cache/postgres/postgres-cache.ts';
+export type { PostgresPool } from './cache/postgres/pool.ts';
+export { migration, PostgresCache, type PostgresCacheOptions } from './cache/postgres/postgres-cache.ts';

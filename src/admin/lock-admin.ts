@@ -6,6 +6,7 @@ import { type Cache, cacheOfQueue, resolveCache, toLockCache } from '../cache/re
 import type { Holder, LockRecord } from '../core/holder.ts';
 import { optional, parseOptions, text } from '../core/validation.ts';
 import { type LockName, parseName, queueName, scopedName } from '../key/stored-name.ts';
+import { checkKey } from '../key/template.ts';
 import { holderOf } from '../lock/lock-request.ts';
 import { DEFAULT_SCOPE } from '../lock/options.ts';
 
@@ -38,8 +39,8 @@ export interface LockAdmin {
   /**
    * Frees a key, whoever holds it or has done it. Others can acquire it at once. The signal of a holder that lives aborts at
    * its next renewal, within a third of its ttl; until then two may run.
-   * @param lock - a key, or a lock that was listed.
-   * @returns whether a lock was there. A value that no lock wrote is left alone.
+   * @param lock - a key, whoever holds it; or a lock that was listed, as long as the same acquisition holds it.
+   * @returns whether it was there. A value that no lock wrote is left alone.
    * @throws Error the cache can't do it.
    */
   forceRelease(lock: string | LockInfo): Promise<boolean>;
@@ -105,7 +106,7 @@ class CacheLocks implements LockAdmin {
     const cache = await this.#findCache();
     if (!cache.list) throw cannot('list its locks', 'list');
     const isWholeCache = this.#queue === undefined && this.#scope === undefined;
-    const prefix = isWholeCache ? '' : this.#storedKey(startsWith);
+    const prefix = isWholeCache ? '' : this.#storedName(startsWith);
     for await (const record of cache.list(prefix)) {
       const info = infoOf(record);
       if ((state === undefined || info.state === state) && info.key.startsWith(startsWith)) yield info;
@@ -120,13 +121,21 @@ class CacheLocks implements LockAdmin {
   async forceRelease(lock: string | LockInfo): Promise<boolean> {
     const cache = await this.#findCache();
     if (!cache.forceRelease) throw cannot('release a lock by force', 'forceRelease');
-    const storedKey = typeof lock === 'string' ? this.#storedKey(lock) : lock.storedKey;
-    const [answer] = await cache.forceRelease([storedKey]);
+    const step =
+      typeof lock === 'string'
+        ? { storedKey: this.#storedKey(lock) }
+        : { storedKey: lock.storedKey, fence: lock.fence };
+    const [answer] = await cache.forceRelease([step]);
     if (answer instanceof Error) throw answer;
     return answer === true;
   }
 
+  /** A long key is stored in its short form, as a lock stores it. */
   #storedKey(key: string): string {
+    return this.#storedName(checkKey(key, 'locksOf: the key'));
+  }
+
+  #storedName(key: string): string {
     return this.#queue === undefined
       ? scopedName(this.#scope ?? DEFAULT_SCOPE, key)
       : queueName(this.#queue, key);

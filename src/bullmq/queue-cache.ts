@@ -5,7 +5,8 @@
  */
 
 import type { LockCache } from '../cache/contract.ts';
-import { PostgresCache, type PostgresPool } from '../cache/postgres/postgres-cache.ts';
+import type { PostgresPool } from '../cache/postgres/pool.ts';
+import { PostgresCache } from '../cache/postgres/postgres-cache.ts';
 import { isCluster, type RedisClient } from '../cache/redis/client.ts';
 import { RedisCache } from '../cache/redis/redis-cache.ts';
 import type { RunningJob } from './job.ts';

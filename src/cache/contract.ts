@@ -106,9 +106,17 @@ export interface LockListing {
 export interface ForcedRelease {
   /**
    * Frees each key, whoever holds it or has done it. Its holder learns of it at its next renewal, and those who wait are
-   * notified as of any release. `false`: the key was not held, or by a value that no lock wrote, and nothing was changed.
+   * notified as of any release. `false`: the key was not held, or by another acquisition than the step's `fence`, or by a value
+   * that no lock wrote, and nothing was changed.
    */
-  forceRelease(storedKeys: readonly string[]): Promise<readonly (boolean | Error)[]>;
+  forceRelease(steps: readonly ForceReleaseStep[]): Promise<readonly (boolean | Error)[]>;
+}
+
+/** Frees a key, whoever holds it. */
+export interface ForceReleaseStep {
+  readonly storedKey: string;
+  /** Only the acquisition with this fence is ended. Without it any is. */
+  readonly fence?: number | undefined;
 }
 
 /**
@@ -123,7 +131,13 @@ export interface LockCache
     Partial<ReleaseNotifications>,
     Partial<NewestJobs>,
     Partial<LockListing>,
-    Partial<ForcedRelease> {}
+    Partial<ForcedRelease> {
+  /**
+   * An identity of the datastore. Those who wait for one key of one datastore stand in one queue in a process, whichever caches
+   * they come by. Without it each cache is taken for a datastore of its own.
+   */
+  readonly datastore?: string | undefined;
+}
 
 /** A listener to the release of one key. */
 export interface Listener {

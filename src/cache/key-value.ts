@@ -12,6 +12,7 @@ import type {
   AcquireResult,
   AcquireStep,
   Arrival,
+  ForceReleaseStep,
   Listener,
   LockCache,
   LockRecord,
@@ -21,6 +22,7 @@ import type {
 } from './contract.ts';
 import {
   decideAcquire,
+  endsByForce,
   foreignRecord,
   formatStored,
   isHeldBy,
@@ -99,16 +101,13 @@ export class KeyValueCache implements LockCache {
     );
   }
 
-  forceRelease(storedKeys: readonly string[]): Promise<(boolean | Error)[]> {
-    return this.#each(
-      storedKeys.map(storedKey => ({ storedKey })),
-      async ({ storedKey }) => {
-        const stored = await this.#read(storedKey);
-        if (stored === 'foreign' || !stored) return false;
-        await this.#free(storedKey);
-        return true;
-      },
-    );
+  forceRelease(steps: readonly ForceReleaseStep[]): Promise<(boolean | Error)[]> {
+    return this.#each(steps, async step => {
+      const stored = await this.#read(step.storedKey);
+      if (stored === 'foreign' || !endsByForce(step, stored)) return false;
+      await this.#free(step.storedKey);
+      return true;
+    });
   }
 
   /** Notifies of what this process releases. */

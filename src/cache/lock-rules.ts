@@ -49,6 +49,14 @@ export function isHeldBy(
   return stored?.token === token && stored.state === 'running';
 }
 
+/** Whether an operator's step ends this acquisition. */
+export function endsByForce(
+  { fence }: { readonly fence?: number | undefined },
+  stored: StoredLock | undefined,
+): boolean {
+  return stored !== undefined && (fence === undefined || fence === stored.fence);
+}
+
 export function recordOf(storedKey: string, stored: StoredLock, now: number): LockRecord {
   const { state, owner, fence, attempt, since, expiresAt } = stored;
   return { storedKey, state, owner, fence, attempt, since, expiresIn: Math.max(expiresAt - now, 0) };

@@ -8,6 +8,7 @@ import type {
   AcquireResult,
   AcquireStep,
   Arrival,
+  ForceReleaseStep,
   Listener,
   LockCache,
   LockRecord,
@@ -15,7 +16,7 @@ import type {
   ReleaseStep,
   RenewStep,
 } from './contract.ts';
-import { decideAcquire, isHeldBy, recordOf, type StoredLock } from './lock-rules.ts';
+import { decideAcquire, endsByForce, isHeldBy, recordOf, type StoredLock } from './lock-rules.ts';
 import { decideNewest, type StoredNewest } from './newest-rules.ts';
 import { Listeners } from './notify/listeners.ts';
 
@@ -79,10 +80,10 @@ export class MemoryCache implements LockCache {
     }
   }
 
-  async forceRelease(storedKeys: readonly string[]): Promise<boolean[]> {
-    return storedKeys.map(storedKey => {
-      if (!this.#live(storedKey)) return false;
-      this.#free(storedKey);
+  async forceRelease(steps: readonly ForceReleaseStep[]): Promise<boolean[]> {
+    return steps.map(step => {
+      if (!endsByForce(step, this.#live(step.storedKey))) return false;
+      this.#free(step.storedKey);
       return true;
     });
   }

@@ -5,6 +5,7 @@ import { type Parser, show, showClass, text } from '../core/validation.ts';
 import type { LockCache } from './contract.ts';
 import { KeyValueCache, type KeyValueStore } from './key-value.ts';
 import { MemoryCache } from './memory.ts';
+import { isRedisClient } from './redis/client.ts';
 
 /** Where locks can be kept: a lock cache, or any store with `get`, `set` and `delete` (or `del`). */
 export type Cache = LockCache | KeyValueStore;
@@ -108,6 +109,7 @@ export function toLockCache(cache: unknown, option: string): LockCache {
     if (missing.length > 0) throw new TypeError(`${option}: the lock cache has no ${missing.join(', no ')}`);
     return cache as LockCache;
   }
+  refuseClient(cache, option);
   const missing = missingMethods(cache, ['get', 'set', 'delete' in cache ? 'delete' : 'del']);
   if (missing.length > 0) {
     const lacks = missing.map(method => (method === 'del' ? 'delete (or del)' : method));
@@ -118,6 +120,17 @@ export function toLockCache(cache: unknown, option: string): LockCache {
   const known = registry.ofStores.get(cache) ?? new KeyValueCache(cache as KeyValueStore);
   registry.ofStores.set(cache, known);
   return known;
+}
+
+/** A client's `get` and `set` can't exclude anyone between processes, and do not take the same arguments. */
+function refuseClient(given: object, option: string): void {
+  const { query, connect } = given as { query?: unknown; connect?: unknown };
+  const isPool = typeof query === 'function' && typeof connect === 'function';
+  if (!isPool && !isRedisClient(given)) return;
+  const wrapper = isPool ? "new PostgresCache(pool), from 'bullmq-once/postgres'" : 'new RedisCache(client)';
+  throw new TypeError(
+    `${option}: this is a client of a datastore (${showClass(given)}) and no store of its own; give ${wrapper}`,
+  );
 }
 
 function memoryOfProcess(): LockCache {

@@ -71,6 +71,28 @@ export function testOperators(test: DefineTest): void {
       assert.equal(await inspect(cache, done.storedKey), undefined);
     },
   );
+
+  test(
+    'forcedRelease',
+    'a forced release of one acquisition leaves the next holder of the key alone',
+    async ({ cache, other }) => {
+      const first = acquireStep({ storedKey: `${newPrefix()}c` });
+      const shown = await acquire(cache, first);
+      await release(cache, first);
+      const next = acquireStep({ storedKey: first.storedKey });
+      const current = await acquire(cache, next);
+      assert(shown.acquired && current.acquired);
+
+      const answers = [
+        await forceRelease(other, first.storedKey, shown.fence),
+        await renew(cache, next),
+        await forceRelease(other, first.storedKey, current.fence),
+      ];
+
+      assert.deepEqual(answers, [false, true, true]);
+      assert.equal(await inspect(cache, first.storedKey), undefined);
+    },
+  );
 }
 
 /** A prefix of names of locks, with characters that mean something in a pattern. Its braces keep it on one server of a cluster. */
@@ -88,10 +110,10 @@ async function list(cache: LockCache, prefix: string): Promise<LockRecord[]> {
   return records;
 }
 
-async function forceRelease(cache: LockCache, storedKey: string): Promise<boolean> {
+async function forceRelease(cache: LockCache, storedKey: string, fence?: number): Promise<boolean> {
   assert(
     cache.forceRelease,
     "the cache has no method 'forceRelease'; a cache that can't have it declares guarantees: { forcedRelease: false }",
   );
-  return onlyAnswer(await cache.forceRelease([storedKey]));
+  return onlyAnswer(await cache.forceRelease([{ storedKey, fence }]));
 }

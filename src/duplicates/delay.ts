@@ -13,7 +13,7 @@ export interface Delay<Job = any> {
    * When it is tried again: in this many ms, in as many as the function returns, or `'holder'`: when the holder's lease would
    * end. Up to a quarter is added at random, so that duplicates that were delayed together do not come back together.
    */
-  readonly delay: DelayTime<Job>;
+  readonly delay: number | 'holder' | ((job: Job, holder: Holder) => number | PromiseLike<number>);
   /**
    * How often it is delayed at most; then it fails with a {@link LockError}. `0` never delays it.
    * @defaultValue no limit
@@ -21,11 +21,11 @@ export interface Delay<Job = any> {
   readonly limit?: number;
 }
 
-type DelayTime<Job> = number | 'holder' | ((job: Job, holder: Holder) => number | PromiseLike<number>);
+type DelayTime = Delay['delay'];
 
-const delayTime: Parser<DelayTime<any>> = (value, option) =>
+const delayTime: Parser<DelayTime> = (value, option) =>
   typeof value === 'function' || value === 'holder'
-    ? (value as DelayTime<any>)
+    ? (value as DelayTime)
     : ms(1, "'holder', or a function of the job and the holder")(value, option);
 
 const limit: Parser<number> = (value, option) =>
@@ -55,7 +55,7 @@ function delayed({ delay, limit }: Required<Delay>): DuplicateStrategy<GuardedJo
   };
 }
 
-async function delayMs(delay: DelayTime<any>, job: RunningJob, holder: Holder, ttl: number): Promise<number> {
+async function delayMs(delay: DelayTime, job: RunningJob, holder: Holder, ttl: number): Promise<number> {
   if (delay === 'holder') return msUntilFree(holder, ttl);
   if (typeof delay === 'number') return delay;
   const ms: unknown = await delay(job, holder);

@@ -29,7 +29,8 @@ function waitInSlot(waitFor: number, { raiseIfLock }: { raiseIfLock: boolean }):
     outcome: raiseIfLock ? 'raised' : 'skipped',
     async acquire({ request, signal }) {
       try {
-        return await acquireInTurn(request, { waitFor, signal, owner: request.terms.owner });
+        const mayOwnLease = request.terms.attempt > 1;
+        return await acquireInTurn(request, { waitFor, signal, mayOwnLease, waitsForOthersOnly: true });
       } catch (error) {
         // BullMQ may cancel a job for a reason that is only a string, and can record only an error.
         throw asError(error);

@@ -3,6 +3,22 @@
 type AnyFunction = (this: any, ...args: any[]) => any;
 
 /**
+ * The type of a method that may be decorated. Else a string that says why not: the compiler shows it as the type that the method
+ * should have.
+ * @typeParam KeyErrors - what is wrong with the key; `never` if nothing is.
+ */
+export type DecoratedMethod<Args extends unknown[], Result, KeyErrors> = [KeyErrors] extends [never]
+  ? undefined extends Result
+    ? (...args: Args) => Promise<Result>
+    : "the method's result must allow for undefined, because a duplicate may have no result"
+  : KeyErrors;
+
+/** What the compiler passes to a legacy decorator of a method. */
+export interface MethodDescriptor<Method> {
+  readonly value?: Method;
+}
+
+/**
  * Makes a decorator of a function that wraps a method.
  * @param of - the decorator's name, for errors.
  */

@@ -6,43 +6,64 @@ import { flag, type Parser, show, withDefault } from '../core/validation.ts';
 import { JOB_FORMS, type WhenLocked } from '../duplicates/when-locked.ts';
 import { defaultKey } from '../key/default-key.ts';
 import { fillTemplate, keyFromFunction, parseTemplate } from '../key/template.ts';
-import type { CheckedTemplate } from '../key/template-types.ts';
+import type { CheckedTemplate, TemplateErrors } from '../key/template-types.ts';
 import type { LockHandle } from '../lock/lock-handle.ts';
 import type { GuardedProcessor, ProcessorOptions } from './job-context.ts';
-import { isDecoratorCall, methodDecorator } from './method-decorator.ts';
+import {
+  type DecoratedMethod,
+  isDecoratorCall,
+  type MethodDescriptor,
+  methodDecorator,
+} from './method-decorator.ts';
 import { type GuardOptions, parseGuardOptions } from './options.ts';
 import { processJob } from './process-job.ts';
+
+/** What a job has at least, in a worker and in a sandboxed processor. */
+export interface AnyJob {
+  readonly data: any;
+}
 
 /**
  * A BullMQ processor, with the lock that its job runs under. BullMQ makes a signal only for a processor that declares three
  * parameters or more; `lock.signal` is always there.
  */
-export type GuardedFunction<Data, Result, Name extends string> = (
-  job: Job<Data, any, Name>,
+export type GuardedFunction<JobType extends AnyJob, Result> = (
+  job: JobType,
   token: string | undefined,
   signal: AbortSignal | undefined,
   lock: LockHandle,
 ) => Result | PromiseLike<Result>;
 
-/** The same in a sandboxed processor, where a job is what BullMQ sends to the process or thread. */
-export type SandboxedFunction<Data, Result> = (
-  job: SandboxedJob<Data>,
-  token: string | undefined,
-  signal: AbortSignal | undefined,
-  lock: LockHandle,
-) => Result | PromiseLike<Result>;
-
-/** What {@link onceProcessor} makes: a processor for BullMQ's `Worker`. A skipped job has no result. */
-export type OnceProcessor<Data, Result, Name extends string> = (
-  job: Job<Data, any, Name>,
+/**
+ * What {@link onceProcessor} makes: a processor for BullMQ's `Worker`, or for the file of a sandboxed processor. A skipped job
+ * has no result.
+ */
+export type OnceProcessor<JobType extends AnyJob, Result> = (
+  job: WithAnyResult<JobType>,
   token?: string,
   signal?: AbortSignal,
 ) => Promise<Result | undefined>;
 
+/** The result in the type of a worker's job is the worker's. It allows for `undefined`, which the processor's need not. */
+type WithAnyResult<JobType> =
+  JobType extends Job<infer Data, any, infer Name> ? Job<Data, any, Name> : JobType;
+
+/** {@link GuardedFunction} for the file of a sandboxed processor. */
+export type SandboxedFunction<Data, Result> = GuardedFunction<SandboxedJob<Data>, Result>;
+
+/** {@link OnceProcessor} for the file of a sandboxed processor. */
+export type OnceSandboxed<Data, Result> = OnceProcessor<SandboxedJob<Data>, Result>;
+
+/** {@link OnceProcessorOptions} for the file of a sandboxed processor. */
+export type OnceSandboxedOptions<
+  Data = any,
+  Template extends string = string,
+  Result = any,
+> = OnceProcessorOptions<SandboxedJob<Data>, Template, Result>;
+
 /** Options of {@link onceProcessor}. All may be left out. */
 export interface OnceProcessorOptions<
-  Data = any,
-  Name extends string = string,
+  JobType extends AnyJob = Job,
   Template extends string = string,
   Result = any,
 > extends GuardOptions {
@@ -50,12 +71,12 @@ export interface OnceProcessorOptions<
    * What runs once at a time: a template with paths into the job's data (`'welcome-{user.id}'`), or a function of the job.
    * @defaultValue the job's name and a hash of all of its data
    */
-  readonly key?: (Template & CheckedTemplate<Template, Data>) | ((job: Job<Data, any, Name>) => string);
+  readonly key?: CheckedTemplate<Template, JobType['data']> | ((job: JobType) => string);
   /**
    * What becomes of a job that finds its key held, see {@link WhenLocked}.
    * @defaultValue 'skip'
    */
-  readonly whenLocked?: WhenLocked<Job<Data, any, Name>, Result>;
+  readonly whenLocked?: WhenLocked<JobType, Result>;
   /**
    * `true`: a job that failed and will be retried, or that moved itself to delayed, back to waiting or to waiting-children,
    * keeps its key until its next run, so that no duplicate runs in between. It releases the key when it fails for good. If its
@@ -76,34 +97,28 @@ export interface OnceProcessorOptions<
   readonly scope?: string;
 }
 
-/** Options of {@link onceProcessor} in a sandboxed processor. */
-export interface OnceSandboxedOptions<Data = any, Template extends string = string, Result = any>
-  extends Omit<OnceProcessorOptions<Data, string, Template>, 'key' | 'whenLocked'> {
-  /** As in {@link OnceProcessorOptions}. */
-  readonly key?: (Template & CheckedTemplate<Template, Data>) | ((job: SandboxedJob<Data>) => string);
-  /** As in {@link OnceProcessorOptions}. */
-  readonly whenLocked?: WhenLocked<SandboxedJob<Data>, Result>;
-}
-
-/** Decorates a method that is a processor, by the standard's rules and by TypeScript's legacy ones. */
-export interface OnceProcessorDecorator {
-  <Fn extends (job: any, ...others: any[]) => Promise<any>>(
-    method: Fn,
-    context: ClassMethodDecoratorContext,
-  ): (...args: Parameters<Fn>) => Promise<Awaited<ReturnType<Fn>> | undefined>;
-  <Fn extends (job: any, ...others: any[]) => Promise<any>>(
-    target: object,
+/**
+ * Decorates a method that is a processor, by the standard's rules and by TypeScript's legacy ones. The method's job must have the
+ * fields that the key's template names, and its result must allow for `undefined`.
+ */
+export interface OnceProcessorDecorator<Template extends string = string, Instance = any> {
+  <JobType extends AnyJob, Others extends unknown[], Result>(
+    method: DecoratedProcessor<JobType, Others, Result, Template>,
+    context: ClassMethodDecoratorContext<Instance>,
+  ): void;
+  <JobType extends AnyJob, Others extends unknown[], Result>(
+    target: Instance,
     name: string | symbol,
-    descriptor: TypedPropertyDescriptor<Fn>,
+    descriptor: MethodDescriptor<DecoratedProcessor<JobType, Others, Result, Template>>,
   ): void;
 }
 
-/** What {@link onceProcessor} makes in a sandboxed processor. */
-export type OnceSandboxed<Data, Result> = (
-  job: SandboxedJob<Data>,
-  token?: string,
-  signal?: AbortSignal,
-) => Promise<Result | undefined>;
+type DecoratedProcessor<
+  JobType extends AnyJob,
+  Others extends unknown[],
+  Result,
+  Template extends string,
+> = DecoratedMethod<[job: JobType, ...others: Others], Result, TemplateErrors<Template, JobType['data']>>;
 
 /**
  * Wraps a processor so that a job runs unless its key is held. Such a duplicate completes at once with no result, or becomes
@@ -113,9 +128,13 @@ export type OnceSandboxed<Data, Result> = (
  * `fn` is called as `(job, token, signal, lock)`. `signal` aborts when the lock is lost or BullMQ cancels the job. What `fn`
  * returns or throws reaches BullMQ unchanged.
  *
+ * It also wraps the default export of a sandboxed processor's file. A job has no connection there: give it a `cache`, and a
+ * `ttl` where 30 s are not right.
+ *
  * A job fails with a {@link CacheError} if the cache can't say whether its key is held, and with a {@link KeyError} if no key can
  * be built from its data. BullMQ then retries it.
  *
+ * @typeParam JobType - inferred: BullMQ's `Job`, or its `SandboxedJob`.
  * @throws TypeError an option is unknown or has a wrong value, or the key's template is malformed.
  * @example
  * ```ts
@@ -126,38 +145,32 @@ export function onceProcessor<
   Data = any,
   Result = any,
   Name extends string = string,
-  const Template extends string = string,
+  const Template extends string = never,
+  JobType extends AnyJob = Job<Data, any, Name>,
 >(
-  fn: GuardedFunction<Data, Result, Name>,
-  options?: OnceProcessorOptions<Data, Name, Template, NoInfer<Result>>,
-): OnceProcessor<Data, Result, Name>;
+  fn: GuardedFunction<JobType, Result>,
+  options?: OnceProcessorOptions<JobType, Template, NoInfer<Result>>,
+): OnceProcessor<JobType, Result>;
 /**
- * Wraps the default export of a sandboxed processor's file. A job has no connection there: give it a `cache`, and a `ttl`
- * where 30 s are not right.
- *
- * @example
- * ```ts
- * const cache = new RedisCache(new Redis());
- * export default onceProcessor(sendWelcome, { key: 'welcome-{userId}', cache });
- * ```
- */
-export function onceProcessor<Data = any, Result = any, const Template extends string = string>(
-  fn: SandboxedFunction<Data, Result>,
-  options?: OnceSandboxedOptions<Data, Template, NoInfer<Result>>,
-): OnceSandboxed<Data, Result>;
-/**
- * With options alone it makes a decorator for a method that is a processor, such as `process` of NestJS' `WorkerHost`.
+ * Without a processor it makes a decorator for a method that is one, such as `process` of NestJS' `WorkerHost`. The options can
+ * be a function of the instance that returns them. It is called at the first job of each instance.
  *
  * @example
  * ```ts
  * @Processor('emails')
  * class Emails extends WorkerHost {
  *   @onceProcessor({ key: 'welcome-{userId}' })
- *   async process(job: Job<{ userId: number }>, token?: string, signal?: AbortSignal) {}
+ *   async process(job: Job<{ userId: number }>, token?: string, signal?: AbortSignal): Promise<void> {}
  * }
+ *
+ * @onceProcessor((emails: Emails) => ({ key: 'welcome-{userId}', ttl: emails.config.get('ttl') }))
  * ```
  */
-export function onceProcessor(options: OnceProcessorOptions): OnceProcessorDecorator;
+export function onceProcessor<const Template extends string = string, Instance = any>(
+  options?:
+    | OnceProcessorOptions<any, Template>
+    | ((instance: Instance) => OnceProcessorOptions<any, Template>),
+): OnceProcessorDecorator<Template, NoInfer<Instance>>;
 export function onceProcessor(...given: readonly unknown[]): unknown {
   const [first, second] = given;
   if (typeof first === 'function' && given.length > 1) return guard(first as Fn, parse(second ?? {}));

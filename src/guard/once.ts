@@ -7,6 +7,7 @@ import type { DuplicateHandler, GuardedWork } from '../duplicates/strategy.ts';
 import type { WaitFor } from '../duplicates/wait-in-slot.ts';
 import { FUNCTION_FORMS } from '../duplicates/when-locked.ts';
 import { fillTemplate, keyFromFunction, parseTemplate } from '../key/template.ts';
+import type { CallTemplateErrors, CheckedCallTemplate } from '../key/template-types.ts';
 import { emitKeyError } from '../lock/lease-events.ts';
 import { keylessTerms } from '../lock/lease-terms.ts';
 import type { LockHandle } from '../lock/lock-handle.ts';
@@ -14,7 +15,7 @@ import type { LockRequest } from '../lock/lock-request.ts';
 import { newOwner } from '../lock/owner-id.ts';
 import { scopedRequest } from '../lock/scoped-request.ts';
 import { acquireOrFailOpen, rethrowUnlessOpen } from './fail-open.ts';
-import { methodDecorator } from './method-decorator.ts';
+import { type DecoratedMethod, type MethodDescriptor, methodDecorator } from './method-decorator.ts';
 import { modeOfProcess } from './mode.ts';
 import { observing } from './observe.ts';
 import { type GuardOptions, type ParsedGuardOptions, parseGuardOptions } from './options.ts';
@@ -28,13 +29,14 @@ export type Once<Fn extends AnyFunction> = (
 ) => Promise<Awaited<ReturnType<Fn>> | undefined>;
 
 /** Options of {@link once}. Without `cache` its locks are kept in `caches.default`, else in the memory of this process. */
-export interface OnceOptions<Args extends readonly unknown[] = any[]> extends GuardOptions {
+export interface OnceOptions<Args extends readonly unknown[] = any[], Template extends string = string>
+  extends GuardOptions {
   /**
    * What runs once at a time: a template, or a function of the call's arguments. A placeholder is a path into the first
    * argument, an object of named values (`'invoice-{customer.id}'`). If all placeholders begin with a number, they are paths
    * into the arguments (`'invoice-{0}-{1.id}'`).
    */
-  readonly key: string | ((...args: Args) => string);
+  readonly key: CheckedCallTemplate<Template, Args> | ((...args: Args) => string);
   /**
    * What becomes of a call that finds its key held: `'skip'` resolves to `undefined`, `'raise'` rejects with a
    * {@link LockError}, `{ waitFor }` waits for the key, and a function's result is the call's.
@@ -43,34 +45,51 @@ export interface OnceOptions<Args extends readonly unknown[] = any[]> extends Gu
   readonly whenLocked?: 'skip' | 'raise' | WaitFor | ((holder: Holder, ...args: Args) => unknown);
 }
 
-/** Decorates a method, by the standard's rules and by TypeScript's legacy ones. */
-export interface OnceDecorator {
-  <Fn extends AnyFunction>(method: Fn, context: ClassMethodDecoratorContext): Once<Fn>;
-  <Fn extends AnyFunction>(
+/**
+ * Decorates a method, by the standard's rules and by TypeScript's legacy ones. The method's arguments must have the fields that
+ * the key's template names, and its result must allow for `undefined`.
+ */
+export interface OnceDecorator<Template extends string = string> {
+  <Args extends any[], Result>(
+    method: DecoratedMethod<Args, Result, CallTemplateErrors<Template, Args>>,
+    context: ClassMethodDecoratorContext,
+  ): void;
+  <Args extends any[], Result>(
     target: object,
     name: string | symbol,
-    descriptor: TypedPropertyDescriptor<Fn>,
+    descriptor: MethodDescriptor<DecoratedMethod<Args, Result, CallTemplateErrors<Template, Args>>>,
   ): void;
 }
 
 /**
+ * With options alone it makes a decorator for a method, which keeps its `this`. The type of the method must allow for
+ * `undefined`.
+ *
+ * @example
+ * ```ts
+ * class Invoices {
+ *   @once({ key: 'invoice-{0}', raiseIfLock: true })
+ *   async send(id: number): Promise<void> {}
+ * }
+ * ```
+ */
+export function once<const Template extends string>(
+  options: OnceOptions<any[], Template>,
+): OnceDecorator<Template>;
+/**
  * Wraps a function so that it runs once at a time for each key. A call that finds its key held is skipped, and resolves to
- * `undefined`. With options alone it makes a decorator for a method, which keeps its `this`. The type of the method must allow
- * for `undefined`.
+ * `undefined`.
  *
  * @throws TypeError an option is unknown or has a wrong value, or the key's template is malformed.
  * @example
  * ```ts
  * const refresh = once(async (feed: { url: string }) => download(feed.url), { key: 'feed-{url}' });
- *
- * class Invoices {
- *   @once({ key: 'invoice-{0}', raiseIfLock: true })
- *   async send(id: number) {}
- * }
  * ```
  */
-export function once<Fn extends AnyFunction>(fn: Fn, options: OnceOptions<Parameters<Fn>>): Once<Fn>;
-export function once(options: OnceOptions): OnceDecorator;
+export function once<Fn extends AnyFunction, const Template extends string>(
+  fn: Fn,
+  options: OnceOptions<Parameters<Fn>, Template>,
+): Once<Fn>;
 export function once(...given: [AnyFunction, OnceOptions] | [OnceOptions]): AnyFunction {
   if (given.length === 2) {
     const [fn, options] = given;

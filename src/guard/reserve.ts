@@ -6,6 +6,7 @@
 
 import type { RunningJob } from '../bullmq/job.ts';
 import { comesBackIn, willRunAgain } from '../bullmq/retries.ts';
+import { timerDelay } from '../core/timers.ts';
 import type { LockHandle } from '../lock/lock-handle.ts';
 
 /** When a job is looked at first. In most cases BullMQ has recorded its failure by then. */
@@ -47,7 +48,7 @@ function renewUntilKnown(handle: LockHandle, job: RunningJob, ttl: number): void
       await handle.keepFor(Math.max(failedAt + job.delay - Date.now(), 0) + ttl);
       return;
     }
-    setTimeout(look, ttl / 3).unref();
+    setTimeout(look, timerDelay(ttl / 3)).unref();
   };
   setTimeout(look, Math.min(FIRST_LOOK_MS, ttl / 3)).unref();
 }

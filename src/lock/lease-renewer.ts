@@ -7,6 +7,7 @@
 import { Batcher } from '../cache/batching/batcher.ts';
 import type { AcquireResult, LockCache } from '../cache/contract.ts';
 import { CacheError, type LossReason } from '../core/errors.ts';
+import { timerDelay } from '../core/timers.ts';
 import type { Lease } from './lease.ts';
 import { emitAcquired, emitCacheError, emitReleased, emitRenewed } from './lease-events.ts';
 import { LeaseList, type Listed } from './lease-list.ts';
@@ -15,8 +16,6 @@ import { LeaseList, type Listed } from './lease-list.ts';
 const RENEW_TOGETHER = 1 / 12;
 /** How many leases are renewed in one turn of the event loop. More would hold up the very work that they are for. */
 const MAX_RENEWALS_PER_TURN = 4000;
-/** The longest delay of a timer. A longer one would fire at once. */
-const MAX_DELAY_MS = 2 ** 31 - 1;
 /** The pause before a release that failed is sent once more: after the second failure, and at most. */
 const MIN_RETRY_PAUSE_MS = 10;
 const MAX_RETRY_PAUSE_MS = 1000;
@@ -240,7 +239,7 @@ export class LeaseRenewer {
     if (at >= this.#timerAt) return;
     clearTimeout(this.#timer);
     this.#timerAt = at;
-    const delay = Math.min(Math.max(Math.ceil(at - performance.now()), 1), MAX_DELAY_MS);
+    const delay = timerDelay(Math.max(at - performance.now(), 1));
     this.#timer = setTimeout(this.#onTimer, delay).unref();
   }
 

@@ -116,9 +116,15 @@ export class Lock {
   async #acquire({ waitFor = 0, signal }: WaitOptions): Promise<LockHandle> {
     waitMs(waitFor, "Lock: option 'waitFor'");
     const request = this.#request();
-    const { cache, terms } = request;
-    const tryAcquire = (how: { notify?: boolean }) => this.#attempt(request, how);
-    const attempt = await acquireInTurn({ cache, terms, tryAcquire }, { waitFor, signal });
+    const attempt = await acquireInTurn(
+      {
+        cache: request.cache,
+        terms: request.terms,
+        tryAcquire: how => this.#attempt(request, how),
+        findHolder: () => request.findHolder(),
+      },
+      { waitFor, signal, mayOwnLease: this.#options.owner !== undefined },
+    );
     if (attempt.acquired) return attempt.handle;
     throw new LockError(this.key, attempt.holder);
   }

@@ -6,6 +6,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Listener, LockCache } from '../cache/contract.ts';
 import type { Holder } from '../core/holder.ts';
+import { processWide } from '../core/process-wide.ts';
+import { timerDelay } from '../core/timers.ts';
 import type { LeaseTerms } from './lease-terms.ts';
 import type { AcquireAttempt } from './lock-request.ts';
 
@@ -14,14 +16,13 @@ const MIN_PAUSE_MS = 10;
 const MAX_PAUSE_MS = 500;
 /** The pause where the cache notifies releases. */
 const NOTIFIED_PAUSE_MS = 5000;
-/** The longest delay of a timer. A longer wait counts as one of this length. */
-const MAX_DELAY_MS = 2 ** 31 - 1;
 
 /** What is asked for. */
 export interface WaitingRequest {
   readonly cache: LockCache;
-  readonly terms: Pick<LeaseTerms, 'storedKey'>;
+  readonly terms: Pick<LeaseTerms, 'storedKey' | 'owner'>;
   tryAcquire(options: { notify?: boolean }): Promise<AcquireAttempt>;
+  findHolder(): Promise<Holder | undefined>;
 }
 
 export interface WaitTerms {
@@ -29,8 +30,10 @@ export interface WaitTerms {
   readonly waitFor: number;
   /** Ends the wait: it rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
-  /** It is no use to wait for a lease of this owner. */
-  readonly owner?: string | undefined;
+  /** The request's owner may hold the key already: a job that runs again, or a lock with a named owner. */
+  readonly mayOwnLease: boolean;
+  /** It is no use to wait for the lease of the request's own owner. */
+  readonly waitsForOthersOnly?: boolean;
 }
 
 /**
@@ -40,11 +43,18 @@ export interface WaitTerms {
  */
 export async function acquireInTurn(request: WaitingRequest, wait: WaitTerms): Promise<AcquireAttempt> {
   wait.signal?.throwIfAborted();
-  const queue = queues.get(request.cache)?.get(request.terms.storedKey);
-  if (queue) return queue.wait(request, wait);
-  const first = await request.tryAcquire({});
-  if (first.acquired || wait.waitFor === 0 || first.holder.owner === wait.owner) return first;
-  return queueOf(request).wait(request, wait, first.holder);
+  if (wait.waitFor === 0) return request.tryAcquire({});
+  // The waiters wait for the very lease that its owner can reclaim: behind them it would wait for itself.
+  if (wait.mayOwnLease && findQueue(request) && (await ownsLease(request))) {
+    const attempt = await request.tryAcquire({});
+    if (attempt.acquired) return attempt;
+  }
+  return queueOf(request).wait(request, wait);
+}
+
+async function ownsLease(request: WaitingRequest): Promise<boolean> {
+  const holder = await request.findHolder();
+  return holder?.state === 'running' && holder.owner === request.terms.owner;
 }
 
 /** The waiters of this process for one key. */
@@ -58,18 +68,17 @@ class WaitQueue {
     this.#onEmpty = onEmpty;
   }
 
-  /** @param found - who holds the key, where the waiter has asked already. */
-  async wait(request: WaitingRequest, wait: WaitTerms, found?: Holder): Promise<AcquireAttempt> {
+  async wait(request: WaitingRequest, wait: WaitTerms): Promise<AcquireAttempt> {
     const cameAt = performance.now();
     const until = cameAt + wait.waitFor;
     const waiter = new Waiter();
     this.#waiters.push(waiter);
     if (this.#waiters[0] === waiter) waiter.serve();
     try {
-      await waitUntil(waiter.served, until, wait.signal);
+      if (!waiter.isServed) await waitUntil(waiter.served, until, wait.signal);
       // A waiter whose time is over before its turn came does not push in if the key was found held since it came. What was
       // found before it came says nothing about it, and neither does a cache that has not answered.
-      const holder = this.#foundSince(cameAt) ?? found;
+      const holder = this.#foundSince(cameAt);
       if (!waiter.isServed && holder) return { acquired: false, holder };
       return await this.#acquire(request, wait, until);
     } finally {
@@ -79,26 +88,33 @@ class WaitQueue {
 
   async #acquire(
     request: WaitingRequest,
-    { signal, owner }: WaitTerms,
+    { signal, waitsForOthersOnly }: WaitTerms,
     until: number,
   ): Promise<AcquireAttempt> {
-    const release = new ReleaseSignal(request);
+    // Most keys are free when they are asked for, and nobody listens to these.
+    let release = this.#lastFound && new ReleaseSignal(request);
     try {
       for (let pause = MIN_PAUSE_MS; ; pause = Math.min(pause * 2, MAX_PAUSE_MS)) {
-        release.reset();
+        release?.reset();
         const askedAt = performance.now();
-        const attempt = await request.tryAcquire({ notify: true });
+        const attempt = await request.tryAcquire({ notify: release !== undefined });
         if (attempt.acquired) return attempt;
         const { holder } = attempt;
         this.#lastFound = { holder, askedAt };
         const left = until - performance.now();
-        if (left <= 0 || holder.owner === owner) return attempt;
+        const isOwn = waitsForOthersOnly === true && holder.owner === request.terms.owner;
+        if (left <= 0 || isOwn) return attempt;
+        if (!release) {
+          // It asks again at once: the key may have been released before anyone listened.
+          release = new ReleaseSignal(request);
+          continue;
+        }
         const longest = jitter(release.isListening ? NOTIFIED_PAUSE_MS : pause);
         const next = Math.min(longest, Math.max(holder.expiresIn, 1), left);
         await waitUntil(release.notified, performance.now() + next, signal);
       }
     } finally {
-      release.stop();
+      release?.stop();
     }
   }
 
@@ -159,13 +175,28 @@ class ReleaseSignal {
   }
 }
 
-const queues = new WeakMap<LockCache, Map<string, WaitQueue>>();
+/**
+ * The wait queues of the process, by datastore and stored key. Those who wait for a key stand in one queue, whichever workers,
+ * queues and connections they come by.
+ */
+const queues = processWide('wait-queues', () => new Map<string | LockCache, Map<string, WaitQueue>>());
 
-function queueOf({ cache, terms: { storedKey } }: WaitingRequest): WaitQueue {
-  const ofCache = queues.get(cache) ?? new Map<string, WaitQueue>();
-  queues.set(cache, ofCache);
-  const queue = ofCache.get(storedKey) ?? new WaitQueue(() => ofCache.delete(storedKey));
-  ofCache.set(storedKey, queue);
+function findQueue({ cache, terms }: WaitingRequest): WaitQueue | undefined {
+  return queues.get(cache.datastore ?? cache)?.get(terms.storedKey);
+}
+
+function queueOf(request: WaitingRequest): WaitQueue {
+  const known = findQueue(request);
+  if (known) return known;
+  const datastore = request.cache.datastore ?? request.cache;
+  const { storedKey } = request.terms;
+  const ofDatastore = queues.get(datastore) ?? new Map<string, WaitQueue>();
+  queues.set(datastore, ofDatastore);
+  const queue = new WaitQueue(() => {
+    ofDatastore.delete(storedKey);
+    if (ofDatastore.size === 0) queues.delete(datastore);
+  });
+  ofDatastore.set(storedKey, queue);
   return queue;
 }
 
@@ -184,7 +215,7 @@ async function waitUntil(
   const end = () => isOver.abort();
   signal?.addEventListener('abort', end);
   try {
-    const left = Math.min(Math.max(Math.ceil(time - performance.now()), 0), MAX_DELAY_MS);
+    const left = timerDelay(time - performance.now());
     await Promise.race([promise, delay(left, undefined, { signal: isOver.signal })]);
   } catch {
     // The delay fails only when the signal aborts it.

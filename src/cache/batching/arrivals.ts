@@ -1,6 +1,7 @@
 /** Collects the jobs that arrive in one turn of the event loop, and announces them to a cache together. */
 
 import { asError, CacheError } from '../../core/errors.ts';
+import { timerDelay } from '../../core/timers.ts';
 import type { Arrival, LockCache, Newest } from '../contract.ts';
 
 interface Announcement {
@@ -26,7 +27,7 @@ export class ArrivalBatcher {
     return new Promise<Newest>((resolve, reject) => {
       const fail = (problem: string, cause?: Error) =>
         reject(new CacheError(key, problem, cause && { cause }));
-      const timer = setTimeout(() => fail('the cache did not answer in time'), timeoutMs).unref();
+      const timer = setTimeout(() => fail('the cache did not answer in time'), timerDelay(timeoutMs)).unref();
       const onAnswer = (answer: Newest | Error) => {
         clearTimeout(timer);
         if (answer instanceof Error) fail(answer.message, answer);

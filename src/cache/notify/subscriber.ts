@@ -31,9 +31,7 @@ export type OpenSubscription = (
 export class Subscriber {
   readonly #open: OpenSubscription;
   readonly #listeners = new Listeners();
-  readonly #subscribed = new Set<string>();
-  #opening: Promise<Subscription | undefined> | undefined;
-  #subscription: Subscription | undefined;
+  #connection: Connection | undefined;
   #lingerTimer: NodeJS.Timeout | undefined;
 
   constructor(open: OpenSubscription) {
@@ -41,11 +39,13 @@ export class Subscriber {
   }
 
   listen(storedKey: string, onRelease: () => void): Listener {
+    clearTimeout(this.#lingerTimer);
     const isFirst = !this.#listeners.has(storedKey);
-    const { stop } = this.#listeners.add(storedKey, onRelease, () => this.#unsubscribe(storedKey));
-    if (isFirst) void this.#subscribe(storedKey);
-    else if (this.#isSubscribed(storedKey)) queueMicrotask(onRelease);
-    const isListening = () => this.#isSubscribed(storedKey);
+    const { stop } = this.#listeners.add(storedKey, onRelease, () => this.#onLastStopped(storedKey));
+    this.#connection ??= this.#connect();
+    const isListening = () => this.#connection?.isSubscribed(storedKey) === true;
+    if (isFirst) void this.#connection.update(storedKey);
+    else if (isListening()) queueMicrotask(onRelease);
     return {
       get isListening() {
         return isListening();
@@ -54,56 +54,103 @@ export class Subscriber {
     };
   }
 
-  #isSubscribed(storedKey: string): boolean {
+  #connect(): Connection {
+    const connection: Connection = new Connection(this.#open, this.#listeners, () => {
+      if (this.#connection !== connection) return;
+      this.#connection = undefined;
+      // Those who wait ask at once, and often from now on. The next listener tries again.
+      this.#listeners.notifyAll();
+    });
+    return connection;
+  }
+
+  #onLastStopped(storedKey: string): void {
+    void this.#connection?.update(storedKey);
+    if (this.#listeners.size > 0) return;
+    clearTimeout(this.#lingerTimer);
+    this.#lingerTimer = setTimeout(() => this.#connection?.end(), LINGER_MS).unref();
+  }
+}
+
+/** One connection, from when it is opened until it ends. */
+class Connection {
+  readonly #listeners: Listeners;
+  readonly #onEnd: () => void;
+  readonly #opening: Promise<Subscription | undefined>;
+  readonly #subscribed = new Set<string>();
+  /** The keys whose subscription is being changed. */
+  readonly #updating = new Set<string>();
+  #subscription: Subscription | undefined;
+  #hasEnded = false;
+
+  /** @param onEnd - called once, when the connection has ended, or could not be opened. */
+  constructor(open: OpenSubscription, listeners: Listeners, onEnd: () => void) {
+    this.#listeners = listeners;
+    this.#onEnd = onEnd;
+    this.#opening = this.#openWith(open);
+    this.#opening.catch(() => this.end());
+  }
+
+  isSubscribed(storedKey: string): boolean {
     return this.#subscribed.has(storedKey) && this.#subscription?.isUp === true;
   }
 
-  async #subscribe(storedKey: string): Promise<void> {
-    clearTimeout(this.#lingerTimer);
+  /** Subscribes to a key that has listeners, and unsubscribes from one that has none, until both agree. */
+  async update(storedKey: string): Promise<void> {
+    if (this.#updating.has(storedKey)) return;
+    this.#updating.add(storedKey);
     try {
-      this.#opening ??= this.#connect();
       const subscription = await this.#opening;
-      await subscription?.subscribe(storedKey);
-      if (!subscription || subscription !== this.#subscription || !this.#listeners.has(storedKey)) return;
-      this.#subscribed.add(storedKey);
-      this.#listeners.notify(storedKey);
+      while (subscription && !this.#hasEnded) {
+        const isWanted = this.#listeners.has(storedKey);
+        if (isWanted === this.#subscribed.has(storedKey)) return;
+        if (isWanted) await this.#subscribe(subscription, storedKey);
+        else await this.#unsubscribe(subscription, storedKey);
+      }
     } catch {
-      // Those who wait ask often instead. The next listener tries again.
-      this.#drop();
+      this.end();
+    } finally {
+      this.#updating.delete(storedKey);
     }
   }
 
-  async #connect(): Promise<Subscription | undefined> {
-    let hasEnded = false;
-    let subscription: Subscription | undefined;
-    subscription = await this.#open(
+  end(): void {
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
+    this.#subscribed.clear();
+    this.#onEnd();
+    if (this.#subscription) closeQuietly(this.#subscription);
+  }
+
+  async #openWith(open: OpenSubscription): Promise<Subscription | undefined> {
+    const subscription = await open(
       storedKey => this.#listeners.notify(storedKey),
-      () => {
-        hasEnded = true;
-        if (subscription && subscription === this.#subscription) this.#drop();
-      },
+      () => this.end(),
     );
-    if (hasEnded) throw new Error('the connection ended while it was opened');
+    if (!subscription) return undefined;
+    if (this.#hasEnded) closeQuietly(subscription);
     this.#subscription = subscription;
     return subscription;
   }
 
-  #unsubscribe(storedKey: string): void {
-    if (this.#subscribed.delete(storedKey)) void this.#subscription?.unsubscribe(storedKey).catch(() => {});
-    if (this.#listeners.size > 0) return;
-    clearTimeout(this.#lingerTimer);
-    this.#lingerTimer = setTimeout(() => {
-      if (this.#listeners.size === 0) this.#drop();
-    }, LINGER_MS).unref();
+  async #subscribe(subscription: Subscription, storedKey: string): Promise<void> {
+    await subscription.subscribe(storedKey);
+    this.#subscribed.add(storedKey);
+    // The key may have been released before.
+    this.#listeners.notify(storedKey);
   }
 
-  #drop(): void {
-    const subscription = this.#subscription;
-    this.#subscription = undefined;
-    this.#opening = undefined;
-    this.#subscribed.clear();
-    subscription?.close();
-    // Those who wait ask at once, and often from now on.
-    this.#listeners.notifyAll();
+  async #unsubscribe(subscription: Subscription, storedKey: string): Promise<void> {
+    this.#subscribed.delete(storedKey);
+    await subscription.unsubscribe(storedKey);
+  }
+}
+
+/** Some clients throw, or reject, when a connection that has ended is closed. */
+function closeQuietly(subscription: Subscription): void {
+  try {
+    Promise.resolve(subscription.close()).catch(() => {});
+  } catch {
+    // It is closed.
   }
 }

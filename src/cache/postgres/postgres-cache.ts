@@ -10,9 +10,18 @@ import { isLockName } from '../../key/stored-name.ts';
 import { Coalescer } from '../batching/coalescer.ts';
 import { ExchangeCache } from '../batching/exchange.ts';
 import { allFailed, exchangeInParts, fits, type Limits } from '../batching/split.ts';
-import type { Arrival, Batch, BatchResults, Listener, LockRecord, Newest } from '../contract.ts';
+import type {
+  Arrival,
+  Batch,
+  BatchResults,
+  ForceReleaseStep,
+  Listener,
+  LockRecord,
+  Newest,
+} from '../contract.ts';
 import type { Subscriber } from '../notify/subscriber.ts';
 import { DEFAULT_SCHEMA, MAX_SWEPT, migrationSql } from './migration.ts';
+import type { PostgresPool } from './pool.ts';
 import {
   readAnswers,
   readNewest,
@@ -25,11 +34,6 @@ import {
 } from './protocol.ts';
 import { announceSql, exchangeSql, forceReleaseSql, inspectSql, listSql, PAGE_SIZE } from './queries.ts';
 import { postgresSubscriber } from './subscriber.ts';
-
-/** What is needed of a `pg.Pool`. */
-export interface PostgresPool {
-  query(text: string, values?: unknown[]): Promise<{ rows: any[] }>;
-}
 
 /** Options of {@link PostgresCache}. */
 export interface PostgresCacheOptions {
@@ -78,6 +82,7 @@ const CREATED_MEANWHILE_CODES = ['23505', '42P06', '42P07', '42723', '42710'];
  * ```
  */
 export class PostgresCache extends ExchangeCache {
+  readonly datastore: string | undefined;
   readonly #pool: PostgresPool;
   readonly #schema: string;
   readonly #exchangeSql: string;
@@ -98,6 +103,7 @@ export class PostgresCache extends ExchangeCache {
       );
     }
     checkSchema(schema);
+    this.datastore = datastoreOf(pool, schema);
     this.#pool = pool;
     this.#schema = schema;
     this.#exchangeSql = exchangeSql(schema);
@@ -116,10 +122,12 @@ export class PostgresCache extends ExchangeCache {
     return readRecords(rows, storedKeys);
   }
 
-  async forceRelease(storedKeys: readonly string[]): Promise<boolean[]> {
-    const { rows } = await this.#query(forceReleaseSql(this.#schema), [storedKeys.map(rowKey)]);
+  async forceRelease(steps: readonly ForceReleaseStep[]): Promise<boolean[]> {
+    const keys = steps.map(({ storedKey }) => rowKey(storedKey));
+    const fences = steps.map(({ fence }) => fence ?? null);
+    const { rows } = await this.#query(forceReleaseSql(this.#schema), [keys, fences]);
     const freed = new Set(rows.map(({ key }) => key as string));
-    return storedKeys.map(storedKey => freed.has(rowKey(storedKey)));
+    return keys.map(key => freed.has(key));
   }
 
   async *list(prefix: string): AsyncIterable<LockRecord> {
@@ -246,6 +254,14 @@ function checkSchema(schema: unknown): void {
 
 /** BullMQ takes no other either. It can't contain the mark that quotes the body of our functions. */
 const PLAIN_NAME = /^(?!.*\$once\$)[A-Za-z_][A-Za-z0-9_$]{0,62}$/;
+
+/** The database of a `pg.Pool`, as a string; `undefined` where the pool does not say. */
+function datastoreOf(pool: object, schema: string): string | undefined {
+  const { options } = pool as { options?: Record<string, unknown> };
+  if (!options) return undefined;
+  const { connectionString, host = 'localhost', port = 5432, database } = options;
+  return `postgres ${connectionString ?? `${host}:${port}/${database}`} ${schema}`;
+}
 
 /** PostgreSQL's code of an error. */
 function codeOf(error: unknown): string {

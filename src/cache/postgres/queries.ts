@@ -37,12 +37,14 @@ export function listSql(schema: string): string {
     ORDER BY key LIMIT ${PAGE_SIZE}`;
 }
 
-/** Frees keys, whoever holds them, and notifies those who wait. Parameter: the keys. */
+/** Frees keys, whoever holds them, and notifies those who wait. Parameters: the keys, of each the fence or null for any. */
 export function forceReleaseSql(schema: string): string {
   return `
-    WITH gone AS (
-      DELETE FROM ${quote(schema)}.once_lock
-      WHERE key = ANY($1::text[]) AND state <> 'newest' AND expires > clock_timestamp()
-      RETURNING key, awaited)
-    SELECT key, CASE WHEN awaited THEN pg_notify('${CHANNEL}', key) END FROM gone`;
+    WITH freed AS (
+      DELETE FROM ${quote(schema)}.once_lock AS l
+      USING unnest($1::text[], $2::bigint[]) AS given(key, fence)
+      WHERE l.key = given.key AND (given.fence IS NULL OR l.fence = given.fence)
+        AND l.state <> 'newest' AND l.expires > clock_timestamp()
+      RETURNING l.key, l.awaited)
+    SELECT key, CASE WHEN awaited THEN pg_notify('${CHANNEL}', key) END FROM freed`;
 }

@@ -1,11 +1,13 @@
 /**
- * Listens to the channel on which the functions of `migration.ts` notify releases. Behind some poolers and in PGlite no
- * notification ever arrives, so a connection counts as listening only after it has received one of its own.
+ * Listens to the channel on which the functions of `migration.ts` notify releases. In PGlite and behind some poolers no
+ * notification of another connection ever arrives (PgBouncer in transaction mode answers LISTEN, and gives the connection to others).
+ * So the pool sends a probe now and then, and the connection counts as listening only while it hears them.
  */
 
 import { randomUUID } from 'node:crypto';
 import { Subscriber, type Subscription } from '../notify/subscriber.ts';
 import { CHANNEL } from './migration.ts';
+import type { PostgresPool } from './pool.ts';
 
 /** What is needed of a `pg.Client`. */
 interface Client {
@@ -21,36 +23,85 @@ interface ClientFactory {
   readonly options?: unknown;
 }
 
-export function postgresSubscriber(pool: object): Subscriber {
+/** A probe is sent this often. */
+const PROBE_INTERVAL_MS = 5000;
+/** A probe that was not heard within this time is lost. */
+const MAX_PROBE_MS = 1000;
+
+export function postgresSubscriber(pool: PostgresPool): Subscriber {
   const { Client, options } = pool as ClientFactory;
   return new Subscriber(async (onRelease, onEnd) =>
-    Client ? open(new Client(options), onRelease, onEnd) : undefined,
+    Client ? open(new Client(options), pool, onRelease, onEnd) : undefined,
   );
 }
 
 async function open(
   client: Client,
+  pool: PostgresPool,
   onRelease: (rowKey: string) => void,
   onEnd: () => void,
 ): Promise<Subscription> {
-  const ownMessage = randomUUID();
-  let isUp = false;
+  const probe = new Probe(pool);
   client.on('error', onEnd);
   client.on('end', onEnd);
   client.on('notification', ({ payload }: { payload: string }) => {
-    if (payload === ownMessage) isUp = true;
-    else onRelease(payload);
+    if (!probe.hear(payload)) onRelease(payload);
   });
   await client.connect();
   await client.query(`LISTEN ${CHANNEL}`);
-  await client.query('SELECT pg_notify($1, $2)', [CHANNEL, ownMessage]);
+  probe.start();
   return {
     get isUp() {
-      return isUp;
+      return probe.isHeard;
     },
     // The channel carries the releases of all keys.
     subscribe: async () => {},
     unsubscribe: async () => {},
-    close: () => client.end().catch(() => {}),
+    close() {
+      probe.stop();
+      return client.end();
+    },
   };
+}
+
+/** Messages that the pool sends to the channel, to see whether the listening connection hears others. */
+class Probe {
+  readonly #pool: PostgresPool;
+  readonly #message = randomUUID();
+  #sentAt = 0;
+  /** When the last probe was sent that was heard. */
+  #heardAt = Number.NEGATIVE_INFINITY;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(pool: PostgresPool) {
+    this.#pool = pool;
+  }
+
+  /** Whether the last probe was heard, or may still be on its way. */
+  get isHeard(): boolean {
+    const isOnItsWay = performance.now() - this.#sentAt < MAX_PROBE_MS;
+    return this.#heardAt >= this.#sentAt || (isOnItsWay && Number.isFinite(this.#heardAt));
+  }
+
+  start(): void {
+    this.#send();
+    this.#timer = setInterval(() => this.#send(), PROBE_INTERVAL_MS).unref();
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  /** @returns whether the message is a probe. */
+  hear(message: string): boolean {
+    if (message !== this.#message) return false;
+    this.#heardAt = performance.now();
+    return true;
+  }
+
+  #send(): void {
+    this.#sentAt = performance.now();
+    // A probe that can't be sent is not heard.
+    this.#pool.query('SELECT pg_notify($1, $2)', [CHANNEL, this.#message]).catch(() => {});
+  }
 }

@@ -63,6 +63,13 @@ export function scriptRunner(client: RedisClient, lua: string): ScriptRunner {
   throw notAClient(client);
 }
 
+/** Whether it is a client of Redis, or one of BullMQ's wrappers. Such a client may have `get` and `set`, and is no store. */
+export function isRedisClient(given: object): boolean {
+  const client = given as RedisClient;
+  const isSender = sender(client) !== undefined && ('connected' in given || 'customCommand' in given);
+  return isScripting(client) || isDefining(client) || isEvaluating(client) || isSender;
+}
+
 /** Whether the client says that it spreads keys over several servers. */
 export function isCluster(client: object): boolean {
   return (
@@ -70,6 +77,35 @@ export function isCluster(client: object): boolean {
     'slots' in client ||
     client.constructor?.name === 'GlideClusterClient'
   );
+}
+
+interface Addressed {
+  readonly host?: string;
+  readonly port?: number;
+  readonly path?: string;
+}
+
+/** Where ioredis and node-redis, and BullMQ's wrappers of them, keep the address of their server. */
+interface AddressOptions extends Addressed {
+  readonly db?: number;
+  readonly name?: string;
+  readonly sentinels?: readonly Addressed[] | null;
+  /** Of node-redis. */
+  readonly url?: string;
+  readonly socket?: Addressed;
+  readonly database?: number;
+}
+
+/** The server that a client is connected to, as a string; `undefined` where the client does not say. */
+export function datastoreOf(client: object): string | undefined {
+  const { options, startupNodes } = client as { options?: AddressOptions; startupNodes?: unknown };
+  if (startupNodes !== undefined) return `redis cluster ${JSON.stringify(startupNodes)}`;
+  if (!options) return undefined;
+  const { sentinels, name, url, db = options.database ?? 0 } = options;
+  if (sentinels) return `redis sentinel ${name} ${JSON.stringify(sentinels)} ${db}`;
+  if (url) return `redis ${url} ${db}`;
+  const { host = 'localhost', port = 6379, path } = options.socket ?? options;
+  return path ? `redis ${path} ${db}` : `redis ${host === '127.0.0.1' ? 'localhost' : host}:${port} ${db}`;
 }
 
 interface Prefixed {

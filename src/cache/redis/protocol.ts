@@ -6,6 +6,7 @@ import type {
   Arrival,
   Batch,
   BatchResults,
+  ForceReleaseStep,
   LockRecord,
   Newest,
 } from '../contract.ts';
@@ -156,6 +157,11 @@ export function readRecord(storedKey: string, encoded: Encoded, encodedMs: Encod
   const expiresIn = msLeft < 0 ? Number.POSITIVE_INFINITY : msLeft;
   const stored = parseStored(textFrom(encoded).replace(AWAITED, RUNNING));
   return stored ? { ...recordOf(storedKey, stored, 0), expiresIn } : foreignRecord(storedKey, expiresIn);
+}
+
+export function writeForceReleases(steps: readonly ForceReleaseStep[]): ScriptCall {
+  const fences = steps.map(({ fence }) => fence ?? '');
+  return { keys: steps.map(({ storedKey }) => storedKey), args: [steps.length, ...fences] };
 }
 
 /** Reads whether a lock was there, for each key that was to be freed. */

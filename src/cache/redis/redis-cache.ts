@@ -7,9 +7,18 @@ import { asError } from '../../core/errors.ts';
 import { isLockName } from '../../key/stored-name.ts';
 import { ExchangeCache } from '../batching/exchange.ts';
 import { allFailed, exchangeInParts, fits, type Limits, reassemble, split } from '../batching/split.ts';
-import type { Arrival, Batch, BatchResults, Listener, LockRecord, Newest } from '../contract.ts';
+import type {
+  Arrival,
+  Batch,
+  BatchResults,
+  ForceReleaseStep,
+  Listener,
+  LockRecord,
+  Newest,
+} from '../contract.ts';
 import type { Subscriber } from '../notify/subscriber.ts';
 import {
+  datastoreOf,
   isCluster,
   MAX_KEYS,
   mastersOf,
@@ -26,6 +35,7 @@ import {
   readScan,
   writeArrivals,
   writeBatch,
+  writeForceReleases,
 } from './protocol.ts';
 import { ANNOUNCE_LUA, EXCHANGE_LUA, FORCE_RELEASE_LUA, INSPECT_LUA, SCAN_LUA } from './scripts.ts';
 import { redisSubscriber } from './subscriber.ts';
@@ -51,6 +61,7 @@ const SCAN_COUNT = 500;
  * ```
  */
 export class RedisCache extends ExchangeCache {
+  readonly datastore: string | undefined;
   readonly #exchange: ScriptRunner;
   readonly #inspect: ScriptRunner;
   readonly #announce: ScriptRunner;
@@ -71,6 +82,7 @@ export class RedisCache extends ExchangeCache {
     this.#announce = scriptRunner(client, ANNOUNCE_LUA);
     this.#scan = scriptRunner(client, SCAN_LUA);
     this.#forceRelease = scriptRunner(client, FORCE_RELEASE_LUA);
+    this.datastore = datastoreOf(client);
     this.#client = client;
     this.#subscriber = redisSubscriber(client);
     this.#limits = isCluster(client) ? IN_A_CLUSTER : ON_ONE_SERVER;
@@ -90,21 +102,27 @@ export class RedisCache extends ExchangeCache {
     return found.map((reply, i) => readInspected(storedKeys[i] as string, reply));
   }
 
-  async forceRelease(storedKeys: readonly string[]): Promise<boolean[]> {
+  forceRelease(steps: readonly ForceReleaseStep[]): Promise<boolean[]> {
     return this.#inParts(
-      storedKeys,
-      storedKey => storedKey,
-      async some => readFreed(await this.#forceRelease.run(some, [some.length])),
+      steps,
+      ({ storedKey }) => storedKey,
+      async some => {
+        const { keys, args } = writeForceReleases(some);
+        return readFreed(await this.#forceRelease.run(keys, args));
+      },
     );
   }
 
   async *list(prefix: string): AsyncIterable<LockRecord> {
     for (const scan of await this.#scansFor(prefix)) {
       let cursor = '0';
+      // SCAN may name a key more than once while the server's table changes its size.
+      const seen = new Set<string>();
       do {
         const page = readScan(await scan([cursor, `${escapeGlob(prefix)}*`, SCAN_COUNT]));
         cursor = page.cursor;
-        const storedKeys = page.names.filter(isLockName);
+        const storedKeys = page.names.filter(name => isLockName(name) && !seen.has(name));
+        for (const storedKey of storedKeys) seen.add(storedKey);
         const records = storedKeys.length > 0 ? await this.inspect(storedKeys) : [];
         for (const record of records) if (record) yield record;
       } while (cursor !== '0');

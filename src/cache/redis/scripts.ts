@@ -230,12 +230,14 @@ return redis.call('SCAN', ARGV[1], 'MATCH', ARGV[2], 'COUNT', ARGV[3])
 export const FORCE_RELEASE_LUA: string = `
 -- KEYS     the keys; more than ARGV[1] are padding
 -- ARGV[1]  how many
--- returns  1 or 0 for each: whether a lock was there
+-- then     of each the fence of the acquisition to end, '' for any
+-- returns  1 or 0 for each: whether it was there
 local answers = {}
 for i = 1, tonumber(ARGV[1]) do
-  local stored = redis.pcall('GET', KEYS[i])
+  local stored, fence = redis.pcall('GET', KEYS[i]), ARGV[i + 1]
   answers[i] = 0
-  if type(stored) == 'string' and string.sub(stored, 1, 10) == '{"once":1,' then
+  if type(stored) == 'string' and string.sub(stored, 1, 10) == '{"once":1,'
+    and (fence == '' or string.match(stored, '"fence":(%d+),"since":%d+}$') == fence) then
     answers[i] = redis.call('DEL', KEYS[i])
     if string.sub(stored, 20, 26) == 'awaited' then redis.pcall('PUBLISH', KEYS[i], '') end
   end
