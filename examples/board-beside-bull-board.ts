@@ -1,4 +1,4 @@
-/** Bull Board shows jobs, and our board shows who holds which lock: both in one Express. PORT=3000 keeps it open. */
+/** Bull Board shows jobs, and our board shows who holds which lock, both in one Express app. PORT=3000 keeps it open. */
 
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';

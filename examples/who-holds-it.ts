@@ -1,7 +1,7 @@
-/** An operator asks who holds a lock, since when and for how long, and lets it go. The job that held it is told. */
+/** An operator asks who holds a lock and for how long, and releases it by force. The signal of the job that held it aborts. */
 
 import { type Job, Queue, Worker } from 'bullmq';
-import { locks, onceProcessor } from 'bullmq-once';
+import { locksOf, onceProcessor } from 'bullmq-once';
 
 const connection = { url: process.env.REDIS_URL ?? 'redis://127.0.0.1:6379' };
 const queue = new Queue('imports', { connection });
@@ -12,7 +12,7 @@ const importFeed = onceProcessor(
     await new Promise(resolve => signal?.addEventListener('abort', resolve));
     console.log(`job ${job.id}: ${signal?.reason.message}`);
   },
-  { key: 'feed-{feed}', log: true },
+  { key: 'feed-{feed}', logToJob: true },
 );
 const worker = new Worker('imports', importFeed, { connection, concurrency: 2, lockDuration: 1000 });
 
@@ -22,8 +22,9 @@ while ((await queue.getCompletedCount()) < 1) await new Promise(resolve => setTi
 const { logs } = await queue.getJobLogs(duplicate.id as string);
 console.log(logs[0]);
 
-for await (const { key, jobId, state } of locks(queue).list()) console.log(`${key}: job ${jobId}, ${state}`);
-await locks(queue).evict('feed-prices');
+const locks = locksOf(queue);
+for await (const { key, jobId, state } of locks.list()) console.log(`${key}: job ${jobId}, ${state}`);
+await locks.forceRelease('feed-prices');
 while ((await queue.getCompletedCount()) < 2) await new Promise(resolve => setTimeout(resolve, 50));
 
 await worker.close();

@@ -1,4 +1,4 @@
-/** Makes docs/board.png: the board, over a queue whose jobs hold locks. `npx tsx scripts/screenshot.ts` */
+/** Creates docs/board.png: the board of queues whose jobs hold locks. `npx tsx scripts/screenshot.ts` */
 
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -18,7 +18,7 @@ const workers = queues.map(
   ({ name }) =>
     new Worker(
       name,
-      onceProcessor(job => delay(job.data.ms), { key: '{key}', keepFor: name === 'reports' ? 90_000 : 0 }),
+      onceProcessor(job => delay(job.data.ms), { key: '{key}', dedupeFor: name === 'reports' ? 90_000 : 0 }),
       { connection, concurrency: 20 },
     ),
 );
@@ -32,7 +32,7 @@ await imports.add('import', { key: 'customers-eu', ms: 60_000 });
 await delay(1000);
 
 const board = createBoard({ queues });
-// So that there is something to see of half an hour.
+// Fills the chart of the last half hour.
 const { now } = Date;
 const startedAt = now();
 for (let minutes = 29; minutes > 0; minutes -= 0.5) {
@@ -40,7 +40,7 @@ for (let minutes = 29; minutes > 0; minutes -= 0.5) {
   Date.now = () => then;
   const wave = Math.max(Math.round(6 + 5 * Math.sin(minutes / 3) + 3 * Math.sin(minutes * 2)), 0);
   for (let i = 0; i < wave; i++)
-    board.record({ type: i % 5 === 4 ? 'retried' : i % 9 === 8 ? 'raised' : 'skipped' });
+    board.record({ type: i % 5 === 4 ? 'delayed' : i % 9 === 8 ? 'raised' : 'skipped' });
 }
 Date.now = now;
 for (let i = 0; i < 7; i++) await emails.add('welcome', { key: 'welcome-42', ms: 1 });

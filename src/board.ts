@@ -1,3 +1,4 @@
 /** bullmq-once/board: a web page that shows who holds which lock. */
 
-export { type Board, type BoardOptions, createBoard } from './board/board.ts';
+export { type Board, createBoard } from './board/board.ts';
+export type { BoardOptions } from './board/options.ts';

@@ -19,14 +19,17 @@ export async function delayJob(job: RunningJob, token: string | undefined, ms: n
 
 /**
  * How often a job was delayed since it was added, by the guard or by its processor: delays = attemptsStarted − attemptsMade −
- * stalledCounter − 1. BullMQ counts each start, each failure and each stall; the last start is the one under way.
+ * stalledCounter − 1. BullMQ counts each start, each failure and each stall; the last start is the one under way. Where
+ * `job.retry()` has reset `attemptsMade`, the failures are counted by their stack traces.
  */
 export function countDelays({
   attemptsStarted = 1,
   attemptsMade = 0,
   stalledCounter = 0,
+  stacktrace,
 }: RunningJob): number {
-  return Math.max(attemptsStarted - attemptsMade - stalledCounter - 1, 0);
+  const failures = Math.max(attemptsMade, Array.isArray(stacktrace) ? stacktrace.length : 0);
+  return Math.max(attemptsStarted - failures - stalledCounter - 1, 0);
 }
 
 /**

@@ -21,6 +21,8 @@ export interface JobLike {
   /** How often it has failed. */
   readonly attemptsMade?: number;
   readonly stalledCounter?: number;
+  /** One for each failure, as many as BullMQ keeps. */
+  readonly stacktrace?: readonly string[] | string | null;
   /** When its worker asked for it, in ms since the epoch by the worker's clock. */
   readonly processedOn?: number | undefined;
   /** How long it was delayed last, in ms. */

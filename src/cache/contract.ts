@@ -13,7 +13,7 @@ export interface AcquireStep {
   readonly storedKey: string;
   /** The secret of the lease, if it is granted: new for every step. */
   readonly token: string;
-  /** Who the lease is for. The holder's own owner reclaims its lease, unless its attempt is older. */
+  /** Who the lease is for. The holder's own owner reclaims its lease by a newer attempt. */
   readonly owner: string;
   /** Which run of its owner asks, counted upwards; 0 where runs are not counted. */
   readonly attempt: number;
@@ -53,9 +53,9 @@ export type AcquireResult =
 /** The verbs that every cache has. */
 export interface RequiredVerbs {
   /**
-   * Grants each step whose key is free, expired, or leased to the step's own owner for a run that is not newer. In
-   * order: of two steps on one key the first wins. A step whose token is stored already was granted before and its answer
-   * got lost; it is granted again as it was.
+   * Grants each step whose key is free, expired, or leased to the step's own owner for an older run (or for any, where both
+   * attempts are 0). In order: of two steps on one key the first wins. A step whose token is stored already was granted before
+   * and its answer got lost; it is granted again as it was.
    */
   acquire(steps: readonly AcquireStep[]): Promise<readonly (AcquireResult | Error)[]>;
   /** Extends each lease to its `ttl` from now. `false`: it is not held under this token, and nothing was changed. */

@@ -67,9 +67,13 @@ export function foreignRecord(storedKey: string, expiresIn: number = Number.POSI
   return { storedKey, state: 'foreign', owner: '', fence: 0, attempt: 0, since: 0, expiresIn };
 }
 
-/** A job that runs again reclaims its own lease. An older run of it does not, nor does one whose work is done. */
-function mayReclaim(step: AcquireStep, stored: StoredLock): boolean {
-  return stored.state === 'running' && stored.owner === step.owner && stored.attempt <= step.attempt;
+/**
+ * An owner that runs again reclaims its own lease. A run that is not newer does not, where runs are counted: it is another job
+ * that was given the same id and time. Nor does a run whose work is done.
+ */
+function mayReclaim({ owner, attempt }: AcquireStep, stored: StoredLock): boolean {
+  if (stored.state !== 'running' || stored.owner !== owner) return false;
+  return stored.attempt < attempt || (stored.attempt === 0 && attempt === 0);
 }
 
 function grant(step: AcquireStep, since: number, now: number, fence: number, reclaimed: boolean): Decision {

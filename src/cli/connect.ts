@@ -1,51 +1,48 @@
-/** Opens the cache that the command line names. */
+/** Opens the cache in the datastore that the command line names. */
 
 import type { LockCache } from '../cache/contract.ts';
 import { PostgresCache } from '../cache/postgres/postgres-cache.ts';
 import { RedisCache } from '../cache/redis/redis-cache.ts';
-import type { Where } from './arguments.ts';
+import type { Datastore, PostgresDatastore, RedisDatastore } from './datastore.ts';
 
-export interface Connected {
+export interface Connection {
   readonly cache: LockCache;
   close(): unknown;
 }
 
-/** How long it may take to connect, in ms. */
-const PATIENCE = 5000;
+const CONNECT_TIMEOUT_MS = 5000;
 
 /**
- * Connects, or fails soon: nobody waits for a command line.
- * @throws Error it can't be reached, or its client is not installed.
+ * Connects once: nobody wants a command line to retry.
+ * @throws Error the datastore can't be reached, or its client is not installed.
  */
-export function connect(where: Where): Promise<Connected> {
-  return 'redis' in where ? connectRedis(where) : connectPostgres(where);
+export function connect(datastore: Datastore): Promise<Connection> {
+  return 'redis' in datastore ? connectRedis(datastore) : connectPostgres(datastore);
 }
 
-async function connectRedis({ redis: url, cluster }: Extract<Where, { redis: string }>): Promise<Connected> {
-  const { Redis, Cluster } = await installed('ioredis', () => import('ioredis'));
-  const options = { connectTimeout: PATIENCE, maxRetriesPerRequest: 1, retryStrategy: () => null };
+async function connectRedis({ redis: url, cluster }: RedisDatastore): Promise<Connection> {
+  const { Redis, Cluster } = await importClient('ioredis', () => import('ioredis'));
+  const options = { connectTimeout: CONNECT_TIMEOUT_MS, maxRetriesPerRequest: 1, retryStrategy: () => null };
   const client = cluster
     ? new Cluster([url], { redisOptions: options, clusterRetryStrategy: () => null, lazyConnect: true })
     : new Redis(url, { ...options, lazyConnect: true });
-  let problem: Error | undefined;
+  // It says more than the rejection of connect(): 'connect ECONNREFUSED' instead of 'Connection is closed.'
+  let cause: Error | undefined;
   client.on('error', error => {
-    problem ??= error;
+    cause ??= error;
   });
   try {
     await client.connect();
   } catch (error) {
     client.disconnect();
-    throw problem ?? error;
+    throw cause ?? error;
   }
   return { cache: new RedisCache(client as never), close: () => client.disconnect() };
 }
 
-async function connectPostgres({
-  postgres,
-  schema,
-}: Extract<Where, { postgres: string }>): Promise<Connected> {
-  const { default: pg } = await installed('pg', () => import('pg'));
-  const pool = new pg.Pool({ connectionString: postgres, max: 1, connectionTimeoutMillis: PATIENCE });
+async function connectPostgres({ postgres: url, schema }: PostgresDatastore): Promise<Connection> {
+  const { default: pg } = await importClient('pg', () => import('pg'));
+  const pool = new pg.Pool({ connectionString: url, max: 1, connectionTimeoutMillis: CONNECT_TIMEOUT_MS });
   pool.on('error', () => {});
   try {
     await pool.query('SELECT 1');
@@ -56,7 +53,8 @@ async function connectPostgres({
   return { cache: new PostgresCache(pool, schema === undefined ? {} : { schema }), close: () => pool.end() };
 }
 
-async function installed<Module>(name: string, load: () => Promise<Module>): Promise<Module> {
+/** @throws Error it is not installed; the message says how to install it. */
+async function importClient<Module>(name: string, load: () => Promise<Module>): Promise<Module> {
   try {
     return await load();
   } catch (error) {

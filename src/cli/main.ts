@@ -1,83 +1,48 @@
 #!/usr/bin/env node
-/** `npx bullmq-once`: looks at locks, and lets them go by hand. */
+/** `npx bullmq-once`: shows locks, and releases them by force. */
 
-import { readFileSync } from 'node:fs';
-import { createInterface } from 'node:readline/promises';
-import { HELP, readArguments, UsageError } from './arguments.ts';
-import { run, type Terminal } from './commands.ts';
+import { readArguments } from './arguments.ts';
+import { runCommand } from './commands.ts';
 import { connect } from './connect.ts';
+import { EXIT, type ExitCode } from './exit-codes.ts';
+import { HELP } from './help.ts';
+import { processTerminal } from './terminal.ts';
+import { UsageError } from './usage-error.ts';
+import { packageVersion } from './version.ts';
 
 const stop = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort());
-// Whoever reads may have seen enough, as `head` has.
-process.stdout.on('error', () => process.exit(0));
+// The reader of a pipe may close it early, as `head` does.
+process.stdout.on('error', () => process.exit(EXIT.ok));
 
-const terminal: Terminal = {
-  write: text => void process.stdout.write(text),
-  ask: process.stdin.isTTY ? ask : undefined,
-  isScreen: process.stdout.isTTY === true,
-  stopped: stop.signal,
-};
+// Output may not be written yet, so the process ends by itself.
+process.exitCode = await main().catch(reportError);
 
-main().then(
-  code => {
-    process.exitCode = code;
-  },
-  error => {
-    const isUsage = error instanceof UsageError;
-    process.stderr.write(`bullmq-once: ${messageOf(error)}${isUsage ? '; see bullmq-once --help' : ''}\n`);
-    process.exitCode = isUsage ? 2 : 3;
-  },
-);
-
-async function main(): Promise<number> {
+async function main(): Promise<ExitCode> {
+  const terminal = processTerminal(stop.signal);
+  const print = (text: string): ExitCode => {
+    terminal.write(text);
+    return EXIT.ok;
+  };
   const args = readArguments(process.argv.slice(2), process.env);
-  if (args === 'help') {
-    process.stdout.write(HELP);
-    return 0;
-  }
-  if (args === 'version') {
-    process.stdout.write(`${version()}\n`);
-    return 0;
-  }
-  const { cache, close } = await connect(args.where);
+  if (args === 'help') return print(HELP);
+  if (args === 'version') return print(`${packageVersion()}\n`);
+  const { cache, close } = await connect(args.datastore);
   try {
-    return await run(args, cache, terminal);
+    return await runCommand(args, cache, terminal);
   } finally {
     await close();
   }
 }
 
-async function ask(question: string): Promise<string> {
-  const lines = createInterface({ input: process.stdin, output: process.stdout });
-  try {
-    return await lines.question(question, { signal: stop.signal });
-  } catch {
-    return 'no';
-  } finally {
-    lines.close();
-  }
+function reportError(error: unknown): ExitCode {
+  const isUsage = error instanceof UsageError;
+  process.stderr.write(`bullmq-once: ${messageOf(error)}${isUsage ? '; see bullmq-once --help' : ''}\n`);
+  return isUsage ? EXIT.usage : EXIT.failed;
 }
 
-/** An error that stands for several has no message of its own. */
+/** An `AggregateError`, as of a connection to several addresses, may have no message of its own. */
 function messageOf(error: unknown): string {
   const { message, errors, code } = error as { message?: string; errors?: unknown[]; code?: string };
   return message || (errors?.length ? messageOf(errors[0]) : (code ?? String(error)));
-}
-
-function version(): string {
-  // Two folders up from dist/esm/cli and from src/cli lies the package, or dist.
-  for (const path of ['../../package.json', '../../../package.json']) {
-    const { name, version } = readJson(new URL(path, import.meta.url));
-    if (name === 'bullmq-once' && version) return version;
-  }
-  return 'unknown';
-}
-
-function readJson(url: URL): { name?: string; version?: string } {
-  try {
-    return JSON.parse(readFileSync(url, 'utf8'));
-  } catch {
-    return {};
-  }
 }

@@ -124,6 +124,31 @@ export function testAcquiring(test: DefineTest): void {
 
   test(
     'reclaim',
+    'a run of the owner does not reclaim the lease of a run with the same number',
+    async ({ cache, other }) => {
+      const first = acquireStep({ owner: 'job 17', attempt: 1 });
+      await acquire(cache, first);
+      const sameNumber = acquireStep({ storedKey: first.storedKey, owner: 'job 17', attempt: 1 });
+
+      const result = await acquire(other, sameNumber);
+
+      assert(!result.acquired);
+      assert.equal(await renew(cache, first), true);
+    },
+  );
+
+  test('reclaim', 'an owner reclaims its own lease (its runs are not counted)', async ({ cache, other }) => {
+    const first = acquireStep({ owner: 'importer', attempt: 0 });
+    await acquire(cache, first);
+
+    const result = await acquire(other, acquireStep({ storedKey: first.storedKey, owner: 'importer' }));
+
+    assert(result.acquired);
+    assert.equal(result.reclaimed, true);
+  });
+
+  test(
+    'reclaim',
     'an owner does not reclaim the lease of another (one whose name, as it is stored, contains its own)',
     async ({ cache, other }) => {
       const { storedKey, ...held } = acquireStep({ owner: 'x","owner":"y' });

@@ -1,4 +1,12 @@
-/** Timers that take any delay. */
+/** The functions that schedule work, as they were when this module was loaded, and timers that take any delay. */
+
+/**
+ * Test frameworks replace these later (`jest.useFakeTimers()`), and then nothing that waits for a cache would go on until a test
+ * moves its clock.
+ */
+export const nextTick: typeof process.nextTick = process.nextTick;
+export const setImmediate: typeof globalThis.setImmediate = globalThis.setImmediate;
+export const queueMicrotask: typeof globalThis.queueMicrotask = globalThis.queueMicrotask;
 
 /** The longest delay of a timer. A longer one would fire at once. */
 const MAX_DELAY_MS = 2 ** 31 - 1;

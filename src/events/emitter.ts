@@ -36,8 +36,9 @@ function callSafely(onEvent: OnEvent, event: LockEvent): void {
   const report = (error: unknown) =>
     warn('ONCE_ON_EVENT', `an onEvent callback failed on '${event.type}': ${describeThrown(error)}`);
   try {
-    const result = onEvent(event);
-    if (result instanceof Promise) result.catch(report);
+    const result = onEvent(event) as PromiseLike<unknown> | undefined;
+    // Not `instanceof`: a promise of another realm that nobody handles would end the process.
+    if (typeof result?.then === 'function') Promise.resolve(result).catch(report);
   } catch (error) {
     report(error);
   }

@@ -52,7 +52,7 @@ export interface OnceOptions<Args extends readonly unknown[] = any[], Template e
 export interface OnceDecorator<Template extends string = string> {
   <Args extends any[], Result>(
     method: DecoratedMethod<Args, Result, CallTemplateErrors<Template, Args>>,
-    context: ClassMethodDecoratorContext,
+    context: ClassMethodDecoratorContext<any>,
   ): void;
   <Args extends any[], Result>(
     target: object,
@@ -127,6 +127,7 @@ const keyOption: Parser<ParsedOnceOptions['key']> = (key, option) => {
 };
 
 function guard(fn: AnyFunction, options: ParsedOnceOptions): AnyFunction {
+  refuseGenerator(fn);
   async function guarded(this: unknown, ...args: unknown[]): Promise<unknown> {
     const mode = options.mode ?? modeOfProcess();
     if (mode === 'off') return fn.apply(this, args);
@@ -152,6 +153,15 @@ function guard(fn: AnyFunction, options: ParsedOnceOptions): AnyFunction {
   Object.defineProperty(guarded, 'length', { value: fn.length });
   Object.defineProperty(guarded, 'name', { value: fn.name });
   return guarded;
+}
+
+/** A generator returns before its body has begun: its lock would be released at once, and guard nothing. */
+function refuseGenerator(fn: AnyFunction): void {
+  if (!/^\[object (?:Async)?GeneratorFunction\]$/.test(Object.prototype.toString.call(fn))) return;
+  throw new TypeError(
+    `once: '${fn.name || 'the function'}' is a generator, whose body runs after it has returned; guard the function that ` +
+      'iterates over it',
+  );
 }
 
 /** One call of a guarded function. */

@@ -49,7 +49,7 @@ export async function processJob(guarded: GuardedProcessor, call: ProcessorCall)
 
   if (!attempt.acquired) {
     const { holder } = attempt;
-    const isOwn = !isObserved && holder.owner === context.request.terms.owner;
+    const isOwn = !isObserved && isAnotherRun(context, holder);
     return isOwn ? onOwnLease(context, holder) : strategy.onHeld(context, holder);
   }
 
@@ -59,6 +59,16 @@ export async function processJob(guarded: GuardedProcessor, call: ProcessorCall)
     throw new LockLostError(handle.key, 'stalled');
   }
   return strategy.run(context, handle);
+}
+
+/**
+ * Whether the holder is another run of the same job: an earlier one that has done the work, or a newer one that is under way. A job
+ * for which a producer uses the id and the time of a removed job again has its owner too, but counts its runs anew.
+ */
+function isAnotherRun({ request: { terms } }: JobContext, { owner, state, attempt }: Holder): boolean {
+  if (owner !== terms.owner) return false;
+  if (terms.attempt === 0) return true;
+  return state === 'done' ? attempt < terms.attempt : attempt > terms.attempt;
 }
 
 /** A job is no duplicate of itself. Its work is done and BullMQ does not know it yet; or a newer run of it is under way. */

@@ -1,28 +1,38 @@
 import type { Job } from 'bullmq';
 import { expect } from 'chai';
-import { caches, Lock, type LockInfo, locks, MemoryCache, onceProcessor, RedisCache } from '../../src/index.ts';
+import {
+  caches,
+  Lock,
+  type LockHandle,
+  type LockInfo,
+  locksOf,
+  MemoryCache,
+  onceProcessor,
+  RedisCache,
+} from '../../src/index.ts';
 import { Bench, oneOfEachKind, setupNamed } from '../support/bullmq.ts';
 import { connectRedis, deferred, rejection, uniqueName, until } from '../support/index.ts';
 import { sharedCluster } from '../support/shared-servers.ts';
 
-async function all(found: AsyncIterable<LockInfo>): Promise<LockInfo[]> {
-  const infos: LockInfo[] = [];
-  for await (const info of found) infos.push(info);
-  return infos.sort((a, b) => (a.key < b.key ? -1 : 1));
+/** All locks that are listed, sorted by their keys. */
+async function all(locks: AsyncIterable<LockInfo>): Promise<LockInfo[]> {
+  const found: LockInfo[] = [];
+  for await (const lock of locks) found.push(lock);
+  return found.sort((a, b) => (a.key < b.key ? -1 : 1));
 }
 
 for (const setup of [
   ...oneOfEachKind,
   ...['BullMQ 6 on a Redis Cluster', 'BullMQ 6 with a Valkey GLIDE client'].map(setupNamed),
 ]) {
-  describe(`the locks of a queue, on ${setup.name}`, () => {
+  describe(`locksOf a queue, on ${setup.name}`, () => {
     let bench: Bench;
     beforeEach(async () => {
       bench = await Bench.open(setup);
     });
     afterEach(() => bench.close());
 
-    it('are told with their jobs, and found by their keys', async () => {
+    it('lists locks with their jobs, and finds them by their keys', async () => {
       const gate = deferred();
       let running = 0;
       const processor = onceProcessor(
@@ -30,7 +40,7 @@ for (const setup of [
           running++;
           if (!job.data.quick) await gate.promise;
         },
-        { key: 'k-{id}', keepFor: 60_000 },
+        { key: 'k-{id}', dedupeFor: 60_000 },
       );
       await bench.worker(processor, { concurrency: 10 });
       const jobs: Job[] = [];
@@ -39,11 +49,11 @@ for (const setup of [
       await bench.ended(quick);
       await until(() => running === 4);
 
-      const found = await all(locks(bench.queue).list());
-      const some = await all(locks(bench.queue).list({ startsWith: 'k-a' }));
-      const done = await all(locks(bench.queue).list({ state: 'done' }));
-      const one = await locks(bench.queue).get('k-a');
-      const none = await locks(bench.queue).get('k-x');
+      const found = await all(locksOf(bench.queue).list());
+      const some = await all(locksOf(bench.queue).list({ startsWith: 'k-a' }));
+      const done = await all(locksOf(bench.queue).list({ state: 'done' }));
+      const one = await locksOf(bench.queue).get('k-a');
+      const none = await locksOf(bench.queue).get('k-x');
       gate.resolve();
       for (const job of jobs) await bench.ended(job);
 
@@ -51,15 +61,16 @@ for (const setup of [
       expect(some).to.have.length(1);
       expect(done.map(({ jobId }) => jobId)).to.deep.equal([quick.id]);
       expect(none).to.equal(undefined);
-      for (const info of [some[0], one]) {
-        expect(info).to.include({ key: 'k-a', state: 'running', storedKey: bench.storedName('k-a') });
-        expect(info).to.include({ jobId: jobs[1]?.id, queue: bench.queue.qualifiedName });
-        expect(info?.expiresIn).to.be.within(1, 60_000);
-        expect(Math.abs(Date.now() - (info?.since ?? 0))).to.be.below(60_000);
+      for (const lock of [some[0], one]) {
+        expect(lock).to.include({ key: 'k-a', state: 'running', storedKey: bench.storedName('k-a') });
+        expect(lock).to.include({ jobId: jobs[1]?.id, queueName: bench.queueName });
+        expect(lock).to.include({ queue: bench.queue.qualifiedName });
+        expect(lock?.expiresIn).to.be.within(1, 60_000);
+        expect(Math.abs(Date.now() - (lock?.since ?? 0))).to.be.below(60_000);
       }
     });
 
-    it('are let go of by hand: the holder is told, and the next runs', async () => {
+    it('releases a lock by force: the signal of its holder aborts, and the next job runs', async () => {
       const aborted = deferred<unknown>();
       const started = deferred();
       const processor = onceProcessor(
@@ -76,44 +87,62 @@ for (const setup of [
       const first = await bench.add({});
       await started.promise;
 
-      const evicted = [await locks(bench.queue).evict('k'), await locks(bench.queue).evict('k')];
+      const admin = locksOf(bench.queue);
+      const released = [await admin.forceRelease('k'), await admin.forceRelease('k')];
       const second = await bench.add({ second: true });
 
-      expect(evicted).to.deep.equal([true, false]);
+      expect(released).to.deep.equal([true, false]);
       expect(await bench.result(second)).to.equal('second');
-      expect(await aborted.promise).to.include({ code: 'ERR_LOCK_LOST', why: 'taken-over' });
+      expect(await aborted.promise).to.include({ code: 'ERR_LOCK_LOST', reason: 'revoked' });
       expect(await bench.result(first)).to.equal('first');
     });
   });
 }
 
-describe('the locks of a cache', () => {
-  it('are those of all queues and scopes in it, told apart', async () => {
+describe('locksOf a queue', () => {
+  let bench: Bench;
+  beforeEach(async () => {
+    bench = await Bench.open();
+  });
+  afterEach(() => bench.close());
+
+  it('looks into the cache that the registry has for the queue', async () => {
     const cache = new MemoryCache();
-    const held = await Promise.all([
+    const handle = await new Lock('k', { cache }).acquire();
+    caches.set(bench.queueName, cache);
+
+    const found = await all(locksOf(bench.queue, { scope: 'default' }).list());
+    caches.delete(bench.queueName);
+
+    expect(found.map(({ key }) => key)).to.deep.equal(['k']);
+    await handle.release();
+  });
+
+  it('names the job of a lock in a scope', async () => {
+    const { job, finish } = await bench.hold({ scope: 'shop-3' });
+
+    const lock = await locksOf(bench.queue, { scope: 'shop-3' }).get('k');
+    await finish();
+
+    expect(lock).to.include({ key: 'k', scope: 'shop-3', jobId: job.id, queueName: bench.queueName });
+  });
+});
+
+describe('locksOf a cache', () => {
+  it('lists the locks of all queues and scopes in it, and keeps them apart', async () => {
+    const cache = new MemoryCache();
+    const handles = await Promise.all([
       new Lock('a', { cache, scope: 'x:y%' }).acquire(),
       new Lock('once:1:b', { cache }).acquire(),
     ]);
     const bench = await Bench.open();
-    const started = deferred();
-    const gate = deferred();
-    const processor = onceProcessor(
-      async () => {
-        started.resolve();
-        await gate.promise;
-      },
-      { key: 'c::once:1:d', cache },
-    );
-    await bench.worker(processor);
-    const job = await bench.add({});
-    await started.promise;
+    const { job, finish } = await bench.hold({ key: 'c::once:1:d', cache });
 
-    const found = await all(locks(cache).list());
-    const scoped = await all(locks(cache, { scope: 'x:y%' }).list());
-    const ofQueue = await all(locks(bench.queue, { cache }).list());
-    gate.resolve();
-    await bench.ended(job);
-    for (const lock of held) await lock.release();
+    const found = await all(locksOf(cache).list());
+    const scoped = await all(locksOf(cache, { scope: 'x:y%' }).list());
+    const ofQueue = await all(locksOf(bench.queue, { cache }).list());
+    await finish();
+    for (const handle of handles) await handle.release();
 
     const about = ({ key, queue, scope, jobId }: LockInfo) => [key, queue, scope, jobId];
     expect(found.map(about)).to.deep.equal([
@@ -126,78 +155,68 @@ describe('the locks of a cache', () => {
     await bench.close();
   });
 
-  it('of a queue are where the registry says', async () => {
-    const bench = await Bench.open();
-    const cache = new MemoryCache();
-    const lock = await new Lock('k', { cache }).acquire();
-    caches.set(bench.queueName, cache);
-
-    const found = await all(locks(bench.queue, { scope: 'default' }).list());
-    caches.delete(bench.queueName);
-
-    expect(found.map(({ key }) => key)).to.deep.equal(['k']);
-    await lock.release();
-    await bench.close();
-  });
-
-  it('of a Redis are found among much else, of which nothing is told', async () => {
+  it('finds locks among much else in a Redis, and leaves alone what no lock wrote', async () => {
     const redis = connectRedis();
     const cache = new RedisCache(redis);
     const scope = uniqueName('scope');
     await Promise.all(Array.from({ length: 2000 }, (_, i) => redis.set(`${scope}:${i}`, 'else', 'EX', 60)));
-    const held = await Promise.all(
+    const handles = await Promise.all(
       Array.from({ length: 300 }, (_, i) => new Lock(`k-${i}`, { cache, scope }).acquire()),
     );
     await redis.set(`once:1:${scope}:foreign`, 'no lock', 'EX', 60);
 
-    const found = await all(locks(cache, { scope }).list());
-    const foreign = await locks(cache, { scope }).get('foreign');
-    const evicted = await locks(cache, { scope }).evict('foreign');
-    for (const lock of held) await lock.release();
+    const admin = locksOf(cache, { scope });
+    const found = await all(admin.list());
+    const foreign = await admin.get('foreign');
+    const isReleased = await admin.forceRelease('foreign');
+    for (const handle of handles) await handle.release();
 
     expect(new Set(found.map(({ key }) => key)).size).to.equal(301);
     expect(foreign).to.include({ state: 'foreign', owner: '' });
-    expect(evicted).to.equal(false);
+    expect(isReleased).to.equal(false);
     expect(await redis.get(`once:1:${scope}:foreign`)).to.equal('no lock');
     redis.disconnect();
   });
 
-  it('of a whole Redis Cluster are found on all of its servers', async () => {
+  it('finds the locks on all servers of a Redis Cluster', async () => {
     const client = (await sharedCluster()).connect();
     const cache = new RedisCache(client as never);
     const keys = Array.from({ length: 60 }, (_, i) => `${uniqueName()}-${i}`);
-    const held = await Promise.all(keys.map(key => new Lock(key, { cache }).acquire()));
+    const handles = await Promise.all(keys.map(key => new Lock(key, { cache }).acquire()));
 
-    const found = await all(locks(cache, { scope: 'default' }).list());
-    for (const lock of held) await lock.release();
+    const found = await all(locksOf(cache, { scope: 'default' }).list());
+    for (const handle of handles) await handle.release();
 
     expect(found.map(({ key }) => key)).to.include.members(keys);
     client.disconnect();
   });
 
-  it('tell whoever waits when they are let go of by hand', async () => {
+  it('notifies those who wait for a key of its forced release', async () => {
     const redis = connectRedis();
     const cache = new RedisCache(redis);
     const key = uniqueName('k');
     await new Lock(key, { cache, ttl: 600_000 }).acquire();
-    const waiting = new Lock(key, { cache });
-    const waits = waiting.acquire({ waitFor: 60_000 });
+    let acquired: LockHandle | undefined;
+    const wait = new Lock(key, { cache }).acquire({ waitFor: 60_000 }).then(handle => {
+      acquired = handle;
+    });
     await until(async () => (await redis.get(`once:1:default:${key}`))?.includes('awaited'));
 
-    await locks(cache).evict(key);
-    await until(() => waiting.held, 'who waits has it', 4000);
+    await locksOf(cache).forceRelease(key);
+    await until(() => acquired?.held, 'the waiter has acquired the key', 4000);
 
-    await (await waits).release();
+    await wait;
+    await acquired?.release();
     redis.disconnect();
   });
 
-  it("can't be listed where the cache can't, and says so", async () => {
+  it('says so where the cache is none, or has no list of its locks', async () => {
     const store = { get: () => undefined, set: () => {}, delete: () => {} };
 
-    const error = await rejection(all(locks(store).list()));
+    const error = await rejection(all(locksOf(store).list()));
 
-    expect(error.message).to.equal("locks: this cache can't list its locks: it has no method 'list'");
-    expect(() => locks('nobody')).to.throw(TypeError, "no cache is named 'nobody'");
-    expect(() => locks(undefined as never)).to.throw(TypeError, 'must be a cache');
+    expect(error.message).to.equal("locksOf: this cache can't list its locks: it has no method 'list'");
+    expect(() => locksOf('nobody')).to.throw(TypeError, "no cache is named 'nobody'");
+    expect(() => locksOf(undefined as never)).to.throw(TypeError, 'must be a cache');
   });
 });

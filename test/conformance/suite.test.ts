@@ -6,6 +6,7 @@ import type {
   AcquireResult,
   AcquireStep,
   Arrival,
+  ForceReleaseStep,
   LockCache,
   LockRecord,
   Newest,
@@ -41,8 +42,8 @@ class Breakable implements LockCache {
   list(prefix: string): AsyncIterable<LockRecord> {
     return this.#inner.list(prefix);
   }
-  async forceRelease(storedKeys: readonly string[]): Promise<(boolean | Error)[]> {
-    return this.#inner.forceRelease(storedKeys);
+  async forceRelease(steps: readonly ForceReleaseStep[]): Promise<(boolean | Error)[]> {
+    return this.#inner.forceRelease(steps);
   }
   async announce(arrivals: readonly Arrival[]): Promise<(Newest | Error)[]> {
     return this.#inner.announce(arrivals);
@@ -213,8 +214,8 @@ const broken: Record<GuaranteeName, () => CreatedCache> = {
   },
   forcedRelease: () => {
     class OnlyAnswersYes extends Breakable {
-      override async forceRelease(storedKeys: readonly string[]) {
-        return storedKeys.map(() => true);
+      override async forceRelease(steps: readonly ForceReleaseStep[]) {
+        return steps.map(() => true);
       }
     }
     return shared(new OnlyAnswersYes());

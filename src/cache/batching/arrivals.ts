@@ -1,7 +1,7 @@
 /** Collects the jobs that arrive in one turn of the event loop, and announces them to a cache together. */
 
 import { asError, CacheError } from '../../core/errors.ts';
-import { timerDelay } from '../../core/timers.ts';
+import { nextTick, timerDelay } from '../../core/timers.ts';
 import type { Arrival, LockCache, Newest } from '../contract.ts';
 
 interface Announcement {
@@ -33,7 +33,7 @@ export class ArrivalBatcher {
         if (answer instanceof Error) fail(answer.message, answer);
         else resolve(answer);
       };
-      if (this.#turn.length === 0) process.nextTick(this.#send);
+      if (this.#turn.length === 0) nextTick(this.#send);
       this.#turn.push({ arrival, onAnswer });
     });
   }

@@ -4,6 +4,7 @@
  */
 
 import { asError } from '../../core/errors.ts';
+import { nextTick } from '../../core/timers.ts';
 import type {
   AcquireResult,
   AcquireStep,
@@ -51,7 +52,7 @@ export class Batcher {
     if (this.#turn) return this.#turn;
     this.#turn = new Turn();
     // A tick that is queued by a promise callback runs after all promise callbacks of the turn, and before any I/O.
-    process.nextTick(this.#send);
+    nextTick(this.#send);
     return this.#turn;
   }
 

@@ -4,6 +4,8 @@
  * each other by turns, and a worker without other work would lose a tenth of its throughput.
  */
 
+import { setImmediate } from '../../core/timers.ts';
+
 /** How many continue in one turn. Measured: half of it and twice of it are no better. */
 const STEPS_PER_TURN = 8;
 

@@ -3,6 +3,7 @@
  * closed after the last. Without it, or while it is lost, nobody is notified, and those who wait ask often.
  */
 
+import { queueMicrotask } from '../../core/timers.ts';
 import type { Listener } from '../contract.ts';
 import { Listeners } from './listeners.ts';
 

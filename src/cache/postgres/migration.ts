@@ -139,7 +139,8 @@ BEGIN
           -- The same step, sent again because its answer got lost.
           was_reclaimed := false;
           asked := held.since;
-        ELSIF was_reclaimed AND NOT (held.state = 'running' AND held.owner = step.owner AND held.attempt <= step.attempt) THEN
+        ELSIF was_reclaimed AND NOT (held.state = 'running' AND held.owner = step.owner
+            AND (held.attempt < step.attempt OR (held.attempt = 0 AND step.attempt = 0))) THEN
           answers[step.at] := json_build_array(
             held.state, held.owner, held.attempt, held.fence, floor(extract(epoch FROM held.since) * 1000),
             ceil(extract(epoch FROM held.expires - asked) * 1000));

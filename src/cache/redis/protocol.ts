@@ -84,8 +84,14 @@ function textFrom(value: Encoded): string {
   return value instanceof Uint8Array ? Buffer.from(value).toString() : String(value);
 }
 
+/** `NaN` where it is none. */
 function numberFrom(value: Encoded): number {
-  return typeof value === 'number' ? value : Number(textFrom(value));
+  return typeof value === 'number' ? value : Number.parseInt(textFrom(value), 10);
+}
+
+/** A reply, as errors show it. */
+function showReply(reply: unknown): string {
+  return JSON.stringify(reply, (_, value) => (typeof value === 'bigint' ? String(value) : value));
 }
 
 /** The answer to a step that was not plainly done: a fence, or `['held', value, ms left]`, or `['error', message]`. */
@@ -98,7 +104,7 @@ export function readReply(reply: unknown, { releases, renewals, acquisitions }: 
   const fence = numberFrom(head as Encoded);
   const marks = textFrom(encodedMarks as Encoded);
   if (!Number.isSafeInteger(fence) || marks.length !== steps) {
-    throw new Error(`Redis answered ${JSON.stringify(reply)} where ${steps} answers were due`);
+    throw new Error(`Redis answered ${showReply(reply)} where ${steps} answers were due`);
   }
   const granted: AcquireResult = { acquired: true, fence, reclaimed: false };
   let step = 0;
@@ -136,9 +142,7 @@ function acquireResultFrom(storedKey: string, answer: SpecialAnswer | undefined)
 function errorFrom(answer: SpecialAnswer | undefined): Error {
   const [kind, message] = Array.isArray(answer) ? (answer as Encoded[]) : [];
   const isError = kind !== undefined && textFrom(kind) === 'error';
-  return new Error(
-    isError ? textFrom(message as Encoded) : `Redis gave ${JSON.stringify(answer)} for an answer`,
-  );
+  return new Error(isError ? textFrom(message as Encoded) : `Redis gave ${showReply(answer)} for an answer`);
 }
 
 /** What the inspecting script says of one key. */

@@ -116,14 +116,15 @@ local function readClock()
   reply[1] = now
 end
 
--- The fence of a stored lease that a step may reclaim: one of its own owner, for no newer run.
+-- The fence of a stored lease that a step may reclaim: one of its own owner, for an older run, or where runs are not counted.
 local function reclaimable(stored, part)
   if sub(stored, 1, #DONE) == DONE then return nil end
   -- Only between two fields do a quote and a comma stand before a quote: those in a token or an owner are escaped.
   local attempt, owner = match(part, '","attempt":(%d+)(,"owner":".*")$')
   if not owner or not find(stored, owner .. ',"fence":', 1, true) then return nil end
   local theirs, fence = match(stored, '","attempt":(%d+),"owner":".*",' .. FENCE)
-  return theirs and tonumber(theirs) <= tonumber(attempt) and tonumber(fence)
+  local isNewer = theirs and (tonumber(theirs) < tonumber(attempt) or (theirs == '0' and attempt == '0'))
+  return isNewer and tonumber(fence)
 end
 
 -- Who holds a key, or why it can't be read.

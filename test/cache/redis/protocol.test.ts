@@ -83,12 +83,26 @@ describe('readReply', () => {
     expect(acquired[4]).to.deep.equal({ acquired: true, fence: 100, reclaimed: false });
   });
 
+  it('reads a reply that the client decoded in its own way (numbers as strings, strings as buffers)', () => {
+    const held = '{"once":1,"state":"running","token":"x","attempt":3,"owner":"you","fence":7,"since":8}';
+    const batch = { ...EMPTY, acquisitions: ['a', 'b', 'c'].map(storedKey => acquisition(storedKey)) };
+
+    const { acquired } = readReply(
+      ['100', Buffer.from('1++'), [Buffer.from('held'), Buffer.from(held), '5'], '-9'],
+      batch,
+    );
+
+    expect(acquired[0]).to.deep.equal({ acquired: true, fence: 100, reclaimed: false });
+    expect(acquired[1]).to.deep.nested.include({ 'record.owner': 'you', 'record.expiresIn': 5 });
+    expect(acquired[2]).to.deep.equal({ acquired: true, fence: 9, reclaimed: true });
+  });
+
   for (const [what, reply] of [
     ['nothing', null],
     ['a number', 1],
     ['too few marks', [1, '']],
     ['too many marks', [1, '11']],
-    ['a fence that is no number', ['1', '1']],
+    ['a fence that is no number', ['one', '1']],
   ] as const) {
     it(`refuses a reply that is not the script's (${what})`, () => {
       expect(() => readReply(reply, { ...EMPTY, acquisitions: [acquisition('a')] })).to.throw(

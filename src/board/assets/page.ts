@@ -1,0 +1,52 @@
+/** The page. Everything that it shows is written into it as text, and it loads nothing but its own files. */
+
+/** @param title - any text; it is escaped. */
+export function page(title: string): string {
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>${escapeHtml(title)}</title>
+<link rel="stylesheet" href="board.css">
+<script src="board.js" defer></script>
+</head>
+<body>
+<header>
+<h1>${escapeHtml(title)}</h1>
+<p id="summary" role="status">…</p>
+<input id="filter" type="search" placeholder="Filter by key, queue or holder" aria-label="Filter">
+</header>
+<main>
+<p id="problem" role="alert" hidden></p>
+<table>
+<thead>
+<tr><th>Key</th><th>Queue or scope</th><th>Holder</th><th>Held for</th><th>Expires in</th>
+<th><span class="visually-hidden">Action</span></th></tr>
+</thead>
+<tbody id="locks"></tbody>
+</table>
+<p id="no-locks" hidden>No locks are held.</p>
+<section aria-labelledby="outcomes-title">
+<h2 id="outcomes-title">Duplicates in the last half hour</h2>
+<p id="legend"></p>
+<div id="outcomes" role="img" aria-label="Duplicates over time"></div>
+</section>
+</main>
+<dialog id="confirm">
+<form method="dialog">
+<p>Force release <strong id="confirm-key"></strong>?</p>
+<p class="quiet">Other jobs can acquire the key at once. If its holder is still running, its signal aborts at its next renewal;
+until then two jobs may run.</p>
+<menu><button value="no">Cancel</button><button value="yes" class="danger">Force release</button></menu>
+</form>
+</dialog>
+</body>
+</html>
+`;
+}
+
+function escapeHtml(text: string): string {
+  return text.replace(/[&<>"']/g, char => `&#${char.charCodeAt(0)};`);
+}

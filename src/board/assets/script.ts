@@ -1,0 +1,207 @@
+/**
+ * The script of the page. It asks the board for the locks every two seconds, counts the time in between by itself, and writes
+ * nothing into the page but text.
+ */
+
+import { OUTCOMES } from '../../events/events.ts';
+
+export const SCRIPT: string = `'use strict';
+(() => {
+  const REFRESH_MS = 2000;
+  const TICK_MS = 250;
+  const OUTCOMES = ${JSON.stringify(OUTCOMES)};
+  const STATES = { done: 'done, still held (dedupeFor)', foreign: 'a value that no lock wrote' };
+
+  const byId = id => document.getElementById(id);
+  const filter = byId('filter');
+  const dialog = byId('confirm');
+
+  /** The last answer of the board, and when it came. */
+  let shown;
+  let shownAt = 0;
+  /** The row of each lock that passes the filter. */
+  const rows = new Map();
+  /** The longest time left that was seen of each acquisition: its bar is full then. */
+  const longestLeft = new Map();
+
+  filter.addEventListener('input', () => shown && draw());
+  setInterval(tick, TICK_MS);
+  refreshForEver();
+
+  async function refreshForEver() {
+    for (;;) {
+      if (!document.hidden) await refresh();
+      await new Promise(resolve => setTimeout(resolve, REFRESH_MS));
+    }
+  }
+
+  async function refresh() {
+    try {
+      const response = await fetch('api/locks', { headers: { accept: 'application/json' } });
+      const answer = await response.json();
+      if (!response.ok) throw new Error(answer.problem);
+      shown = answer;
+      shownAt = performance.now();
+      draw();
+    } catch (error) {
+      showProblem('The locks could not be read: ' + error.message);
+    }
+  }
+
+  function draw() {
+    const { locks, isCut, problems } = shown;
+    drawLocks(locks);
+    byId('no-locks').hidden = locks.length > 0;
+    byId('summary').textContent = locks.length + (isCut ? ' or more' : '') + (locks.length === 1 ? ' lock' : ' locks');
+    drawOutcomes(shown.outcomes);
+    showProblem(problems.join('; '));
+    tick();
+  }
+
+  function drawLocks(locks) {
+    const focusedKey = document.activeElement?.closest('tr')?.dataset.key;
+    rows.clear();
+    for (const lock of locks.filter(passesFilter)) rows.set(lock, rowOf(lock));
+    const inOrder = [...rows.values()];
+    byId('locks').replaceChildren(...inOrder);
+    inOrder.find(row => row.dataset.key === focusedKey)?.querySelector('button')?.focus();
+    const live = new Set(locks.map(acquisitionOf));
+    for (const acquisition of longestLeft.keys()) if (!live.has(acquisition)) longestLeft.delete(acquisition);
+  }
+
+  function passesFilter(lock) {
+    const wanted = filter.value.toLowerCase();
+    return [lock.key, placeOf(lock), lock.holderName].some(text => text.toLowerCase().includes(wanted));
+  }
+
+  function rowOf(lock) {
+    const row = element('tr');
+    row.dataset.key = lock.storedKey;
+    const holder = element('td', 'holder', lock.holderName);
+    if (lock.state in STATES) holder.append(element('div', 'state', STATES[lock.state]));
+    const bar = element('div', 'bar');
+    bar.append(element('i'));
+    const expiresIn = element('td', 'expires-in');
+    expiresIn.append(element('span', 'time'), bar);
+    const action = element('td', 'action');
+    if (!shown.readOnly && lock.state !== 'foreign') action.append(releaseButton(lock));
+    row.append(
+      element('td', 'key', lock.key),
+      element('td', 'place', placeOf(lock)),
+      holder,
+      element('td', 'held-for'),
+      expiresIn,
+      action,
+    );
+    return row;
+  }
+
+  function releaseButton(lock) {
+    const button = element('button', '', 'Force release');
+    button.addEventListener('click', () => forceRelease(lock));
+    return button;
+  }
+
+  /** Updates the times and bars. */
+  function tick() {
+    if (!shown) return;
+    const passed = performance.now() - shownAt;
+    for (const [lock, row] of rows) {
+      const age = lock.since > 0 ? duration(shown.now + passed - lock.since) : '';
+      row.querySelector('.held-for').textContent = age;
+      // A lock that never expires has no expiresIn.
+      const left = lock.expiresIn === undefined ? undefined : Math.max(lock.expiresIn - passed, 0);
+      const part = partLeft(lock, left);
+      row.querySelector('.time').textContent = left === undefined ? 'never' : duration(left);
+      row.querySelector('.bar').classList.toggle('low', part < 0.25);
+      row.querySelector('.bar > i').style.width = (part * 100).toFixed(1) + '%';
+    }
+  }
+
+  function partLeft(lock, left) {
+    if (left === undefined) return 1;
+    const acquisition = acquisitionOf(lock);
+    const longest = Math.max(longestLeft.get(acquisition) ?? 0, lock.expiresIn);
+    longestLeft.set(acquisition, longest);
+    return longest > 0 ? left / longest : 0;
+  }
+
+  function drawOutcomes(counts) {
+    const sum = count => OUTCOMES.reduce((total, outcome) => total + count[outcome], 0);
+    const highest = Math.max(...counts.map(sum), 1);
+    byId('outcomes').replaceChildren(...counts.map(count => {
+      const column = element('div');
+      column.title = new Date(count.at).toLocaleTimeString() + ': ' + sum(count);
+      for (const outcome of OUTCOMES.filter(outcome => count[outcome] > 0)) {
+        const part = element('i', outcome);
+        part.style.height = (count[outcome] / highest) * 100 + '%';
+        column.append(part);
+      }
+      return column;
+    }));
+    byId('legend').replaceChildren(...OUTCOMES.map(outcome => {
+      const total = counts.reduce((total, count) => total + count[outcome], 0);
+      return element('span', outcome, outcome + ' ' + total);
+    }));
+  }
+
+  async function forceRelease(lock) {
+    if (!(await isConfirmed(lock))) return;
+    const problem = await requestForceRelease(lock);
+    await refresh();
+    if (problem) showProblem("'" + lock.key + "' was not released: " + problem);
+  }
+
+  async function isConfirmed(lock) {
+    byId('confirm-key').textContent = lock.key;
+    dialog.returnValue = '';
+    dialog.showModal();
+    await new Promise(resolve => dialog.addEventListener('close', resolve, { once: true }));
+    return dialog.returnValue === 'yes';
+  }
+
+  /** Returns why the lock was not released, if it was not. */
+  async function requestForceRelease({ source, storedKey, fence }) {
+    try {
+      const response = await fetch('api/force-release', {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ source, storedKey, fence }),
+      });
+      if (response.ok) return undefined;
+      const { problem } = await response.json().catch(() => ({ problem: response.statusText }));
+      return problem;
+    } catch (error) {
+      return error.message;
+    }
+  }
+
+  function showProblem(text) {
+    byId('problem').textContent = text;
+    byId('problem').hidden = text === '';
+  }
+
+  function placeOf(lock) {
+    return lock.queue ?? (lock.scope === undefined ? '' : 'scope ' + lock.scope);
+  }
+
+  function acquisitionOf(lock) {
+    return lock.source + ' ' + lock.storedKey + ' ' + lock.fence;
+  }
+
+  function element(name, className, text) {
+    const created = document.createElement(name);
+    if (className) created.className = className;
+    if (text !== undefined) created.textContent = text;
+    return created;
+  }
+
+  function duration(ms) {
+    const seconds = Math.max(Math.floor(ms / 1000), 0);
+    if (seconds < 60) return seconds + ' s';
+    const minutes = Math.floor(seconds / 60);
+    if (minutes < 60) return minutes + ' min ' + (seconds % 60) + ' s';
+    return Math.floor(minutes / 60) + ' h ' + (minutes % 60) + ' min';
+  }
+})();
+`;

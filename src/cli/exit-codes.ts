@@ -1,0 +1,13 @@
+/** The exit codes of the command line, as `--help` lists them. Scripts depend on them. */
+
+export const EXIT = {
+  ok: 0,
+  /** No lock has the key, or not every lock was released. */
+  notDone: 1,
+  /** The command line is wrong. */
+  usage: 2,
+  /** The datastore can't be reached, or failed. */
+  failed: 3,
+} as const;
+
+export type ExitCode = (typeof EXIT)[keyof typeof EXIT];

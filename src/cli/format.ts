@@ -1,0 +1,37 @@
+/** Writes times, and texts from elsewhere, for a terminal. */
+
+import type { LockInfo } from '../admin/lock-admin.ts';
+
+/**
+ * How long a lock has been held; empty for a value that no lock wrote.
+ * @param now - in ms since the epoch.
+ */
+export function ageOf({ since }: LockInfo, now: number): string {
+  return since > 0 ? duration(Math.max(now - since, 0)) : '';
+}
+
+export function timeLeft({ expiresIn }: LockInfo): string {
+  return Number.isFinite(expiresIn) ? duration(expiresIn) : 'never';
+}
+
+/** `3 h 05 min`, `12 min 03 s`, `12 s`, `340 ms`. */
+function duration(ms: number): string {
+  if (ms < 1000) return `${Math.round(ms)} ms`;
+  const seconds = Math.floor(ms / 1000);
+  if (seconds < 60) return `${seconds} s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes} min ${twoDigits(seconds % 60)} s`;
+  return `${Math.floor(minutes / 60)} h ${twoDigits(minutes % 60)} min`;
+}
+
+function twoDigits(number: number): string {
+  return String(number).padStart(2, '0');
+}
+
+/** Escapes what a terminal would obey: a key may contain anything. */
+export function printable(text: string): string {
+  return text.replace(
+    /[\p{Cc}\p{Cf}\p{Co}\p{Cs}\u2028\u2029]/gu,
+    char => `\\u{${(char.codePointAt(0) as number).toString(16)}}`,
+  );
+}

@@ -1,0 +1,133 @@
+/** The page, its style and its script in a real browser. */
+
+import type { Job } from 'bullmq';
+import { expect } from 'chai';
+import type { Browser, Page } from 'playwright-core';
+import { Lock, MemoryCache, onceProcessor } from '../../../src/index.ts';
+import { openBrowser } from '../../support/browser.ts';
+import { Bench } from '../../support/bullmq.ts';
+import { deferred, until } from '../../support/index.ts';
+import { withBoard } from '../served-board.ts';
+
+describe('the page of the board', () => {
+  let browser: Browser;
+  let bench: Bench;
+  before(async function () {
+    // It may have to be installed.
+    this.timeout(600_000);
+    browser = await openBrowser();
+  });
+  after(() => browser.close());
+  beforeEach(async () => {
+    bench = await Bench.open();
+  });
+  afterEach(() => bench.close());
+
+  /** Opens a page, and collects all that goes wrong on it. */
+  async function openPage(url: string): Promise<{ page: Page; problems: string[] }> {
+    const page = await browser.newPage();
+    const problems: string[] = [];
+    page.on('console', message => message.type() === 'error' && problems.push(message.text()));
+    page.on('pageerror', error => problems.push(String(error)));
+    page.on('dialog', dialog => {
+      problems.push(`dialog: ${dialog.message()}`);
+      void dialog.dismiss();
+    });
+    await page.goto(url);
+    return { page, problems };
+  }
+
+  /** Starts a job that holds a key until it loses its lock. */
+  async function holdUntilLost(key: string, ttl: number): Promise<{ job: Job; lost: Promise<unknown> }> {
+    const lost = deferred<unknown>();
+    const started = deferred();
+    const processor = onceProcessor(
+      async (_job: Job, _token, signal) => {
+        signal?.addEventListener('abort', () => lost.resolve(signal.reason));
+        started.resolve();
+        await lost.promise;
+      },
+      { key, ttl },
+    );
+    await bench.worker(processor, { concurrency: 2 });
+    const job = await bench.add({});
+    await started.promise;
+    return { job, lost: lost.promise };
+  }
+
+  it('shows a lock whose bar shrinks, and releases it by force once that is confirmed', async () => {
+    const { job, lost } = await holdUntilLost('welcome-42', 6000);
+    await withBoard({ queues: [bench.queue] }, async url => {
+      const { page, problems } = await openPage(url);
+      const row = page.locator('#locks tr');
+      await row.first().waitFor();
+      const texts = await row.locator('td').allTextContents();
+      const width = () => page.locator('.bar > i').evaluate(bar => Number.parseFloat(bar.style.width));
+      const before = await width();
+      await until(async () => (await width()) < before, 'the bar shrinks');
+      const duplicate = await bench.add({});
+      await bench.result(duplicate);
+      await page.locator('#legend .skipped', { hasText: 'skipped 1' }).waitFor();
+
+      const dialog = page.getByRole('dialog');
+      await row.getByRole('button', { name: 'Force release' }).click();
+      await dialog.getByRole('button', { name: 'Cancel' }).click();
+      const still = await bench.holder('welcome-42');
+      await row.getByRole('button', { name: 'Force release' }).click();
+      await dialog.getByRole('button', { name: 'Force release' }).click();
+      await page.locator('#no-locks').waitFor();
+
+      const { queueName } = bench;
+      expect(texts.slice(0, 3)).to.deep.equal([
+        'welcome-42',
+        `bull:${queueName}`,
+        `job ${job.id} of ${queueName}`,
+      ]);
+      expect(still?.state).to.equal('running');
+      expect(await lost).to.include({ code: 'ERR_LOCK_LOST', reason: 'revoked' });
+      expect(problems).to.deep.equal([]);
+      await page.close();
+    });
+    await bench.ended(job);
+  });
+
+  it('shows a hostile key as text', async () => {
+    const hostile = '<script>alert(1)</script><img src=x onerror=alert(2)>\u202e';
+    const { finish } = await bench.hold({ key: () => hostile, ttl: 30_000 });
+    await withBoard({ queues: [bench.queue] }, async url => {
+      const { page, problems } = await openPage(url);
+      await page.locator('#locks tr').first().waitFor();
+
+      expect(await page.locator('#locks td.key').textContent()).to.equal(hostile);
+      expect(await page.locator('#locks script, #locks img').count()).to.equal(0);
+      expect(problems).to.deep.equal([]);
+      await page.close();
+    });
+    await finish();
+  });
+
+  it('can be filtered, and fits a phone in the dark scheme', async () => {
+    const cache = new MemoryCache();
+    const keys = Array.from(
+      { length: 12 },
+      (_, i) => `a-key-that-is-rather-long-and-has-no-space-in-it-${i}`,
+    );
+    const handles = await Promise.all(keys.map(key => new Lock(key, { cache }).acquire()));
+    await withBoard({ caches: { memory: cache }, readOnly: true }, async url => {
+      const page = await browser.newPage({ viewport: { width: 360, height: 740 }, colorScheme: 'dark' });
+      await page.goto(url);
+      await page.locator('#locks tr').first().waitFor();
+      const overflow = await page.evaluate<number>('document.documentElement.scrollWidth - innerWidth');
+      const back = await page.evaluate('getComputedStyle(document.body).backgroundColor');
+      const buttons = await page.locator('#locks button').count();
+      await page.locator('#filter').fill('in-it-11');
+      await until(async () => (await page.locator('#locks tr').count()) === 1);
+
+      expect(overflow).to.be.at.most(0);
+      expect(back).to.equal('rgb(25, 25, 24)');
+      expect(buttons).to.equal(0);
+      await page.close();
+    });
+    for (const handle of handles) await handle.release();
+  });
+});

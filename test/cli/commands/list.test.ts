@@ -1,0 +1,61 @@
+import { expect } from 'chai';
+import { cli, OwnScope, parseLines } from '../run-cli.ts';
+
+describe('bullmq-once list', () => {
+  let own: OwnScope;
+  beforeEach(() => {
+    own = new OwnScope();
+  });
+  afterEach(() => own.close());
+
+  it('prints a table of the locks that are held', async () => {
+    const handles = [await own.hold('b'), await own.hold('a')];
+
+    const { code, out } = await cli('list', ...own.args);
+    for (const handle of handles) await handle.release();
+
+    const lines = out.split('\n').map(line => line.split(/ {2,}/));
+    expect(code).to.equal(0);
+    expect(lines[0]).to.deep.equal(['KEY', 'QUEUE OR SCOPE', 'STATE', 'HOLDER', 'HELD FOR', 'EXPIRES IN']);
+    expect(lines[1]?.slice(0, 4)).to.deep.equal(['a', `scope ${own.scope}`, 'running', 'owner of a']);
+    expect(lines[1]?.[5]).to.match(/^(29|30|2\d) s$/);
+    expect(lines[2]?.slice(0, 4)).to.deep.equal(['b', `scope ${own.scope}`, 'running', 'owner of b']);
+  });
+
+  it('prints a line of JSON for each lock (--json)', async () => {
+    const handles = [await own.hold('b'), await own.hold('a')];
+
+    const json = parseLines((await cli('list', ...own.args, '--json')).out);
+    const some = parseLines((await cli('list', ...own.args, '--json', '--starts-with', 'b')).out);
+    for (const handle of handles) await handle.release();
+
+    const { scope } = own;
+    expect(json.map(({ key }) => key)).to.deep.equal(['a', 'b']);
+    expect(json[0]).to.include({ scope, state: 'running', owner: 'owner of a', fence: handles[1]?.fence });
+    expect(some.map(({ key }) => key)).to.deep.equal(['b']);
+  });
+
+  it('names the job that holds a lock in a scope', async () => {
+    const handle = await own.hold('k', { owner: 'bull:emails:17@1790000000000' });
+
+    const { out } = await cli('list', ...own.args);
+    await handle.release();
+
+    const row = out.split('\n')[1]?.split(/ {2,}/);
+    expect(row?.slice(0, 4)).to.deep.equal(['k', `scope ${own.scope}`, 'running', 'job 17 of emails']);
+  });
+
+  it('says so where no lock is held', async () => {
+    expect(await cli('list', ...own.args)).to.include({ code: 0, out: 'no locks are held\n' });
+  });
+
+  it('never prints what a terminal would obey', async () => {
+    const handle = await own.hold('\u001b[2J\u202ek\n');
+
+    const { out } = await cli('list', ...own.args);
+    await handle.release();
+
+    expect(out).to.include('\\u{1b}[2J\\u{202e}k\\u{a}');
+    for (const obeyed of ['\u001b', '\u202e']) expect(out).not.to.include(obeyed);
+  });
+});

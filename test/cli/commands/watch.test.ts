@@ -1,0 +1,25 @@
+import { once } from 'node:events';
+import { expect } from 'chai';
+import { until } from '../../support/index.ts';
+import { OwnScope, startCli } from '../run-cli.ts';
+
+describe('bullmq-once watch', () => {
+  it('lists the locks again and again until it is stopped', async () => {
+    const own = new OwnScope();
+    const handle = await own.hold('watched');
+    const child = startCli('watch', ...own.args, '--every', '0.1');
+    let out = '';
+    child.stdout.on('data', data => {
+      out += data;
+    });
+
+    await until(() => out.match(/watched/g)?.length === 2);
+    await handle.release();
+    await until(() => out.endsWith('no locks are held\n'));
+    child.kill('SIGINT');
+    const [code] = await once(child, 'exit');
+
+    expect(code).to.equal(0);
+    own.close();
+  });
+});

@@ -1,0 +1,38 @@
+import { expect } from 'chai';
+import pg from 'pg';
+import { Lock, RedisCache } from '../../src/index.ts';
+import { PostgresCache } from '../../src/postgres.ts';
+import { uniqueName } from '../support/index.ts';
+import { sharedCluster, sharedPostgres } from '../support/shared-servers.ts';
+import { cli, parseLines } from './run-cli.ts';
+
+describe('bullmq-once', () => {
+  it('lists and releases the locks of PostgreSQL (--postgres)', async () => {
+    const { url } = await sharedPostgres();
+    const pool = new pg.Pool({ connectionString: url });
+    const scope = uniqueName('scope');
+    const handle = await new Lock('k', { cache: new PostgresCache(pool), scope }).acquire();
+
+    const json = parseLines((await cli('list', '--postgres', url, '--scope', scope, '--json')).out);
+    const released = await cli('force-release', 'k', '--postgres', url, '--scope', scope, '--yes');
+    await handle.release();
+    await pool.end();
+
+    expect(json[0]).to.include({ key: 'k', scope, state: 'running' });
+    expect(released).to.include({ code: 0, out: "'k' was released\n" });
+  });
+
+  it('lists the locks of a Redis Cluster (--cluster)', async () => {
+    const cluster = await sharedCluster();
+    const client = cluster.connect();
+    const scope = uniqueName('scope');
+    const handle = await new Lock('k', { cache: new RedisCache(client as never), scope }).acquire();
+    const url = `redis://127.0.0.1:${cluster.nodes[0]?.port}`;
+
+    const { out } = await cli('list', '--redis', url, '--cluster', '--scope', scope, '--json');
+    await handle.release();
+    client.disconnect();
+
+    expect(parseLines(out)[0]).to.include({ key: 'k', scope });
+  });
+});

@@ -1,0 +1,53 @@
+/** Runs `npx bullmq-once` in a process of its own. */
+
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import type { Redis } from 'ioredis';
+import { Lock, type LockHandle, type LockOptions, RedisCache } from '../../src/index.ts';
+import { connectRedis, redisUrl, uniqueName } from '../support/index.ts';
+
+const MAIN = new URL('../../src/cli/main.ts', import.meta.url).pathname;
+const NODE_ARGS = ['--import', 'tsx', MAIN];
+const env = { ...process.env, REDIS_URL: '' };
+
+export interface Ended {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+export function cli(...args: string[]): Promise<Ended> {
+  return new Promise(resolve => {
+    execFile(process.execPath, [...NODE_ARGS, ...args], { env }, (error, out, err) => {
+      resolve({ code: error ? Number(error.code) : 0, out, err });
+    });
+  });
+}
+
+/** Starts a command that does not end by itself. */
+export function startCli(...args: string[]): ChildProcess & { readonly stdout: NodeJS.ReadableStream } {
+  return spawn(process.execPath, [...NODE_ARGS, ...args], { env });
+}
+
+/** What `--json` printed. */
+export function parseLines(out: string): any[] {
+  const lines = out.split('\n').filter(line => line !== '');
+  return lines.map(line => JSON.parse(line));
+}
+
+/** A scope of its own on the Redis of the run. */
+export class OwnScope {
+  readonly redis: Redis = connectRedis();
+  readonly cache: RedisCache = new RedisCache(this.redis);
+  readonly scope: string = uniqueName('scope');
+  /** The options of the command line that select it. */
+  readonly args: readonly string[] = ['--redis', redisUrl(), '--scope', this.scope];
+
+  hold(key: string, options: LockOptions = {}): Promise<LockHandle> {
+    const { cache, scope } = this;
+    return new Lock(key, { cache, scope, owner: `owner of ${key}`, ...options }).acquire();
+  }
+
+  close(): void {
+    this.redis.disconnect();
+  }
+}
