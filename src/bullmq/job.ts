@@ -72,7 +72,20 @@ export function lockDurationOf(job: RunningJob): number | undefined {
   return job.queue?.opts?.lockDuration;
 }
 
-/** A job of the same queue by its id. It can do what `job` can. */
-export function siblingOf(job: RunningJob, id: string): RunningJob {
-  return Object.create(job, { id: { value: id } }) as RunningJob;
+/** What the guard needs of BullMQ's class `Job`. */
+interface JobClass {
+  fromId?(queue: unknown, id: string): Promise<RunningJob | undefined>;
+}
+
+/**
+ * A job of the same queue; `undefined` where it is gone, or in a sandbox.
+ * @param timestamp - when it was created: another job may have its id by now.
+ */
+export async function findSibling(
+  job: RunningJob,
+  { jobId, timestamp }: { readonly jobId: string; readonly timestamp: number },
+): Promise<RunningJob | undefined> {
+  const { fromId } = job.constructor as JobClass;
+  const found = job.queue && (await fromId?.call(job.constructor, job.queue, jobId));
+  return found?.timestamp === timestamp ? found : undefined;
 }

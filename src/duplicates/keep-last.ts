@@ -8,7 +8,7 @@
  */
 
 import { delayJob, mayStartAgain } from '../bullmq/delay.ts';
-import { attemptOf, type RunningJob, siblingOf } from '../bullmq/job.ts';
+import { attemptOf, findSibling, type RunningJob } from '../bullmq/job.ts';
 import { longestBackoff, willRunAgain } from '../bullmq/retries.ts';
 import { arrivalsOf } from '../cache/batching/arrivals.ts';
 import type { Newest } from '../cache/contract.ts';
@@ -198,9 +198,11 @@ class KeepLast {
   async #promote(owner: string): Promise<void> {
     const other = jobOfOwner(owner);
     if (other?.queueQualifiedName !== this.#job.queueQualifiedName) return;
-    await siblingOf(this.#job, other.jobId)
-      .promote?.()
-      .catch(() => {});
+    try {
+      await (await findSibling(this.#job, other))?.promote?.();
+    } catch {
+      // It is not delayed any more.
+    }
   }
 }
 

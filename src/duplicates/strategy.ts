@@ -47,6 +47,8 @@ export interface DuplicateStrategy<Work extends GuardedWork = GuardedWork> {
     /** A method of the cache. */
     readonly capability?: keyof LockCache;
   };
+  /** It may take long to acquire, because it waits for the key. */
+  readonly waits?: boolean;
   /** What becomes of a duplicate, as the mode `'observe'` reports it. */
   readonly outcome: Outcome;
   /**

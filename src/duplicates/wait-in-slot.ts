@@ -26,6 +26,7 @@ function waitInSlot(waitFor: number, { raiseIfLock }: { raiseIfLock: boolean }):
   return {
     ...plain,
     needs: { signal: true },
+    waits: true,
     outcome: raiseIfLock ? 'raised' : 'skipped',
     async acquire({ request, signal }) {
       try {

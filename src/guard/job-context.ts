@@ -128,7 +128,7 @@ export class JobContext implements GuardedJob {
   }
 
   #reserve(handle: LockHandle): ((error: unknown) => Promise<boolean>) | undefined {
-    if (!this.#guarded.options.holdThroughRetries || this.#isObserved) return undefined;
+    if (!this.#guarded.options.holdThroughRetries) return undefined;
     return error => reserve(handle, this.job, error, this.request.terms.ttl);
   }
 }

@@ -1,5 +1,6 @@
 /** The mode `'observe'`: all work runs, and what would have become of a duplicate is emitted as its event. */
 
+import { setTimeout as delay } from 'node:timers/promises';
 import type { DuplicateStrategy, GuardedWork } from '../duplicates/strategy.ts';
 import type { AcquireAttempt, LockRequest } from '../lock/lock-request.ts';
 
@@ -7,18 +8,20 @@ import type { AcquireAttempt, LockRequest } from '../lock/lock-request.ts';
 const MAX_WAIT_MS = 1000;
 
 /** The strategy of a guard that only observes another one: whatever the key's state, the work runs. */
-export function observing<Work extends GuardedWork>({
-  outcome,
-}: DuplicateStrategy<Work>): DuplicateStrategy<Work> {
+export function observing<Work extends GuardedWork>(
+  strategy: DuplicateStrategy<Work>,
+): DuplicateStrategy<Work> {
+  const { outcome } = strategy;
   return {
     needs: {},
     outcome,
-    acquire: ({ request }) => acquireSoon(request),
+    acquire: async ({ request }) =>
+      strategy.waits ? { acquired: true, handle: request.unguarded() } : acquireSoon(request),
     onHeld(work, holder) {
       work.request.emitOutcome(outcome, holder, { observed: true });
       return work.run(work.request.unguarded());
     },
-    run: (work, handle) => work.run(handle),
+    run: (work, handle) => (strategy.waits ? runBesideWait(work, strategy) : work.run(handle)),
   };
 }
 
@@ -47,4 +50,37 @@ function releaseWhenAcquired(attempt: Promise<AcquireAttempt>): void {
     late => late.acquired && late.handle.release(),
     () => {},
   );
+}
+
+/**
+ * Observed work does not wait for its key. It runs at once, and its wait goes on beside it. If the wait ends with the key, the key
+ * is held for as long as the work took, as it would have been.
+ */
+function runBesideWait<Work extends GuardedWork>(
+  work: Work,
+  strategy: DuplicateStrategy<Work>,
+): Promise<unknown> {
+  const startedAt = performance.now();
+  const result = work.run(work.request.unguarded());
+  const duration = result.then(
+    () => performance.now() - startedAt,
+    () => performance.now() - startedAt,
+  );
+
+  async function waitAndHold(): Promise<void> {
+    const attempt = await strategy.acquire(work);
+    if (!attempt.acquired) {
+      work.request.emitOutcome(strategy.outcome, attempt.holder, { observed: true });
+      return;
+    }
+    const acquiredAt = performance.now();
+    await work.run(attempt.handle, async () => {
+      const heldUntil = acquiredAt + (await duration);
+      await delay(Math.max(heldUntil - performance.now(), 0), undefined, { ref: false });
+      return result;
+    });
+  }
+  // Neither the work's own failure nor the cache's is reported here: the one is the work's, for the other there is an event.
+  waitAndHold().catch(() => {});
+  return result;
 }

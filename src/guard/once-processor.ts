@@ -121,40 +121,24 @@ type DecoratedProcessor<
 > = DecoratedMethod<[job: JobType, ...others: Others], Result, TemplateErrors<Template, JobType['data']>>;
 
 /**
- * Wraps a processor so that a job runs unless its key is held. Such a duplicate completes at once with no result, or becomes
- * what `whenLocked` says. The lock is kept on the connection of the job's own queue. It is renewed while the job runs, and
- * released before BullMQ learns that the job has ended.
+ * With a processor alone, jobs of one name with equal data run one at a time.
  *
- * `fn` is called as `(job, token, signal, lock)`. `signal` aborts when the lock is lost or BullMQ cancels the job. What `fn`
- * returns or throws reaches BullMQ unchanged.
- *
- * It also wraps the default export of a sandboxed processor's file. A job has no connection there: give it a `cache`, and a
- * `ttl` where 30 s are not right.
- *
- * A job fails with a {@link CacheError} if the cache can't say whether its key is held, and with a {@link KeyError} if no key can
- * be built from its data. BullMQ then retries it.
- *
- * @typeParam JobType - inferred: BullMQ's `Job`, or its `SandboxedJob`.
- * @throws TypeError an option is unknown or has a wrong value, or the key's template is malformed.
- * @example
- * ```ts
- * new Worker('emails', onceProcessor(sendWelcome, { key: 'welcome-{userId}' }), { connection });
- * ```
+ * @typeParam Key - makes TypeScript keep the literal type of the key in options that a function of an instance returns: it reads
+ * such a function by this signature first, and checks the key by the next one.
  */
 export function onceProcessor<
   Data = any,
   Result = any,
   Name extends string = string,
-  const Template extends string = never,
+  Key extends string = string,
   JobType extends AnyJob = Job<Data, any, Name>,
->(
-  fn: GuardedFunction<JobType, Result>,
-  options?: OnceProcessorOptions<JobType, Template, NoInfer<Result>>,
-): OnceProcessor<JobType, Result>;
+>(fn: GuardedFunction<JobType, Result | { readonly key?: Key }>): OnceProcessor<JobType, Result>;
 /**
  * Without a processor it makes a decorator for a method that is one, such as `process` of NestJS' `WorkerHost`. The options can
  * be a function of the instance that returns them. It is called at the first job of each instance.
  *
+ * @throws TypeError an option is unknown or has a wrong value, or the key's template is malformed. The options of an instance
+ * are checked when they are read: each job of the instance fails until they are right.
  * @example
  * ```ts
  * @Processor('emails')
@@ -171,6 +155,39 @@ export function onceProcessor<const Template extends string = string, Instance =
     | OnceProcessorOptions<any, Template>
     | ((instance: Instance) => OnceProcessorOptions<any, Template>),
 ): OnceProcessorDecorator<Template, NoInfer<Instance>>;
+/**
+ * Wraps a processor so that a job runs unless its key is held. Such a duplicate completes at once with no result, or becomes
+ * what `whenLocked` says. The lock is kept on the connection of the job's own queue. It is renewed while the job runs, and
+ * released before BullMQ learns that the job has ended.
+ *
+ * `fn` is called as `(job, token, signal, lock)`. `signal` aborts when the lock is lost or BullMQ cancels the job. What `fn`
+ * returns or throws reaches BullMQ unchanged.
+ *
+ * It also wraps the default export of a sandboxed processor's file. A job has no connection there: give it a `cache`, and a
+ * `ttl` where 30 s are not right.
+ *
+ * A job fails with a {@link CacheError} if the cache can't say whether its key is held, and with a {@link KeyError} if no key can
+ * be built from its data. BullMQ then retries it.
+ *
+ * @typeParam Template - inferred from the key. Beside other type arguments TypeScript infers none; then the compiler accepts a
+ * template that has at least one field of the data.
+ * @typeParam JobType - inferred: BullMQ's `Job`, or its `SandboxedJob`.
+ * @throws TypeError an option is unknown or has a wrong value, or the key's template is malformed.
+ * @example
+ * ```ts
+ * new Worker('emails', onceProcessor(sendWelcome, { key: 'welcome-{userId}' }), { connection });
+ * ```
+ */
+export function onceProcessor<
+  Data = any,
+  Result = any,
+  Name extends string = string,
+  const Template extends string = never,
+  JobType extends AnyJob = Job<Data, any, Name>,
+>(
+  fn: GuardedFunction<JobType, Result>,
+  options: OnceProcessorOptions<JobType, Template, NoInfer<Result>> | undefined,
+): OnceProcessor<JobType, Result>;
 export function onceProcessor(...given: readonly unknown[]): unknown {
   const [first, second] = given;
   if (typeof first === 'function' && given.length > 1) return guard(first as Fn, parse(second ?? {}));

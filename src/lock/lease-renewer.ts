@@ -109,7 +109,8 @@ export class LeaseRenewer {
         onAnswer => this.#batcher.renew(step, onAnswer),
         lease.safeUntil,
         error => emitCacheError(terms, 'renew', error),
-        () => {
+        answer => {
+          if (answer === false) lease.lose('revoked');
           this.#deadlines.delete(deadline);
           resolve();
         },

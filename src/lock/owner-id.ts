@@ -28,18 +28,29 @@ export function ownerOfJob({ queueQualifiedName, id, timestamp }: JobIdentity): 
   return `${queueQualifiedName}:${escapeId(String(id))}@${timestamp}`;
 }
 
+/** The job that an owner id names. */
+export interface OwnedBy {
+  readonly queueQualifiedName: string;
+  readonly queueName: string;
+  readonly jobId: string;
+  readonly timestamp: number;
+}
+
 /** The job that an owner id names; `undefined` where it names none. The inverse of {@link ownerOfJob}. */
-export function jobOfOwner(
-  owner: string,
-): { readonly queueQualifiedName: string; readonly queueName: string; readonly jobId: string } | undefined {
+export function jobOfOwner(owner: string): OwnedBy | undefined {
   const match = OWNER_OF_JOB.exec(owner);
   if (!match) return undefined;
-  const [, prefix = '', queueName, id] = match as unknown as [string, string | undefined, string, string];
-  return { queueQualifiedName: prefix + queueName, queueName, jobId: unescapeId(id) };
+  const [prefix = '', queueName, id, timestamp] = match.slice(1) as [string?, string?, string?, string?];
+  return {
+    queueQualifiedName: `${prefix}${queueName}`,
+    queueName: `${queueName}`,
+    jobId: unescapeId(`${id}`),
+    timestamp: Number(timestamp),
+  };
 }
 
 /** A queue's name has no colon, and an escaped id has none: the last colon stands between them. */
-const OWNER_OF_JOB = /^(.*:)?([^:]+):([^:]*)@-?\d[\d.e+]*$/s;
+const OWNER_OF_JOB = /^(.*:)?([^:]+):([^:]*)@(-?\d[\d.e+]*)$/s;
 
 function escapeId(id: string): string {
   return /[%:]/.test(id) ? id.replaceAll('%', '%25').replaceAll(':', '%3A') : id;

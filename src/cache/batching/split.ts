@@ -60,6 +60,10 @@ export function countSteps({ releases, renewals, acquisitions }: Batch): number 
   return releases.length + renewals.length + acquisitions.length;
 }
 
+export function keysOf({ releases, renewals, acquisitions }: Batch): string[] {
+  return [...releases, ...renewals, ...acquisitions].map(({ storedKey }) => storedKey);
+}
+
 interface VerbStep {
   readonly verb: keyof Batch;
   readonly step: AcquireStep | RenewStep | ReleaseStep;

@@ -18,6 +18,9 @@ export const CHANNEL = 'bullmq_once';
 /** The key of the advisory lock that BullMQ's migrations take, with a hash of the schema's name: `BULL` as an integer. */
 const BULLMQ_MIGRATION_LOCK = 0x42554c4c;
 
+/** How long a step waits for its row. A batch of our own is done sooner. */
+const MAX_ROW_WAIT_MS = 250;
+
 /** One call sweeps this many expired locks at most, so that it is over soon. */
 export const MAX_SWEPT = 1000;
 
@@ -65,9 +68,10 @@ CREATE INDEX IF NOT EXISTS once_lock_expires ON ${quoted}.once_lock (expires);
 --         found: [state, owner, attempt, fence, since, ms left]. Last, how many locks were swept.
 --
 -- Time is read where it is needed, since a step may have waited for another transaction. The steps are done key by key,
--- in the same order everywhere. So of two batches on the same keys one waits for the other, and there is no deadlock.
+-- in the same order everywhere. So of two batches on the same keys one waits for the other, and there is no deadlock. It does
+-- not wait long for a row: a row that someone else has locked must not cost the leases of the other keys.
 CREATE OR REPLACE FUNCTION ${quoted}.${EXCHANGE}(steps json, sweep boolean) RETURNS text
-LANGUAGE plpgsql AS $once$
+LANGUAGE plpgsql SET lock_timeout = '${MAX_ROW_WAIT_MS}ms' AS $once$
 DECLARE
   answers json[] := '{}';
   step record;
@@ -175,6 +179,9 @@ BEGIN
     GET DIAGNOSTICS swept = ROW_COUNT;
   END IF;
   RETURN array_to_json(answers || to_json(swept));
+EXCEPTION WHEN lock_not_available THEN
+  -- Nothing was done. The key says which step is to be left out.
+  RAISE EXCEPTION 'the row of a key is locked by another transaction' USING ERRCODE = 'lock_not_available', DETAIL = step.key;
 END $once$;
 
 -- Records which job is the newest of each key, in a row of its own whose token is the job's order.

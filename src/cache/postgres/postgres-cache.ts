@@ -9,7 +9,7 @@ import { show, showClass } from '../../core/validation.ts';
 import { isLockName } from '../../key/stored-name.ts';
 import { Coalescer } from '../batching/coalescer.ts';
 import { ExchangeCache } from '../batching/exchange.ts';
-import { allFailed, exchangeInParts, fits, type Limits } from '../batching/split.ts';
+import { allFailed, exchangeInParts, fits, keysOf, type Limits } from '../batching/split.ts';
 import type {
   Arrival,
   Batch,
@@ -65,6 +65,7 @@ const MAX_PAUSE_MS = 20;
 /** There is no such function, table, or schema. */
 const NOT_MIGRATED_CODES = ['42883', '42P01', '3F000'];
 const NOT_ALLOWED_CODE = '42501';
+const LOCKED_CODE = '55P03';
 /** Another migration created the same thing at the same time: unique violation, duplicate schema, table, function, object. */
 const CREATED_MEANWHILE_CODES = ['23505', '42P06', '42P07', '42723', '42710'];
 
@@ -170,8 +171,22 @@ export class PostgresCache extends ExchangeCache {
       if (swept === MAX_SWEPT) this.#sweepAt = now;
       return results;
     } catch (error) {
-      return allFailed(batch, asError(error));
+      const lockedKey = lockedKeyOf(error);
+      return lockedKey === undefined
+        ? allFailed(batch, asError(error))
+        : this.#sendWithout(lockedKey, batch, asError(error));
     }
+  }
+
+  /** The steps on a row that someone else has locked fail alone; the others are sent again. */
+  #sendWithout(lockedKey: string, batch: Batch, error: Error): Promise<BatchResults> {
+    const isLocked = (storedKey: string) => rowKey(storedKey) === lockedKey;
+    const limits = { ...LIMITS, groupOf: (storedKey: string) => String(isLocked(storedKey)) };
+    return exchangeInParts(batch, limits, parts =>
+      Promise.all(
+        parts.map(part => (keysOf(part).some(isLocked) ? allFailed(part, error) : this.#send(part))),
+      ),
+    );
   }
 
   /** Queries the database; creates what it needs where that is not there yet. */
@@ -261,6 +276,12 @@ function datastoreOf(pool: object, schema: string): string | undefined {
   if (!options) return undefined;
   const { connectionString, host = 'localhost', port = 5432, database } = options;
   return `postgres ${connectionString ?? `${host}:${port}/${database}`} ${schema}`;
+}
+
+/** The key in the table whose row someone else has locked, where that is the error. */
+function lockedKeyOf(error: unknown): string | undefined {
+  const { detail } = error as { detail?: string };
+  return codeOf(error) === LOCKED_CODE && detail ? detail : undefined;
 }
 
 /** PostgreSQL's code of an error. */
