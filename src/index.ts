@@ -65,14 +65,12 @@ export type {
 export { type Mode, setMode } from './guard/mode.ts';
 export { type Once, type OnceDecorator, type OnceOptions, once } from './guard/once.ts';
 export {
+  type AnyJob,
   type GuardedFunction,
   type OnceProcessor,
   type OnceProcessorDecorator,
   type OnceProcessorOptions,
-  type OnceSandboxed,
-  type OnceSandboxedOptions,
   onceProcessor,
-  type SandboxedFunction,
 } from './guard/once-processor.ts';
 export type { GuardOptions } from './guard/options.ts';
 export type { CheckedTemplate } from './key/template-types.ts';

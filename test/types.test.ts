@@ -10,7 +10,7 @@ import Keyv from 'keyv';
 import { LRUCache } from 'lru-cache';
 import type pg from 'pg';
 import { createClient, createCluster } from 'redis';
-import { type Cache, type HeldLock, Lock, once, onceProcessor, type RedisClient } from '../src/index.ts';
+import { type Cache, Lock, type LockHandle, once, onceProcessor, type RedisClient } from '../src/index.ts';
 import type { PostgresPool } from '../src/postgres.ts';
 
 interface Data {
@@ -41,7 +41,7 @@ function typesOfProcessors(): void {
         expectTypeOf(job.data.userId).toEqualTypeOf<number>();
         expectTypeOf(token).toEqualTypeOf<string | undefined>();
         expectTypeOf(signal).toEqualTypeOf<AbortSignal | undefined>();
-        expectTypeOf(lock).toEqualTypeOf<HeldLock>();
+        expectTypeOf(lock).toEqualTypeOf<LockHandle>();
         return 'sent';
       },
       { key: 'welcome-{userId}' },
@@ -82,7 +82,7 @@ function typesOfKeys(): void {
   onceProcessor(send, { key: '{userId}-{id}' });
   // @ts-expect-error a number has no fields
   onceProcessor(send, { key: '{userId.x}' });
-  // @ts-expect-error a key is a text
+  // @ts-expect-error a key is a string
   onceProcessor(send, { key: (job: Job<Data>) => job.data.userId });
   // What is not known at compile time is checked when it runs.
   onceProcessor(send, { key: String(process.env.KEY) });
@@ -90,16 +90,16 @@ function typesOfKeys(): void {
   // @ts-expect-error there is no such option
   onceProcessor(send, { raiseIfLocked: true });
 
-  // What becomes of a duplicate: its job is the processor's, and what is made of it a result of the processor's.
-  onceProcessor(send, { whenLocked: { retryIn: job => job.data.userId } });
+  // The job of a duplicate has the processor's type, and so has its result.
+  onceProcessor(send, { whenLocked: { delay: job => job.data.userId } });
   onceProcessor(send, { whenLocked: (job, holder) => `${job.data.userId} ${holder.owner}` });
   onceProcessor(send, { whenLocked: { waitFor: 100 }, raiseIfLock: true });
   // @ts-expect-error there is no such form
   onceProcessor(send, { whenLocked: 'wait' });
-  // @ts-expect-error the processor's result is a text
+  // @ts-expect-error the processor's result is a string
   onceProcessor(send, { whenLocked: () => 42 });
   // @ts-expect-error a time is a number
-  onceProcessor(send, { whenLocked: { retryIn: 'soon' } });
+  onceProcessor(send, { whenLocked: { delay: 'soon' } });
 }
 
 function typesOfCaches(): void {
@@ -125,8 +125,11 @@ async function typesOfOnce(): Promise<void> {
   await guarded('1');
   // @ts-expect-error a key is not left out
   once(async () => 1, {});
-  expectTypeOf(await new Lock('k').run(() => 7)).toEqualTypeOf<number>();
+  // @ts-expect-error the first argument has no such field
+  once(async (feed: { url: string }) => feed, { key: 'feed-{uri}' });
+}
 
+function typesOfDecorators(): void {
   class Service {
     @once({ key: 'k' })
     async none(): Promise<void> {}
@@ -136,8 +139,28 @@ async function typesOfOnce(): Promise<void> {
     async some(): Promise<string> {
       return 'x';
     }
+
+    @onceProcessor({ key: 'welcome-{userId}' })
+    async process(job: Job<Data>): Promise<string | undefined> {
+      return job.id;
+    }
+
+    // @ts-expect-error the data have no such field
+    @onceProcessor((service: Service) => ({ key: 'welcome-{userID}', scope: service.constructor.name }))
+    async processToo(job: Job<Data>): Promise<string | undefined> {
+      return job.id;
+    }
   }
-  void Service;
+  // The method has the type that it was written with.
+  expectTypeOf<Service['process']>().toEqualTypeOf<(job: Job<Data>) => Promise<string | undefined>>();
+}
+
+async function typesOfLocks(): Promise<void> {
+  const lock = new Lock('k');
+  expectTypeOf(await lock.tryAcquire()).toEqualTypeOf<LockHandle | undefined>();
+  expectTypeOf(await lock.acquire({ waitFor: 100 })).toEqualTypeOf<LockHandle>();
+  expectTypeOf(await lock.run(() => 7)).toEqualTypeOf<number>();
+  expectTypeOf(await lock.run(async handle => handle)).toEqualTypeOf<LockHandle>();
 }
 
 describe('types', () => {
@@ -148,6 +171,8 @@ describe('types', () => {
       typesOfKeys,
       typesOfCaches,
       typesOfOnce,
+      typesOfDecorators,
+      typesOfLocks,
       Cluster,
       Redis,
       Keyv,

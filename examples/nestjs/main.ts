@@ -1,23 +1,41 @@
 /**
- * NestJS: a decorator over `process` guards its jobs. Declared with three parameters, it is given the signal.
+ * NestJS: a decorator over `process` guards its jobs. A function of the instance returns its options, so that they can come from
+ * what NestJS has injected. It is called at the first job. `process` gets the signal because it declares three parameters.
+ *
  * Run it with this folder's tsconfig: `npx tsx --tsconfig examples/nestjs/tsconfig.json examples/nestjs/main.ts`
  */
 
 import 'reflect-metadata';
 import { BullModule, getQueueToken, OnWorkerEvent, Processor, WorkerHost } from '@nestjs/bullmq';
-import { Module } from '@nestjs/common';
+import { Inject, Injectable, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { Job, Queue } from 'bullmq';
 import { onceProcessor } from 'bullmq-once';
 
 const connection = { url: process.env.REDIS_URL ?? 'redis://127.0.0.1:6379' };
 
+/** In your application this is the ConfigService of @nestjs/config. */
+@Injectable()
+class Config {
+  readonly #values = { INVOICE_LOCK_TTL: 60_000 };
+
+  get(name: 'INVOICE_LOCK_TTL'): number {
+    return this.#values[name];
+  }
+}
+
 @Processor('nest-invoices', { concurrency: 10 })
 class Invoices extends WorkerHost {
   readonly ended: string[] = [];
 
-  @onceProcessor({ key: 'invoice-{id}' })
-  async process(
+  @Inject(Config)
+  private readonly config!: Config;
+
+  @onceProcessor((invoices: Invoices) => ({
+    key: 'invoice-{id}',
+    ttl: invoices.config.get('INVOICE_LOCK_TTL'),
+  }))
+  override async process(
     job: Job<{ id: number }>,
     _token?: string,
     signal?: AbortSignal,
@@ -34,7 +52,7 @@ class Invoices extends WorkerHost {
 
 @Module({
   imports: [BullModule.forRoot({ connection }), BullModule.registerQueue({ name: 'nest-invoices' })],
-  providers: [Invoices],
+  providers: [Config, Invoices],
 })
 class AppModule {}
 

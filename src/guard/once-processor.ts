@@ -1,6 +1,6 @@
 /** `onceProcessor`: wraps a BullMQ processor, so that a job runs unless its key is held. */
 
-import type { Job, SandboxedJob } from 'bullmq';
+import type { Job } from 'bullmq';
 import type { RunningJob } from '../bullmq/job.ts';
 import { flag, type Parser, show, withDefault } from '../core/validation.ts';
 import { JOB_FORMS, type WhenLocked } from '../duplicates/when-locked.ts';
@@ -47,19 +47,6 @@ export type OnceProcessor<JobType extends AnyJob, Result> = (
 /** The result in the type of a worker's job is the worker's. It allows for `undefined`, which the processor's need not. */
 type WithAnyResult<JobType> =
   JobType extends Job<infer Data, any, infer Name> ? Job<Data, any, Name> : JobType;
-
-/** {@link GuardedFunction} for the file of a sandboxed processor. */
-export type SandboxedFunction<Data, Result> = GuardedFunction<SandboxedJob<Data>, Result>;
-
-/** {@link OnceProcessor} for the file of a sandboxed processor. */
-export type OnceSandboxed<Data, Result> = OnceProcessor<SandboxedJob<Data>, Result>;
-
-/** {@link OnceProcessorOptions} for the file of a sandboxed processor. */
-export type OnceSandboxedOptions<
-  Data = any,
-  Template extends string = string,
-  Result = any,
-> = OnceProcessorOptions<SandboxedJob<Data>, Template, Result>;
 
 /** Options of {@link onceProcessor}. All may be left out. */
 export interface OnceProcessorOptions<
