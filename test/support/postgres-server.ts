@@ -29,6 +29,7 @@ export class PostgresServer {
   /** Starts a server that is as fast as it can be, and would lose data if the machine failed. */
   static async start(): Promise<PostgresServer> {
     const folder = mkdtempSync(join(tmpdir(), 'bullmq-once-postgres-'));
+    foldersOnExit.add(folder);
     const runAs = userToRunAs();
     if (runAs) chownSync(folder, runAs.uid, runAs.gid);
     const initdb = ['-D', folder, '-U', USER, '-A', 'trust', '-E', 'UTF8', '--no-sync'];
@@ -70,6 +71,7 @@ export class PostgresServer {
   async stop(): Promise<void> {
     await this.kill();
     rmSync(this.#folder, { recursive: true, force: true });
+    foldersOnExit.delete(this.#folder);
   }
 }
 
@@ -119,6 +121,9 @@ async function answers(port: number, running: ChildProcess): Promise<void> {
 
 /** Servers do not outlive the process that started them. */
 const stopOnExit = new Set<ChildProcess>();
+const foldersOnExit = new Set<string>();
 process.on('exit', () => {
   for (const running of stopOnExit) running.kill('SIGQUIT');
+  // A server that is still ending may write a file meanwhile.
+  for (const folder of foldersOnExit) rmSync(folder, { recursive: true, force: true, maxRetries: 10 });
 });

@@ -29,6 +29,7 @@ export class RedisServer {
     this.#binary = findRedisBinary();
     this.port = port;
     this.#folder = mkdtempSync(join(tmpdir(), 'bullmq-once-redis-'));
+    foldersOnExit.add(this.#folder);
     this.#args = ['--port', `${port}`, '--bind', '127.0.0.1', '--dir', this.#folder, ...args];
     if (!config) return;
     const file = join(this.#folder, 'redis.conf');
@@ -106,6 +107,7 @@ export class RedisServer {
   async stop(): Promise<void> {
     await this.kill();
     rmSync(this.#folder, { recursive: true, force: true });
+    foldersOnExit.delete(this.#folder);
   }
 }
 
@@ -219,6 +221,8 @@ async function answers(port: number, running: ChildProcess): Promise<void> {
 
 /** Servers do not outlive the process that started them, even when it ends in the middle of a test. */
 const stopOnExit = new Set<ChildProcess>();
+const foldersOnExit = new Set<string>();
 process.on('exit', () => {
   for (const running of stopOnExit) running.kill('SIGKILL');
+  for (const folder of foldersOnExit) rmSync(folder, { recursive: true, force: true });
 });

@@ -1,9 +1,10 @@
+/** Every cache that the conformance suite is run on, each on a store of its own. */
+
 import KeyvRedis from '@keyv/redis';
 import { GlideClient, GlideClusterClient } from '@valkey/valkey-glide';
 import { createValkeyGlideClient, Queue } from 'bullmq';
 import { Queue as Queue5 } from 'bullmq5';
 import { createCache } from 'cache-manager';
-import { expect } from 'chai';
 import Keyv from 'keyv';
 import { LRUCache } from 'lru-cache';
 import pg from 'pg';
@@ -14,18 +15,14 @@ import { PostgresCache } from '../../src/cache/postgres/postgres-cache.ts';
 import type { RedisClient } from '../../src/cache/redis/client.ts';
 import { RedisCache } from '../../src/cache/redis/redis-cache.ts';
 import { toLockCache } from '../../src/cache/registry.ts';
-import {
-  type CreatedCache,
-  GUARANTEES,
-  type GuaranteeName,
-  testLockCache,
-} from '../../src/conformance/suite.ts';
-import { connectRedis, readDoc, redisOptions, redisUrl, uniqueName } from '../support/index.ts';
-import { KeyvSqlite } from '../support/keyv-sqlite.ts';
-import { RedisServer } from '../support/redis-server.ts';
-import { sharedCluster, sharedPglite, sharedPostgres } from '../support/shared-servers.ts';
+import type { CreatedCache, GuaranteeName } from '../../src/conformance/suite.ts';
+import { connectRedis, redisOptions, redisUrl, uniqueName } from './index.ts';
+import { KeyvSqlite } from './keyv-sqlite.ts';
+import { RedisServer } from './redis-server.ts';
+import { sharedCluster, sharedPglite, sharedPostgres } from './shared-servers.ts';
 
-interface Entry {
+/** A cache under test. */
+export interface CacheEntry {
   readonly name: string;
   /** Its row in the table of docs/caches.md. */
   readonly row: string;
@@ -42,14 +39,16 @@ const UNLISTED = { listing: false } as const;
 /** Only locks write to the table. */
 const A_TABLE = { foreignValues: false } as const;
 
-const entries: readonly Entry[] = [
+export const inMemory: readonly CacheEntry[] = [
   {
     name: 'MemoryCache',
     row: '`MemoryCache`',
     guarantees: { ...IN_MEMORY, foreignValues: false },
     create: async () => ({ cache: new MemoryCache() }),
   },
+];
 
+export const onRedisServers: readonly CacheEntry[] = [
   redis('ioredis', async () => {
     const client = connectRedis();
     return { client, close: () => client.disconnect() };
@@ -92,7 +91,9 @@ const entries: readonly Entry[] = [
     const queue = new Queue5(uniqueName(), { connection: redisOptions() });
     return { client: (await queue.client) as unknown as RedisClient, close: () => queue.close() };
   }),
+];
 
+export const onClusters: readonly CacheEntry[] = [
   cluster('ioredis', async () => {
     const client = (await sharedCluster()).connect();
     return { client: client as RedisClient, close: () => client.disconnect() };
@@ -117,11 +118,15 @@ const entries: readonly Entry[] = [
       },
     };
   }),
+];
 
+export const onPostgres: readonly CacheEntry[] = [
   postgres('a pool', async () => (await sharedPostgres()).url, {}),
   postgres('a pool of one connection', async () => (await sharedPostgres()).url, { max: 1 }),
   postgres('PGlite', async () => (await sharedPglite()).url, { max: 1 }),
+];
 
+export const onKeyValueStores: readonly CacheEntry[] = [
   keyValue('Map', '`Map`', async () => ({ store: new Map() }), IN_MEMORY),
   keyValue('lru-cache', 'lru-cache', async () => ({ store: new LRUCache({ max: 2500 }) }), {
     ...IN_MEMORY,
@@ -177,32 +182,13 @@ const entries: readonly Entry[] = [
   ),
 ];
 
-describe('the contract of a cache', () => {
-  for (const entry of entries) testLockCache(entry);
-
-  it('says of each cache which guarantees it keeps, as docs/caches.md does', async () => {
-    const columns: GuaranteeName[] = ['acrossInstances', 'foreignValues', 'outages', 'retention', 'listing'];
-    const rows = new Map<string, string>();
-    for (const { row, guarantees = {} } of entries) {
-      const others = Object.keys(guarantees).filter(name => !columns.includes(name as GuaranteeName));
-      expect(others, `${row} does not keep a guarantee that has no column in the table`).to.deep.equal([]);
-      const cells = columns.map(name => (guarantees[name] === false ? 'no' : 'yes')).join(' ');
-      expect(rows.get(row) ?? cells, `the entries of ${row} differ`).to.equal(cells);
-      rows.set(row, cells);
-    }
-
-    const lines = (await readDoc('docs/caches.md')).split('\n').filter(line => line.startsWith('| '));
-    for (const [row, cells] of rows) {
-      const line = lines.find(one => one.startsWith(`| ${row} `) && / (yes|no) /.test(one));
-      const documented = line
-        ?.split('|')
-        .slice(2, 7)
-        .map(cell => cell.trim().split(/\W/)[0]);
-      expect(documented?.join(' '), `docs/caches.md on ${row}`).to.equal(cells);
-    }
-    expect(Object.keys(GUARANTEES)).to.include.members(columns);
-  });
-});
+export const allCaches: readonly CacheEntry[] = [
+  ...inMemory,
+  ...onRedisServers,
+  ...onClusters,
+  ...onPostgres,
+  ...onKeyValueStores,
+];
 
 interface Connected {
   readonly client: RedisClient;
@@ -210,14 +196,14 @@ interface Connected {
 }
 
 /** Two caches on two connections. What is guaranteed between them is guaranteed between processes. */
-function redis(client: string, connect: () => Promise<Connected>): Entry {
+function redis(client: string, connect: () => Promise<Connected>): CacheEntry {
   return onRedis(`RedisCache on ${client}`, connect, async () => {
     const plain = connectRedis();
     return { set: (key, value) => plain.set(key, value), close: () => plain.disconnect() };
   });
 }
 
-function cluster(client: string, connect: () => Promise<Connected>): Entry {
+function cluster(client: string, connect: () => Promise<Connected>): CacheEntry {
   return onRedis(`RedisCache on a cluster (${client})`, connect, async () => {
     const plain = (await sharedCluster()).connect();
     return { set: (key, value) => plain.set(key, value), close: () => plain.disconnect() };
@@ -228,7 +214,7 @@ function onRedis(
   name: string,
   connect: () => Promise<Connected>,
   connectPlain: () => Promise<{ set(key: string, value: string): unknown; close(): unknown }>,
-): Entry {
+): CacheEntry {
   return {
     name,
     row: '`RedisCache`',
@@ -247,7 +233,7 @@ function onRedis(
   };
 }
 
-function postgres(name: string, start: () => Promise<string>, config: pg.PoolConfig): Entry {
+function postgres(name: string, start: () => Promise<string>, config: pg.PoolConfig): CacheEntry {
   return {
     name: `PostgresCache on ${name}`,
     row: '`PostgresCache`',
@@ -279,8 +265,8 @@ function keyValue(
   name: string,
   row: string,
   create: () => Promise<{ store: KeyValueStore; outage?(): unknown; close?(): unknown }>,
-  guarantees: Entry['guarantees'] & {},
-): Entry {
+  guarantees: CacheEntry['guarantees'] & {},
+): CacheEntry {
   return {
     name: `KeyValueCache on ${name}`,
     row,
