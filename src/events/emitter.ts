@@ -12,7 +12,7 @@ const CHANNELS = Object.fromEntries(
   EVENT_TYPES.map(type => [type, channel(`bullmq-once:${type}`)]),
 ) as Readonly<Record<LockEventType, Channel>>;
 
-/** Emits events to whoever listens. Ask {@link isObserved} before you build an event. */
+/** Emits events to those who listen. Ask {@link isObserved} before you build an event. */
 export class Emitter {
   readonly #onEvent: OnEvent | undefined;
 

@@ -25,9 +25,9 @@ export async function reserve(
 ): Promise<boolean> {
   if (!willRunAgain(job, error)) return false;
   const ms = comesBackIn(job, error);
-  if (ms !== undefined) await handle.keepFor(ms + ttl);
+  if (ms !== undefined) await handle.reserveFor(ms + ttl);
   // In a sandbox nothing more is known of the job.
-  else if (!job.getState) await handle.keepFor(ttl);
+  else if (!job.getState) await handle.reserveFor(ttl);
   else renewUntilKnown(handle, job, ttl);
   return true;
 }
@@ -45,7 +45,7 @@ function renewUntilKnown(handle: LockHandle, job: RunningJob, ttl: number): void
     }
     // BullMQ counts the failure and records the delay on this very object.
     if (state === 'delayed' && job.attemptsMade !== attemptsMade && job.delay !== undefined) {
-      await handle.keepFor(Math.max(failedAt + job.delay - Date.now(), 0) + ttl);
+      await handle.reserveFor(Math.max(failedAt + job.delay - Date.now(), 0) + ttl);
       return;
     }
     setTimeout(look, timerDelay(ttl / 3)).unref();

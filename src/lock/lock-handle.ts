@@ -110,7 +110,7 @@ export class LockHandle implements AsyncDisposable {
   }
 
   /** @internal Keeps the key for another `ms` without renewing it, unless its owner reclaims it before. */
-  keepFor(ms: number): Promise<void> {
+  reserveFor(ms: number): Promise<void> {
     return this.#unreleased()?.extendAndLeave(this.#lease, ms) ?? Promise.resolve();
   }
 

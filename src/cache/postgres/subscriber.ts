@@ -1,7 +1,7 @@
 /**
  * Listens to the channel on which the functions of `migration.ts` notify releases. In PGlite and behind some poolers no
  * notification of another connection ever arrives (PgBouncer in transaction mode answers LISTEN, and gives the connection to others).
- * So the pool sends a probe now and then, and the connection counts as listening only while it hears them.
+ * So the pool sends a probe now and then, and the connection counts as listening only while it receives them.
  */
 
 import { randomUUID } from 'node:crypto';
@@ -25,7 +25,7 @@ interface ClientFactory {
 
 /** A probe is sent this often. */
 const PROBE_INTERVAL_MS = 5000;
-/** A probe that was not heard within this time is lost. */
+/** A probe that was not received within this time is lost. */
 const MAX_PROBE_MS = 1000;
 
 export function postgresSubscriber(pool: PostgresPool): Subscriber {
@@ -45,14 +45,14 @@ async function open(
   client.on('error', onEnd);
   client.on('end', onEnd);
   client.on('notification', ({ payload }: { payload: string }) => {
-    if (!probe.hear(payload)) onRelease(payload);
+    if (!probe.receive(payload)) onRelease(payload);
   });
   await client.connect();
   await client.query(`LISTEN ${CHANNEL}`);
   probe.start();
   return {
     get isUp() {
-      return probe.isHeard;
+      return probe.isReceived;
     },
     // The channel carries the releases of all keys.
     subscribe: async () => {},
@@ -64,23 +64,23 @@ async function open(
   };
 }
 
-/** Messages that the pool sends to the channel, to see whether the listening connection hears others. */
+/** Messages that the pool sends to the channel, to see whether the listening connection receives what others send. */
 class Probe {
   readonly #pool: PostgresPool;
   readonly #message = randomUUID();
   #sentAt = 0;
-  /** When the last probe was sent that was heard. */
-  #heardAt = Number.NEGATIVE_INFINITY;
+  /** When the last probe was sent that was received. */
+  #receivedAt = Number.NEGATIVE_INFINITY;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(pool: PostgresPool) {
     this.#pool = pool;
   }
 
-  /** Whether the last probe was heard, or may still be on its way. */
-  get isHeard(): boolean {
+  /** Whether the last probe was received, or may still be on its way. */
+  get isReceived(): boolean {
     const isOnItsWay = performance.now() - this.#sentAt < MAX_PROBE_MS;
-    return this.#heardAt >= this.#sentAt || (isOnItsWay && Number.isFinite(this.#heardAt));
+    return this.#receivedAt >= this.#sentAt || (isOnItsWay && Number.isFinite(this.#receivedAt));
   }
 
   start(): void {
@@ -93,15 +93,15 @@ class Probe {
   }
 
   /** @returns whether the message is a probe. */
-  hear(message: string): boolean {
+  receive(message: string): boolean {
     if (message !== this.#message) return false;
-    this.#heardAt = performance.now();
+    this.#receivedAt = performance.now();
     return true;
   }
 
   #send(): void {
     this.#sentAt = performance.now();
-    // A probe that can't be sent is not heard.
+    // A probe that can't be sent is not received.
     this.#pool.query('SELECT pg_notify($1, $2)', [CHANNEL, this.#message]).catch(() => {});
   }
 }
