@@ -3,7 +3,7 @@
 import { cacheOnConnection } from '../bullmq/queue-cache.ts';
 import type { LockCache } from '../cache/contract.ts';
 import { type Cache, cacheOfQueue, resolveCache, toLockCache } from '../cache/registry.ts';
-import type { Holder, LockRecord } from '../core/holder.ts';
+import { type Holder, type LockRecord, nameOfHolder } from '../core/holder.ts';
 import { optional, parseOptions, text } from '../core/validation.ts';
 import { type LockName, parseName, queueName, scopedName } from '../key/stored-name.ts';
 import { checkKey } from '../key/template.ts';
@@ -34,16 +34,19 @@ export interface LockAdmin {
    * @throws Error the cache can't list its locks.
    */
   list(filter?: LockFilter): AsyncIterable<LockInfo>;
-  /** The lock of one key, if it is held. */
-  get(key: string): Promise<LockInfo | undefined>;
+  /**
+   * The lock of one key, if it is held.
+   * @param lock - a key; or a lock that was listed: then whoever holds its key now.
+   */
+  get(lock: string | Pick<LockInfo, 'storedKey'>): Promise<LockInfo | undefined>;
   /**
    * Frees a key, whoever holds it or has done it. Others can acquire it at once. The signal of a holder that lives aborts at
    * its next renewal, within a third of its ttl; until then two may run.
    * @param lock - a key, whoever holds it; or a lock that was listed, as long as the same acquisition holds it.
-   * @returns whether it was there. A value that no lock wrote is left alone.
+   * @returns whether it was there. A value that no lock wrote is left alone, and so is the lock of another queue or scope.
    * @throws Error the cache can't do it.
    */
-  forceRelease(lock: string | LockInfo): Promise<boolean>;
+  forceRelease(lock: string | Pick<LockInfo, 'storedKey' | 'fence'>): Promise<boolean>;
 }
 
 /** What is needed of BullMQ's `Queue` and `Worker`. */
@@ -90,6 +93,22 @@ export function locksOf(of: QueueLike | Cache | string, options: LocksOptions = 
   return new CacheLocks(findCache, scope === undefined ? of.qualifiedName : undefined, scope);
 }
 
+/** What was asked can't be done. The message is written here, and contains nothing that a datastore said. */
+export class LockAdminError extends Error {}
+
+/**
+ * Completes the sentence "the lock was not released: it …".
+ * @param now - who holds the key now.
+ */
+export function describeRefusal(now: LockInfo | undefined): string {
+  if (!now) return 'is no longer held';
+  if (now.state === 'foreign') return 'is a value that no lock wrote';
+  return `is now held by ${nameOfHolder(now)}`;
+}
+
+/** What a long key looks like in a list. It is longer than a key may be, so no other key looks like it. */
+const SHORT_FORM = /^.{255,256}~[\w-]{43}$/s;
+
 class CacheLocks implements LockAdmin {
   readonly #findCache: () => Promise<LockCache>;
   /** The qualified name of the queue; absent where the locks are a scope's, or all of the cache. */
@@ -113,26 +132,40 @@ class CacheLocks implements LockAdmin {
     }
   }
 
-  async get(key: string): Promise<LockInfo | undefined> {
-    const [record] = await (await this.#findCache()).inspect([this.#storedKey(key)]);
+  async get(lock: string | Pick<LockInfo, 'storedKey'>): Promise<LockInfo | undefined> {
+    const storedKeys = this.#storedKeys(lock);
+    if (storedKeys.length === 0) return undefined;
+    const records = await (await this.#findCache()).inspect(storedKeys);
+    const record = records.find(found => found !== undefined);
     return record && infoOf(record);
   }
 
-  async forceRelease(lock: string | LockInfo): Promise<boolean> {
+  async forceRelease(lock: string | Pick<LockInfo, 'storedKey' | 'fence'>): Promise<boolean> {
     const cache = await this.#findCache();
     if (!cache.forceRelease) throw cannot('release a lock by force', 'forceRelease');
-    const step =
-      typeof lock === 'string'
-        ? { storedKey: this.#storedKey(lock) }
-        : { storedKey: lock.storedKey, fence: lock.fence };
-    const [answer] = await cache.forceRelease([step]);
-    if (answer instanceof Error) throw answer;
-    return answer === true;
+    const fence = isListed(lock) ? lock.fence : undefined;
+    const steps = this.#storedKeys(lock).map(storedKey => ({ storedKey, fence }));
+    if (steps.length === 0) return false;
+    const answers = await cache.forceRelease(steps);
+    for (const answer of answers) if (answer instanceof Error) throw answer;
+    return answers.includes(true);
   }
 
-  /** A long key is stored in its short form, as a lock stores it. */
-  #storedKey(key: string): string {
-    return this.#storedName(checkKey(key, 'locksOf: the key'));
+  /** The names that a lock can have in the cache: none, if it was listed elsewhere. */
+  #storedKeys(lock: string | Pick<LockInfo, 'storedKey'>): string[] {
+    if (isListed(lock)) return this.#has(lock.storedKey) ? [lock.storedKey] : [];
+    // A long key is stored in a short form.
+    const keys = [checkKey(lock, 'locksOf: the key')];
+    if (SHORT_FORM.test(lock)) keys.push(lock);
+    return keys.map(key => this.#storedName(key));
+  }
+
+  /** Whether a lock is of this queue, scope or cache. */
+  #has(storedKey: string): boolean {
+    const name = parseName(storedKey);
+    if (!name) return false;
+    if (this.#queue !== undefined) return name.queue === this.#queue;
+    return this.#scope === undefined || name.scope === this.#scope;
   }
 
   #storedName(key: string): string {
@@ -146,11 +179,14 @@ function givenCache(given: unknown, option: string): LockCache {
   return typeof given === 'string' ? resolveCache(given) : toLockCache(given, option);
 }
 
-/** Where the locks of a queue's jobs are kept if no option says otherwise. */
-async function cacheOf(queue: QueueLike): Promise<LockCache> {
+/**
+ * Where the locks of a queue's jobs are kept if no option says otherwise.
+ * @throws LockAdminError the queue has no connection.
+ */
+export async function cacheOf(queue: QueueLike): Promise<LockCache> {
   const cache = cacheOfQueue(queue.name) ?? (await cacheOnConnection(queue));
   if (cache) return cache;
-  throw new Error(
+  throw new LockAdminError(
     `locksOf: the queue '${queue.name}' has no connection that locks could be on; pass their cache instead`,
   );
 }
@@ -165,6 +201,10 @@ function isQueue(of: unknown): of is QueueLike {
   return typeof qualifiedName === 'string' && typeof name === 'string';
 }
 
-function cannot(what: string, method: string): Error {
-  return new Error(`locksOf: this cache can't ${what}: it has no method '${method}'`);
+function isListed<Listed extends { readonly storedKey: string }>(lock: string | Listed): lock is Listed {
+  return typeof (lock as Partial<Listed> | undefined)?.storedKey === 'string';
+}
+
+function cannot(what: string, method: string): LockAdminError {
+  return new LockAdminError(`locksOf: this cache can't ${what}: it has no method '${method}'`);
 }

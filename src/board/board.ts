@@ -22,7 +22,7 @@ export interface Board {
    * are ignored.
    */
   record(event: Pick<LockEvent, 'type'>): void;
-  /** Stops counting. The board holds nothing else. */
+  /** Stops counting. The board has no timer and no connection of its own. */
   close(): void;
 }
 

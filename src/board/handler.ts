@@ -1,6 +1,6 @@
 /** Answers the requests of the page. */
 
-import { asError } from '../core/errors.ts';
+import { LockAdminError } from '../admin/lock-admin.ts';
 import { page } from './assets/page.ts';
 import { SCRIPT } from './assets/script.ts';
 import { STYLE } from './assets/style.ts';
@@ -19,7 +19,8 @@ export function createHandler(
     try {
       return await route(request, options, outcomes);
     } catch (error) {
-      return problem(500, asError(error).message);
+      if (error instanceof LockAdminError) return problem(501, error.message);
+      return problem(500, 'the request could not be served');
     }
   };
 }
@@ -44,10 +45,7 @@ async function route(
   return redirect(`./${pathname.slice(pathname.lastIndexOf('/') + 1)}/`);
 }
 
-async function showLocks(
-  { sources, readOnly }: ParsedBoardOptions,
-  outcomes: OutcomeCounts,
-): Promise<Response> {
-  const list = await listLocks(sources);
-  return json(200, { ...list, readOnly, now: Date.now(), outcomes: outcomes.counts() });
+async function showLocks(options: ParsedBoardOptions, outcomes: OutcomeCounts): Promise<Response> {
+  const list = await listLocks(options);
+  return json(200, { ...list, readOnly: options.readOnly, now: Date.now(), outcomes: outcomes.counts() });
 }

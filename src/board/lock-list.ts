@@ -1,14 +1,18 @@
 /** Lists the locks of a board for its page. */
 
 import type { LockInfo } from '../admin/lock-admin.ts';
-import { asError } from '../core/errors.ts';
 import { nameOfHolder } from '../core/holder.ts';
 import type { ParsedBoardOptions } from './options.ts';
+import { type Look, MAX_LOCKS, type Source } from './source.ts';
 
 /** A lock, as the page shows it. */
 export interface ShownLock extends LockInfo {
-  /** The name of the queue or cache through which it was found. */
+  /** The label of the queue or cache through which it was found. */
   readonly source: string;
+  /** Its queue or scope. Of two queues with one name, each has a label of its own. */
+  readonly place: string;
+  /** The name of its cache, where several queues or caches are shown. */
+  readonly cache?: string;
   /** `job 17 of emails`, or the owner; empty for a value that no lock wrote. */
   readonly holderName: string;
 }
@@ -22,22 +26,44 @@ export interface LockList {
   readonly problems: readonly string[];
 }
 
-const MAX_LOCKS = 500;
-
 /** Lists as many locks as the page can show. A source that fails becomes a problem, and the others are listed. */
-export async function listLocks(sources: ParsedBoardOptions['sources']): Promise<LockList> {
-  const found: ShownLock[] = [];
-  const problems: string[] = [];
-  for (const [source, admin] of sources) {
-    try {
-      for await (const lock of admin.list()) {
-        if (found.length > MAX_LOCKS) break;
-        found.push({ ...lock, source, holderName: nameOfHolder(lock) });
-      }
-    } catch (error) {
-      problems.push(`${source}: ${asError(error).message}`);
-    }
-  }
-  const locks = found.slice(0, MAX_LOCKS).sort((a, b) => a.since - b.since);
+export async function listLocks({ sources }: ParsedBoardOptions): Promise<LockList> {
+  const looks = await Promise.all(
+    [...sources.values()].map(async source => ({ source, ...(await source.look()) })),
+  );
+  const isSeen = seenBefore();
+  const found = looks.flatMap(({ source, datastore, locks }) =>
+    locks
+      // A cache may have the locks of a queue that is shown too.
+      .filter(({ storedKey }) => !isSeen(datastore, storedKey))
+      .map(lock => shownLock(lock, source, { isOnly: sources.size === 1 })),
+  );
+  const locks = found.sort((a, b) => a.since - b.since).slice(0, MAX_LOCKS);
+  const problems = looks.flatMap(({ problem = [] }) => problem);
   return { locks, isCut: found.length > MAX_LOCKS, problems };
+}
+
+/** Creates a function that says whether it was called with a stored key of a datastore before. */
+function seenBefore(): (datastore: Look['datastore'], storedKey: string) => boolean {
+  const seen = new Map<Look['datastore'], Set<string>>();
+  return (datastore, storedKey) => {
+    const storedKeys = seen.get(datastore) ?? new Set();
+    if (storedKeys.has(storedKey)) return true;
+    seen.set(datastore, storedKeys.add(storedKey));
+    return false;
+  };
+}
+
+function shownLock(
+  lock: LockInfo,
+  { label, isQueue }: Source,
+  { isOnly }: { readonly isOnly: boolean },
+): ShownLock {
+  const cache = isQueue || isOnly ? {} : { cache: label };
+  const place = isQueue ? label : placeOf(lock);
+  return { ...lock, source: label, place, ...cache, holderName: nameOfHolder(lock) };
+}
+
+function placeOf({ queue, scope }: LockInfo): string {
+  return queue ?? (scope === undefined ? '' : `scope ${scope}`);
 }

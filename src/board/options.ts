@@ -1,14 +1,16 @@
 /** The options of a board. */
 
-import { type LockAdmin, locksOf, type QueueLike } from '../admin/lock-admin.ts';
+import { cacheOf, locksOf, type QueueLike } from '../admin/lock-admin.ts';
 import type { LockCache } from '../cache/contract.ts';
 import { type Cache, toLockCache } from '../cache/registry.ts';
 import { flag, type Parser, parseOptions, show, text, withDefault } from '../core/validation.ts';
+import { Source } from './source.ts';
 
 /** Options of {@link createBoard}. At least one queue or one cache is needed. */
 export interface BoardOptions {
   /**
-   * The queues whose locks are shown, in whichever cache these are.
+   * The queues whose locks are shown, in whichever cache these are. Where two queues have one name, as in two datastores, the
+   * second is shown as `bull:emails (2)`.
    * @defaultValue none
    */
   readonly queues?: readonly QueueLike[];
@@ -31,8 +33,8 @@ export interface BoardOptions {
 
 /** {@link BoardOptions}, parsed. */
 export interface ParsedBoardOptions {
-  /** The locks that are shown, by the name of their queue or cache. */
-  readonly sources: ReadonlyMap<string, LockAdmin>;
+  /** The queues and caches whose locks are shown, by their labels. */
+  readonly sources: ReadonlyMap<string, Source>;
   readonly readOnly: boolean;
   readonly title: string;
 }
@@ -40,17 +42,30 @@ export interface ParsedBoardOptions {
 /** @throws TypeError there is nothing to show, or an option is unknown or has a wrong value. */
 export function parseBoardOptions(options: BoardOptions): ParsedBoardOptions {
   const { queues, caches, readOnly, title } = parseOptions('createBoard', options, OPTIONS);
-  const sources = new Map<string, LockAdmin>();
-  for (const queue of queues) sources.set(queue.qualifiedName, locksOf(queue));
-  for (const [name, cache] of caches) sources.set(name, locksOf(cache));
+  const sources = new Map<string, Source>();
+  for (const queue of new Set(queues)) {
+    const label = uniqueLabel(queue.qualifiedName, sources);
+    sources.set(label, new Source(label, locksOf(queue), () => cacheOf(queue), { isQueue: true }));
+  }
+  for (const [name, cache] of caches) {
+    const label = uniqueLabel(name, sources);
+    sources.set(label, new Source(label, locksOf(cache), async () => cache, { isQueue: false }));
+  }
   if (sources.size > 0) return { sources, readOnly, title };
   throw new TypeError("createBoard: there is nothing to show; give it 'queues' or 'caches'");
+}
+
+/** Two queues in two datastores may have one name: `bull:emails`, `bull:emails (2)`. */
+function uniqueLabel(name: string, sources: ReadonlyMap<string, Source>): string {
+  let label = name;
+  for (let i = 2; sources.has(label); i++) label = `${name} (${i})`;
+  return label;
 }
 
 const queueList: Parser<readonly QueueLike[]> = (value, option) => {
   if (!Array.isArray(value)) throw new TypeError(`${option} must be an array of queues, not ${show(value)}`);
   for (const queue of value) {
-    if (typeof queue?.qualifiedName === 'string') continue;
+    if (typeof queue?.qualifiedName === 'string' && typeof queue.name === 'string') continue;
     throw new TypeError(`${option} must hold BullMQ queues only, not ${show(queue)}`);
   }
   return value;

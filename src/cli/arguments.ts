@@ -36,7 +36,7 @@ export function readArguments(
   const [command, ...keys] = positionals;
   if (!isCommand(command)) {
     const commands = Object.keys(KEYS).join(', ');
-    throw new UsageError(`there is no command '${command ?? ''}'; there are: ${commands}`);
+    throw new UsageError(`there is no command${nameOf(command)}; there are: ${commands}`);
   }
   checkKeys(command, keys);
   const options = parseOptionValues(values);
@@ -50,9 +50,15 @@ function isCommand(word: string | undefined): word is Command {
   return word !== undefined && Object.hasOwn(KEYS, word);
 }
 
+/** A word that is no name is not shown: it may be a URL, and contain a password. */
+function nameOf(word = ''): string {
+  return /^[a-z-]+$/i.test(word) ? ` '${word}'` : ' of that name';
+}
+
 function checkKeys(command: Command, keys: readonly string[]): void {
   const { min, max } = KEYS[command];
   if (keys.length < min) throw new UsageError(`${command} needs a key`);
+  if (keys.includes('')) throw new UsageError('a key is empty');
   if (keys.length <= max) return;
   throw new UsageError(
     max === 0 ? `${command} takes no key; did you mean --starts-with?` : `${command} takes one key`,

@@ -1,6 +1,6 @@
 /** The commands by their names. */
 
-import type { LockCache } from '../cache/contract.ts';
+import type { LockAdmin } from '../admin/lock-admin.ts';
 import type { Arguments, Command } from './arguments.ts';
 import { forceRelease } from './commands/force-release.ts';
 import { list } from './commands/list.ts';
@@ -9,8 +9,8 @@ import { watch } from './commands/watch.ts';
 import type { ExitCode } from './exit-codes.ts';
 import type { Terminal } from './terminal.ts';
 
-type Run = (args: Arguments, cache: LockCache, terminal: Terminal) => Promise<ExitCode>;
+type Run = (args: Arguments, locks: LockAdmin, terminal: Terminal) => Promise<ExitCode>;
 
 const COMMANDS: Readonly<Record<Command, Run>> = { list, show, 'force-release': forceRelease, watch };
 
-export const runCommand: Run = (args, cache, terminal) => COMMANDS[args.command](args, cache, terminal);
+export const runCommand: Run = (args, locks, terminal) => COMMANDS[args.command](args, locks, terminal);

@@ -1,32 +1,32 @@
-/** Finds the locks that the command line selects. */
+/** Finds the locks that the command line names. */
 
-import { type LockAdmin, type LockInfo, locksOf } from '../admin/lock-admin.ts';
-import type { LockCache } from '../cache/contract.ts';
+import type { LockAdmin, LockInfo } from '../admin/lock-admin.ts';
+import { checkKey } from '../key/template.ts';
 import type { Arguments } from './arguments.ts';
 
 /** The locks that pass all filters, sorted by queue, scope and key. */
-export async function findLocks(args: Arguments, cache: LockCache): Promise<LockInfo[]> {
+export async function findLocks(args: Arguments, locks: LockAdmin): Promise<LockInfo[]> {
   const { 'starts-with': startsWith, state } = args;
   const found: LockInfo[] = [];
   const filter = { startsWith, ...(state && { state }) };
-  for await (const lock of adminOf(args, cache).list(filter)) found.push(lock);
+  for await (const lock of locks.list(filter)) found.push(lock);
   return found.sort((a, b) => (sortKeyOf(a) < sortKeyOf(b) ? -1 : 1));
 }
 
 /** The lock of a key: one, or where neither queue nor scope is given, those of all queues and scopes. */
-export async function findByKey(key: string, args: Arguments, cache: LockCache): Promise<LockInfo[]> {
-  if (args.queue === undefined && args.scope === undefined) {
-    const candidates = await findLocks({ ...args, 'starts-with': key }, cache);
-    return candidates.filter(lock => lock.key === key);
+export async function findByKey(key: string, args: Arguments, locks: LockAdmin): Promise<LockInfo[]> {
+  if (args.queue !== undefined || args.scope !== undefined) {
+    const lock = await locks.get(key);
+    return lock ? [lock] : [];
   }
-  const lock = await adminOf(args, cache).get(key);
-  return lock ? [lock] : [];
-}
-
-function adminOf({ queue, scope, datastore }: Arguments, cache: LockCache): LockAdmin {
-  if (queue === undefined) return locksOf(cache, scope === undefined ? {} : { scope });
-  const qualifiedName = 'redis' in datastore ? `${datastore.prefix}:${queue}` : queue;
-  return locksOf({ name: queue, qualifiedName }, { cache });
+  // A long key is listed in its short form.
+  const listedKeys = new Set([key, checkKey(key, 'the key')]);
+  const found: LockInfo[] = [];
+  for (const listedKey of listedKeys) {
+    const candidates = await findLocks({ ...args, 'starts-with': listedKey }, locks);
+    found.push(...candidates.filter(lock => lock.key === listedKey));
+  }
+  return found;
 }
 
 function sortKeyOf({ queue = '', scope = '', key }: LockInfo): string {

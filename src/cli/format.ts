@@ -28,10 +28,13 @@ function twoDigits(number: number): string {
   return String(number).padStart(2, '0');
 }
 
-/** Escapes what a terminal would obey: a key may contain anything. */
+/**
+ * What a terminal would obey, or not show: control characters (also those of U+0080 to U+009F), marks that change the direction
+ * of writing, line separators, characters for private use, and lone surrogates.
+ */
+export const UNPRINTABLE: RegExp = /[\p{Cc}\p{Cf}\p{Co}\p{Cs}\u2028\u2029]/gu;
+
+/** Escapes what is unprintable: a key may contain anything. */
 export function printable(text: string): string {
-  return text.replace(
-    /[\p{Cc}\p{Cf}\p{Co}\p{Cs}\u2028\u2029]/gu,
-    char => `\\u{${(char.codePointAt(0) as number).toString(16)}}`,
-  );
+  return text.replace(UNPRINTABLE, char => `\\u{${(char.codePointAt(0) as number).toString(16)}}`);
 }

@@ -16,7 +16,7 @@ Where the locks are:
   --schema <name>        the schema of its table once_lock (default: bullmq)
 
 Which locks:
-  --queue <name>         locks of this queue
+  --queue <name>         locks of this queue: emails, or bull:emails as the list shows it
   --prefix <name>        BullMQ's prefix of that queue, on Redis (default: bull)
   --scope <name>         locks of this scope
   --starts-with <text>   locks whose keys begin with this text
@@ -31,7 +31,7 @@ How:
 
 Exit codes:
   ${EXIT.ok}   success
-  ${EXIT.notDone}   no lock has the key, or not every lock was released
+  ${EXIT.notDone}   no lock has the key, not every lock was released, or there is no such queue
   ${EXIT.usage}   the command line is wrong
   ${EXIT.failed}   the datastore can't be reached, or failed
 `;

@@ -1,6 +1,7 @@
 /** Shows locks to programs. */
 
 import type { LockInfo } from '../admin/lock-admin.ts';
+import { UNPRINTABLE } from './format.ts';
 
 /** One line of JSON for each lock. A lock that never expires has no `expiresIn`. */
 export function jsonLines(locks: readonly LockInfo[]): string {
@@ -8,5 +9,14 @@ export function jsonLines(locks: readonly LockInfo[]): string {
 }
 
 function jsonOf({ expiresIn, ...others }: LockInfo): string {
-  return JSON.stringify(Number.isFinite(expiresIn) ? { ...others, expiresIn } : others);
+  return escapeJson(JSON.stringify(Number.isFinite(expiresIn) ? { ...others, expiresIn } : others));
+}
+
+/** Escapes what a terminal would obey. It stands in strings only, so the JSON means the same. */
+function escapeJson(json: string): string {
+  return json.replace(UNPRINTABLE, found => found.split('').map(escapeUnit).join(''));
+}
+
+function escapeUnit(unit: string): string {
+  return `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`;
 }

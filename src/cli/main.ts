@@ -5,9 +5,10 @@ import { readArguments } from './arguments.ts';
 import { runCommand } from './commands.ts';
 import { connect } from './connect.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
+import { failureOf } from './failure.ts';
 import { HELP } from './help.ts';
+import { selectLocks } from './select-locks.ts';
 import { processTerminal } from './terminal.ts';
-import { UsageError } from './usage-error.ts';
 import { packageVersion } from './version.ts';
 
 const stop = new AbortController();
@@ -27,22 +28,17 @@ async function main(): Promise<ExitCode> {
   const args = readArguments(process.argv.slice(2), process.env);
   if (args === 'help') return print(HELP);
   if (args === 'version') return print(`${packageVersion()}\n`);
-  const { cache, close } = await connect(args.datastore);
+  const connection = await connect(args.datastore);
   try {
-    return await runCommand(args, cache, terminal);
+    const locks = await selectLocks(args, connection);
+    return await runCommand(args, locks, terminal);
   } finally {
-    await close();
+    await connection.close();
   }
 }
 
 function reportError(error: unknown): ExitCode {
-  const isUsage = error instanceof UsageError;
-  process.stderr.write(`bullmq-once: ${messageOf(error)}${isUsage ? '; see bullmq-once --help' : ''}\n`);
-  return isUsage ? EXIT.usage : EXIT.failed;
-}
-
-/** An `AggregateError`, as of a connection to several addresses, may have no message of its own. */
-function messageOf(error: unknown): string {
-  const { message, errors, code } = error as { message?: string; errors?: unknown[]; code?: string };
-  return message || (errors?.length ? messageOf(errors[0]) : (code ?? String(error)));
+  const { code, message } = failureOf(error, [...process.argv.slice(2), process.env.REDIS_URL]);
+  process.stderr.write(`bullmq-once: ${message}\n`);
+  return code;
 }

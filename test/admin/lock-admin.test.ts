@@ -118,6 +118,28 @@ describe('locksOf a queue', () => {
     await handle.release();
   });
 
+  it('neither finds nor releases a lock that was listed of another queue, scope or cache', async () => {
+    const { finish } = await bench.hold();
+    const redis = connectRedis();
+    const [lock] = (await all(locksOf(bench.queue).list())) as [LockInfo];
+    const scope = uniqueName('scope');
+    const elsewhere = [
+      locksOf({ name: 'other', qualifiedName: 'bull:other' }, { cache: new RedisCache(redis) }),
+      locksOf(new RedisCache(redis), { scope }),
+      locksOf(new MemoryCache()),
+    ];
+
+    const found = await Promise.all(elsewhere.map(admin => admin.get(lock)));
+    const isReleased = await Promise.all(elsewhere.map(admin => admin.forceRelease(lock)));
+    const isFound = (await locksOf(new RedisCache(redis)).get(lock))?.jobId !== undefined;
+    await finish();
+    redis.disconnect();
+
+    expect(found).to.deep.equal([undefined, undefined, undefined]);
+    expect(isReleased).to.deep.equal([false, false, false]);
+    expect(isFound).to.equal(true);
+  });
+
   it('names the job of a lock in a scope', async () => {
     const { job, finish } = await bench.hold({ scope: 'shop-3' });
 
@@ -176,6 +198,40 @@ describe('locksOf a cache', () => {
     expect(isReleased).to.equal(false);
     expect(await redis.get(`once:1:${scope}:foreign`)).to.equal('no lock');
     redis.disconnect();
+  });
+
+  it('finds a key of more than 256 characters by its own name, and by the short form that a list shows', async () => {
+    const redis = connectRedis();
+    const scope = uniqueName('scope');
+    const cache = new RedisCache(redis);
+    const key = 'a'.repeat(400);
+    await new Lock(key, { cache, scope }).acquire();
+
+    const admin = locksOf(cache, { scope });
+    const [listed] = (await all(admin.list())) as [LockInfo];
+    const found = [await admin.get(key), await admin.get(listed.key)];
+    const isReleased = [await admin.forceRelease(listed.key), await admin.forceRelease(key)];
+    redis.disconnect();
+
+    expect(listed.key).to.have.length.within(257, 399);
+    expect(found.map(lock => lock?.fence)).to.deep.equal([listed.fence, listed.fence]);
+    expect(isReleased).to.deep.equal([true, false]);
+  });
+
+  it('finds who holds the key of a lock that was listed by now, and ends only the acquisition that was', async () => {
+    const cache = new MemoryCache();
+    const first = await new Lock('k', { cache, scope: 's', owner: 'first' }).acquire();
+    const admin = locksOf(cache, { scope: 's' });
+    const [listed] = (await all(admin.list())) as [LockInfo];
+    await first.release();
+    const second = await new Lock('k', { cache, scope: 's', owner: 'second' }).acquire();
+
+    const now = await admin.get(listed);
+    const isReleased = [await admin.forceRelease(listed), await admin.forceRelease(now as LockInfo)];
+
+    expect(now).to.include({ key: 'k', owner: 'second', fence: second.fence });
+    expect(isReleased).to.deep.equal([false, true]);
+    expect(await admin.get(listed)).to.equal(undefined);
   });
 
   it('finds the locks on all servers of a Redis Cluster', async () => {

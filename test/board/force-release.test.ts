@@ -1,6 +1,13 @@
+import { Queue } from 'bullmq';
 import { expect } from 'chai';
-import { Lock, type LockHandle, MemoryCache } from '../../src/index.ts';
-import { postForceRelease, withBoard } from './served-board.ts';
+import { createBoard } from '../../src/board.ts';
+import { Lock, type LockHandle, MemoryCache, RedisCache } from '../../src/index.ts';
+import { connectRedis, redisOptions, uniqueName } from '../support/index.ts';
+import { askForceRelease, postForceRelease, shownBy, withBoard } from './served-board.ts';
+
+async function problemOf(answer: Response): Promise<string> {
+  return ((await answer.json()) as { problem: string }).problem;
+}
 
 describe('a force release on the board', () => {
   let cache: MemoryCache;
@@ -21,20 +28,105 @@ describe('a force release on the board', () => {
         postForceRelease(url, request, { origin: 'null' }),
         postForceRelease(url, request, { origin, 'sec-fetch-site': 'cross-site' }),
         postForceRelease(url, request, { origin, 'sec-fetch-site': 'same-site' }),
-        postForceRelease(url, { ...request, fence: 1 }, { origin }),
+        postForceRelease(url, { ...request, fence: handle.fence - 1 }, { origin }),
         postForceRelease(url, { ...request, storedKey: 'once:1:default:other' }, { origin }),
         postForceRelease(url, { ...request, source: 'elsewhere' }, { origin }),
+        postForceRelease(url, { ...request, fence: undefined }, { origin }),
+        postForceRelease(url, { ...request, fence: 0.5 }, { origin }),
         postForceRelease(url, 'nonsense', { origin }),
         fetch(`${url}api/force-release`),
         fetch(url, { method: 'DELETE' }),
       ]);
 
       expect(answers.map(({ status }) => status)).to.deep.equal([
-        403, 403, 403, 403, 403, 409, 409, 400, 400, 405, 405,
+        403, 403, 403, 403, 403, 409, 409, 400, 400, 400, 400, 405, 405,
       ]);
     });
     expect(handle.held).to.equal(true);
     expect(await handle.release()).to.equal(true);
+  });
+
+  it('ends only the acquisition that was shown, and says who holds the key by now', async () => {
+    const board = createBoard({ caches: { memory: cache } });
+    const [shown] = (await shownBy(board)).locks;
+    await handle.release();
+
+    const ofNone = await askForceRelease(board, shown);
+    const next = await new Lock('k', { cache, owner: 'bull:emails:18@1790000000000' }).acquire();
+    const ofAnother = await askForceRelease(board, shown);
+    const isStillHeld = await next.release();
+    board.close();
+
+    const notReleased = 'the lock was not released: it is';
+    expect([ofNone.status, await ofNone.json()]).to.deep.equal([
+      409,
+      { problem: `${notReleased} no longer held` },
+    ]);
+    expect([ofAnother.status, await ofAnother.json()]).to.deep.equal([
+      409,
+      { problem: `${notReleased} now held by job 18 of emails` },
+    ]);
+    expect(isStillHeld).to.equal(true);
+  });
+
+  it('looks at one key, and lists nothing', async () => {
+    const inspected: string[] = [];
+    const board = createBoard({ caches: { memory: cache } });
+    const [shown] = (await shownBy(board)).locks;
+    const inspect = cache.inspect.bind(cache);
+    Object.assign(cache, {
+      list: () => expect.fail('the board lists the locks'),
+      inspect: (storedKeys: string[]) => {
+        inspected.push(...storedKeys);
+        return inspect(storedKeys);
+      },
+    });
+
+    const wrongFence = await askForceRelease(board, { ...shown, fence: 1 });
+    const rightFence = await askForceRelease(board, shown);
+    board.close();
+
+    expect([wrongFence.status, rightFence.status]).to.deep.equal([409, 200]);
+    expect(inspected).to.deep.equal([shown.storedKey]);
+  });
+
+  it('neither releases nor shows what is not of its source, or is no lock', async () => {
+    const name = 'once:1:default:k';
+    const redis = connectRedis();
+    const queue = new Queue(uniqueName('queue'), { connection: redisOptions() });
+    await new RedisCache(redis).acquire([{ storedKey: name, token: 't', owner: 'o', attempt: 0, ttl: 9000 }]);
+    const [record] = await new RedisCache(redis).inspect([name]);
+    await redis.set('a-key', '{"once":1,"state":"running","fence":7,"since":1}', 'EX', 9);
+    const board = createBoard({ queues: [queue], caches: { all: new RedisCache(redis) } });
+    const fence = record?.fence as number;
+
+    const answers = [
+      await askForceRelease(board, { source: queue.qualifiedName, storedKey: name, fence }),
+      await askForceRelease(board, { source: 'all', storedKey: 'a-key', fence: 7 }),
+    ];
+    const left = await redis.exists(name, 'a-key');
+    const right = await askForceRelease(board, { source: 'all', storedKey: name, fence });
+    board.close();
+    await queue.close();
+    redis.disconnect();
+
+    for (const answer of answers) {
+      expect(answer.status).to.equal(409);
+      expect(await problemOf(answer)).to.match(/it is no longer held$/);
+    }
+    expect(left).to.equal(2);
+    expect(right.status).to.equal(200);
+  });
+
+  it('says so where the cache of the source has no force release', async () => {
+    const bare = Object.assign(new MemoryCache(), { forceRelease: undefined }) as never;
+    const board = createBoard({ caches: { bare } });
+
+    const answer = await askForceRelease(board, { ...request, source: 'bare' });
+    board.close();
+
+    expect(answer.status).to.equal(501);
+    expect(await problemOf(answer)).to.match(/this cache can't release a lock by force/);
   });
 
   it('is refused where the board is read-only', async () => {

@@ -1,6 +1,8 @@
 import { expect } from 'chai';
 import { createBoard } from '../../src/board.ts';
-import { Lock, MemoryCache } from '../../src/index.ts';
+import { Lock, MemoryCache, RedisCache } from '../../src/index.ts';
+import { Bench } from '../support/bullmq.ts';
+import { connectRedis, uniqueName } from '../support/index.ts';
 import { shownBy } from './served-board.ts';
 
 describe('the locks of a board', () => {
@@ -16,6 +18,51 @@ describe('the locks of a board', () => {
 
     expect(locks).to.have.length(1);
     expect(locks[0]).to.include({ scope: 'shop-3', holderName: 'job 17 of emails', source: 'memory' });
+  });
+
+  it('are shown once, where a queue and a cache of one datastore are shown', async () => {
+    const bench = await Bench.open();
+    const { finish } = await bench.hold();
+    const redis = connectRedis();
+    const scope = uniqueName('scope');
+    const handle = await new Lock('k', { cache: new RedisCache(redis), scope }).acquire();
+    const board = createBoard({ queues: [bench.queue], caches: { all: new RedisCache(redis) } });
+
+    const { locks } = await shownBy(board);
+    await handle.release();
+    await finish();
+    board.close();
+    redis.disconnect();
+    await bench.close();
+
+    const { qualifiedName } = bench.queue;
+    const ours = locks.filter(({ queue, scope: of }: any) => queue === qualifiedName || of === scope);
+    const about = ({ source, place, cache }: any) => [source, place, cache];
+    expect(ours.map(about)).to.have.deep.members([
+      [qualifiedName, qualifiedName, undefined],
+      ['all', `scope ${scope}`, 'all'],
+    ]);
+  });
+
+  it('are the five hundred that are held longest, with a word that there are more', async () => {
+    const caches = { a: new MemoryCache(), b: new MemoryCache() };
+    for (const cache of Object.values(caches)) {
+      const steps = Array.from({ length: 300 }, (_, i) => ({
+        storedKey: `once:1:default:${i}`,
+        token: `${i}`,
+        owner: 'me',
+        attempt: 0,
+        ttl: 60_000,
+      }));
+      await cache.acquire(steps);
+    }
+    const board = createBoard({ caches });
+
+    const { locks, isCut } = await shownBy(board);
+    board.close();
+
+    expect(locks).to.have.length(500);
+    expect(isCut).to.equal(true);
   });
 
   it('are shown beside the problem of a cache that fails', async () => {

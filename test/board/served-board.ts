@@ -87,7 +87,21 @@ export async function shownBy(board: Board): Promise<any> {
   return (await board.fetch(new Request('http://localhost/api/locks'))).json();
 }
 
-/** Asks a board for a force release. The headers say where the request comes from. */
+/** Asks a board for a force release, as its page does. */
+export function askForceRelease(
+  board: Board,
+  { source, storedKey, fence }: { source: string; storedKey: string; fence: number },
+): Promise<Response> {
+  return board.fetch(
+    new Request('http://localhost/api/force-release', {
+      method: 'POST',
+      headers: { 'sec-fetch-site': 'same-origin' },
+      body: JSON.stringify({ source, storedKey, fence }),
+    }),
+  );
+}
+
+/** Asks a served board for a force release. The headers say where the request comes from. */
 export function postForceRelease(
   url: string,
   body: unknown,

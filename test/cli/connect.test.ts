@@ -31,8 +31,13 @@ describe('bullmq-once', () => {
 
     const { out } = await cli('list', '--redis', url, '--cluster', '--scope', scope, '--json');
     await handle.release();
+    await client.set(`{bull}:${scope}:id`, 1, 'EX', 60);
+    const inQueue = await cli('list', '--redis', url, '--cluster', '--queue', scope, '--prefix', '{bull}');
+    const noQueue = await cli('list', '--redis', url, '--cluster', '--queue', 'emials');
     client.disconnect();
 
     expect(parseLines(out)[0]).to.include({ key: 'k', scope });
+    expect(inQueue).to.include({ code: 0, out: 'no locks are held\n' });
+    expect(noQueue.code).to.equal(1);
   });
 });

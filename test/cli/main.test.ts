@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { readDoc } from '../support/index.ts';
+import { RedisServer } from '../support/redis-server.ts';
 import { cli } from './run-cli.ts';
 
 const SECRET = 's3cret';
@@ -25,7 +26,17 @@ describe('bullmq-once', () => {
         '--redis must be a URL such as redis://127.0.0.1:6379',
       ],
       [['lsit'], "there is no command 'lsit'; there are: list, show, force-release, watch"],
+      [
+        ['user:p4ss@127.0.0.1'],
+        'there is no command of that name; there are: list, show, force-release, watch',
+      ],
       [['show'], 'show needs a key'],
+      [['show', ''], 'a key is empty'],
+      [
+        ['list', '--postgres', 'postgres://127.0.0.1/app', '--schema', 'a;b'],
+        "PostgresCache: option 'schema' must be a plain name (letters, digits, underscores, at most 63), " +
+          "as it must for BullMQ, not 'a;b'",
+      ],
       [['show', 'a', 'b'], 'show takes one key'],
       [['list', 'k'], 'list takes no key; did you mean --starts-with?'],
       [['list', '--state', 'held'], "--state must be 'running', 'done' or 'foreign', not 'held'"],
@@ -41,6 +52,17 @@ describe('bullmq-once', () => {
       expect(err).to.equal(`bullmq-once: ${wrong[i]?.[1]}; see bullmq-once --help\n`);
       expect(out + err).not.to.include(SECRET);
     }
+  });
+
+  it('ends with 3 where the datastore takes connections and answers nothing', async () => {
+    const server = await RedisServer.start();
+    server.freeze();
+
+    const { code, err } = await cli('list', '--redis', server.url);
+    server.thaw();
+    await server.stop();
+
+    expect({ code, err }).to.deep.equal({ code: 3, err: 'bullmq-once: Command timed out\n' });
   });
 
   it('prints its help, with a table of exit codes (--help, or no arguments)', async () => {

@@ -19,7 +19,7 @@ export function page(title: string): string {
 <input id="filter" type="search" placeholder="Filter by key, queue or holder" aria-label="Filter">
 </header>
 <main>
-<p id="problem" role="alert" hidden></p>
+<div id="problem" role="alert" hidden></div>
 <table>
 <thead>
 <tr><th>Key</th><th>Queue or scope</th><th>Holder</th><th>Held for</th><th>Expires in</th>
@@ -27,7 +27,7 @@ export function page(title: string): string {
 </thead>
 <tbody id="locks"></tbody>
 </table>
-<p id="no-locks" hidden>No locks are held.</p>
+<p id="no-locks" hidden></p>
 <section aria-labelledby="outcomes-title">
 <h2 id="outcomes-title">Duplicates in the last half hour</h2>
 <p id="legend"></p>
@@ -36,7 +36,7 @@ export function page(title: string): string {
 </main>
 <dialog id="confirm">
 <form method="dialog">
-<p>Force release <strong id="confirm-key"></strong>?</p>
+<p>Force release <strong id="confirm-key"></strong>, held by <strong id="confirm-holder"></strong>?</p>
 <p class="quiet">Other jobs can acquire the key at once. If its holder is still running, its signal aborts at its next renewal;
 until then two jobs may run.</p>
 <menu><button value="no">Cancel</button><button value="yes" class="danger">Force release</button></menu>

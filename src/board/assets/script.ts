@@ -9,6 +9,8 @@ export const SCRIPT: string = `'use strict';
 (() => {
   const REFRESH_MS = 2000;
   const TICK_MS = 250;
+  /** What came of a force release is shown for so long. */
+  const NOTICE_MS = 15000;
   const OUTCOMES = ${JSON.stringify(OUTCOMES)};
   const STATES = { done: 'done, still held (dedupeFor)', foreign: 'a value that no lock wrote' };
 
@@ -19,6 +21,10 @@ export const SCRIPT: string = `'use strict';
   /** The last answer of the board, and when it came. */
   let shown;
   let shownAt = 0;
+  /** Why a force release failed. */
+  let notice = '';
+  let noticeTimer;
+  let problemsShown = '';
   /** The row of each lock that passes the filter. */
   const rows = new Map();
   /** The longest time left that was seen of each acquisition: its bar is full then. */
@@ -44,17 +50,20 @@ export const SCRIPT: string = `'use strict';
       shownAt = performance.now();
       draw();
     } catch (error) {
-      showProblem('The locks could not be read: ' + error.message);
+      showProblems('The locks could not be read: ' + error.message);
     }
   }
 
   function draw() {
     const { locks, isCut, problems } = shown;
     drawLocks(locks);
-    byId('no-locks').hidden = locks.length > 0;
-    byId('summary').textContent = locks.length + (isCut ? ' or more' : '') + (locks.length === 1 ? ' lock' : ' locks');
+    // A queue whose locks are not known may have some.
+    const mayBeMore = isCut || problems.length > 0;
+    byId('no-locks').textContent = locks.length > 0 ? 'No lock matches the filter.' : 'No locks are held.';
+    byId('no-locks').hidden = rows.size > 0 || (locks.length === 0 && mayBeMore);
+    byId('summary').textContent = locks.length + (mayBeMore ? ' or more' : '') + (locks.length === 1 ? ' lock' : ' locks');
     drawOutcomes(shown.outcomes);
-    showProblem(problems.join('; '));
+    showProblems(...problems);
     tick();
   }
 
@@ -71,14 +80,16 @@ export const SCRIPT: string = `'use strict';
 
   function passesFilter(lock) {
     const wanted = filter.value.toLowerCase();
-    return [lock.key, placeOf(lock), lock.holderName].some(text => text.toLowerCase().includes(wanted));
+    return [lock.key, lock.place, lock.cache ?? '', lock.holderName].some(text => text.toLowerCase().includes(wanted));
   }
 
   function rowOf(lock) {
     const row = element('tr');
-    row.dataset.key = lock.storedKey;
+    row.dataset.key = lock.source + ' ' + lock.storedKey;
     const holder = element('td', 'holder', lock.holderName);
     if (lock.state in STATES) holder.append(element('div', 'state', STATES[lock.state]));
+    const place = element('td', 'place', lock.place);
+    if (lock.cache !== undefined) place.append(element('div', 'state', 'in ' + lock.cache));
     const bar = element('div', 'bar');
     bar.append(element('i'));
     const expiresIn = element('td', 'expires-in');
@@ -87,7 +98,7 @@ export const SCRIPT: string = `'use strict';
     if (!shown.readOnly && lock.state !== 'foreign') action.append(releaseButton(lock));
     row.append(
       element('td', 'key', lock.key),
-      element('td', 'place', placeOf(lock)),
+      place,
       holder,
       element('td', 'held-for'),
       expiresIn,
@@ -113,6 +124,7 @@ export const SCRIPT: string = `'use strict';
       const left = lock.expiresIn === undefined ? undefined : Math.max(lock.expiresIn - passed, 0);
       const part = partLeft(lock, left);
       row.querySelector('.time').textContent = left === undefined ? 'never' : duration(left);
+      row.querySelector('.time').classList.toggle('never', left === undefined);
       row.querySelector('.bar').classList.toggle('low', part < 0.25);
       row.querySelector('.bar > i').style.width = (part * 100).toFixed(1) + '%';
     }
@@ -147,13 +159,24 @@ export const SCRIPT: string = `'use strict';
 
   async function forceRelease(lock) {
     if (!(await isConfirmed(lock))) return;
+    setNotice('');
     const problem = await requestForceRelease(lock);
+    if (problem) setNotice("'" + lock.key + "': " + problem);
     await refresh();
-    if (problem) showProblem("'" + lock.key + "' was not released: " + problem);
+  }
+
+  function setNotice(text) {
+    notice = text;
+    clearTimeout(noticeTimer);
+    noticeTimer = setTimeout(() => {
+      notice = '';
+      if (shown) draw();
+    }, NOTICE_MS);
   }
 
   async function isConfirmed(lock) {
     byId('confirm-key').textContent = lock.key;
+    byId('confirm-holder').textContent = lock.holderName;
     dialog.returnValue = '';
     dialog.showModal();
     await new Promise(resolve => dialog.addEventListener('close', resolve, { once: true }));
@@ -176,13 +199,13 @@ export const SCRIPT: string = `'use strict';
     }
   }
 
-  function showProblem(text) {
-    byId('problem').textContent = text;
-    byId('problem').hidden = text === '';
-  }
-
-  function placeOf(lock) {
-    return lock.queue ?? (lock.scope === undefined ? '' : 'scope ' + lock.scope);
+  function showProblems(...problems) {
+    const texts = notice ? [notice, ...problems] : problems;
+    // What stays the same is announced once.
+    if (texts.join() === problemsShown) return;
+    problemsShown = texts.join();
+    byId('problem').replaceChildren(...texts.map(text => element('div', '', text)));
+    byId('problem').hidden = texts.length === 0;
   }
 
   function acquisitionOf(lock) {

@@ -31,11 +31,11 @@ h2 { font-size: 1rem; margin: 2rem 0 .25rem; }
 #summary, .quiet, #legend { color: var(--quiet); margin: 0; }
 #filter { margin-left: auto; min-width: 16rem; padding: .4rem .6rem; border: 1px solid var(--line); border-radius: .4rem;
   background: var(--card); color: inherit; font: inherit; }
-#problem { padding: .6rem .8rem; border: 1px solid var(--danger); border-radius: .4rem; color: var(--danger); }
+#problem { margin-bottom: 1rem; overflow-wrap: anywhere; padding: .6rem .8rem; border: 1px solid var(--danger); border-radius: .4rem; color: var(--danger); }
 table { width: 100%; border-collapse: collapse; background: var(--card); border: 1px solid var(--line); }
 th, td { text-align: left; padding: .5rem .7rem; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { font-weight: 600; color: var(--quiet); font-size: .85rem; white-space: nowrap; }
-td.key { font-family: ui-monospace, monospace; overflow-wrap: anywhere; }
+td.key { min-width: 12rem; font-family: ui-monospace, monospace; overflow-wrap: anywhere; }
 td.place, td.holder { overflow-wrap: anywhere; }
 td.held-for { white-space: nowrap; font-variant-numeric: tabular-nums; }
 td.expires-in { min-width: 9rem; font-variant-numeric: tabular-nums; }
@@ -52,15 +52,16 @@ button.danger, td button { color: var(--danger); white-space: nowrap; }
   border-bottom: 1px solid var(--line); }
 #outcomes > div { flex: 1; display: flex; flex-direction: column-reverse; height: 100%; }
 #outcomes i { display: block; background: var(--color); }
-#legend span { margin-right: 1rem; }
+#legend span { display: inline-block; margin-right: 1rem; white-space: nowrap; }
 #legend span::before { content: ''; display: inline-block; width: .7em; height: .7em; border-radius: .15em; margin-right: .35em;
   background: var(--color); }
 ${OUTCOMES.map(outcome => `.${outcome} { --color: var(--${outcome}); }`).join('\n')}
-dialog { border: 1px solid var(--line); border-radius: .6rem; background: var(--card); color: inherit; max-width: 28rem; }
+dialog { border: 1px solid var(--line); border-radius: .6rem; background: var(--card); color: inherit;
+  max-width: min(28rem, calc(100% - 2rem)); overflow-wrap: anywhere; }
 dialog::backdrop { background: rgb(0 0 0 / .4); }
 menu { display: flex; justify-content: flex-end; gap: .5rem; padding: 0; margin: 1rem 0 0; }
 .visually-hidden { position: absolute; clip-path: inset(50%); width: 1px; height: 1px; overflow: hidden; }
-@media (max-width: 44rem) {
+@media (max-width: 56rem) {
   #filter { width: 100%; margin: 0; }
   thead { display: none; }
   table, tbody, tr, td { display: block; width: 100%; }
@@ -69,6 +70,8 @@ menu { display: flex; justify-content: flex-end; gap: .5rem; padding: 0; margin:
   td { border: 0; padding: .1rem 0; }
   td.key { font-weight: 600; }
   td.held-for:not(:empty)::before { content: 'held for '; color: var(--quiet); }
+  .time::before { content: 'expires in '; color: var(--quiet); }
+  .time.never::before { content: 'expires '; }
   td.action { padding-top: .4rem; }
 }
 `;

@@ -1,7 +1,7 @@
 /** `bullmq-once watch` */
 
 import { setTimeout as delay } from 'node:timers/promises';
-import type { LockCache } from '../../cache/contract.ts';
+import type { LockAdmin } from '../../admin/lock-admin.ts';
 import type { Arguments } from '../arguments.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
 import { findLocks } from '../find-locks.ts';
@@ -12,12 +12,12 @@ import type { Terminal } from '../terminal.ts';
 /** Moves the cursor to the top, and clears the screen. */
 const CLEAR = '\x1b[H\x1b[2J';
 
-export async function watch(args: Arguments, cache: LockCache, terminal: Terminal): Promise<ExitCode> {
+export async function watch(args: Arguments, locks: LockAdmin, terminal: Terminal): Promise<ExitCode> {
   const { write, isScreen, stopped } = terminal;
   while (!stopped.aborted) {
-    const locks = await findLocks(args, cache);
-    if (args.json) write(jsonLines(locks));
-    else write(`${isScreen ? CLEAR : ''}${new Date().toLocaleTimeString()}\n${tableOf(locks, Date.now())}`);
+    const found = await findLocks(args, locks);
+    if (args.json) write(jsonLines(found));
+    else write(`${isScreen ? CLEAR : ''}${new Date().toLocaleTimeString()}\n${tableOf(found, Date.now())}`);
     await delay(args.every, undefined, { signal: stopped }).catch(() => {});
   }
   return EXIT.ok;

@@ -3,7 +3,7 @@
 import type { Job } from 'bullmq';
 import { expect } from 'chai';
 import type { Browser, Page } from 'playwright-core';
-import { Lock, MemoryCache, onceProcessor } from '../../../src/index.ts';
+import { Lock, type LockRecord, MemoryCache, onceProcessor } from '../../../src/index.ts';
 import { openBrowser } from '../../support/browser.ts';
 import { Bench } from '../../support/bullmq.ts';
 import { deferred, until } from '../../support/index.ts';
@@ -106,6 +106,55 @@ describe('the page of the board', () => {
     await finish();
   });
 
+  it('asks about the holder that it shows, and says so where another holds the key by then', async () => {
+    const cache = new MemoryCache();
+    const lock = (owner: string) => new Lock('k', { cache, owner }).acquire();
+    const first = await lock('bull:emails:17@1790000000000');
+    await withBoard({ caches: { memory: cache } }, async url => {
+      const { page } = await openPage(url);
+      const dialog = page.getByRole('dialog');
+      await page.locator('#locks').getByRole('button', { name: 'Force release' }).click();
+      const question = await dialog.locator('p').first().textContent();
+      await first.release();
+      const second = await lock('bull:emails:18@1790000000000');
+      await dialog.getByRole('button', { name: 'Force release' }).click();
+      await page.locator('#problem').waitFor();
+      // It outlasts the next refresh.
+      await page.waitForResponse(response => response.url().endsWith('api/locks'));
+      const problem = await page.locator('#problem').textContent();
+
+      expect(question).to.equal('Force release k, held by job 17 of emails?');
+      expect(problem).to.equal("'k': the lock was not released: it is now held by job 18 of emails");
+      expect(await second.release()).to.equal(true);
+      await page.close();
+    });
+  });
+
+  it('shows the locks of other sources beside the problem of one, and is no all-clear where none is held', async () => {
+    const cache = new MemoryCache();
+    const handle = await new Lock('k', { cache }).acquire();
+    const silent = Object.assign(new MemoryCache(), {
+      async *list() {
+        yield await new Promise<LockRecord>(() => {});
+      },
+    });
+    await withBoard({ caches: { memory: cache, silent } }, async url => {
+      const { page, problems } = await openPage(url);
+      await page.locator('#locks tr').first().waitFor();
+      const place = await page.locator('#locks td.place').textContent();
+      const problem = await page.locator('#problem').textContent();
+      await handle.release();
+      await page.locator('#summary', { hasText: '0 or more locks' }).waitFor();
+      const isAllClear = await page.locator('#no-locks').isVisible();
+
+      expect(place).to.equal('scope defaultin memory');
+      expect(problem).to.equal('silent: its datastore did not answer');
+      expect(isAllClear).to.equal(false);
+      expect(problems).to.deep.equal([]);
+      await page.close();
+    });
+  });
+
   it('can be filtered, and fits a phone in the dark scheme', async () => {
     const cache = new MemoryCache();
     const keys = Array.from(
@@ -122,10 +171,13 @@ describe('the page of the board', () => {
       const buttons = await page.locator('#locks button').count();
       await page.locator('#filter').fill('in-it-11');
       await until(async () => (await page.locator('#locks tr').count()) === 1);
+      await page.locator('#filter').fill('in-it-12');
+      const noMatch = await page.locator('#no-locks').textContent();
 
       expect(overflow).to.be.at.most(0);
       expect(back).to.equal('rgb(25, 25, 24)');
       expect(buttons).to.equal(0);
+      expect(noMatch).to.equal('No lock matches the filter.');
       await page.close();
     });
     for (const handle of handles) await handle.release();
