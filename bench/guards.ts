@@ -1,4 +1,4 @@
-/** The guards that a worker is run under: none, ours, what people write by hand, and the published lock libraries. */
+/** The guards that are compared: none, ours, what people write by hand, and the published lock libraries. */
 
 import { randomUUID } from 'node:crypto';
 import { createRequire } from 'node:module';
@@ -17,10 +17,10 @@ export interface KeyedJob {
   readonly data: { readonly key: string };
 }
 
-/** Runs a job or, where its key is held, skips it. */
+/** Runs a job, or skips it if its key is held. */
 export type Processor = (job: any, token?: string) => Promise<unknown>;
 
-/** A guard that has connected where it needs to. */
+/** A guard that is connected. */
 export interface Guarded {
   readonly processor: Processor;
   close(): unknown;
@@ -59,13 +59,13 @@ const oursElsewhere: Guard = {
 
 export const RELEASE = `if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0`;
 
-/** What most people write: no renewal, no take-over, so a job that outlives the ttl or a crash is not protected. */
+/** What most people write. It does not renew, so a job that runs for longer than the ttl is not protected. */
 const handWritten: Guard = {
   name: 'by hand: SET NX, Lua to release',
   stores: ['ioredis', 'node-redis'],
   async wrap(work, servers, store) {
     const { redis, close } = await connect(servers, store);
-    const take = (key: string, token: string) =>
+    const acquire = (key: string, token: string) =>
       redis instanceof Redis
         ? redis.set(key, token, 'PX', TTL, 'NX')
         : redis.set(key, token, { expiration: { type: 'PX', value: TTL }, condition: 'NX' });
@@ -79,7 +79,7 @@ const handWritten: Guard = {
       close,
       async processor({ data: { key } }: KeyedJob) {
         const token = randomUUID();
-        if ((await take(`lock:${key}`, token)) !== 'OK') return;
+        if ((await acquire(`lock:${key}`, token)) !== 'OK') return;
         try {
           return await work();
         } finally {
@@ -90,7 +90,7 @@ const handWritten: Guard = {
   },
 };
 
-/** Its like in SQL, for a queue on PostgreSQL. */
+/** The same in SQL, for a queue on PostgreSQL. */
 const handWrittenSql: Guard = {
   name: 'by hand: INSERT … ON CONFLICT, DELETE to release',
   stores: ['postgres'],
@@ -103,13 +103,13 @@ const handWrittenSql: Guard = {
       close: () => pool.end(),
       async processor({ data: { key } }: KeyedJob) {
         const token = randomUUID();
-        const taken = await pool.query({
-          name: 'take',
+        const acquired = await pool.query({
+          name: 'acquire',
           text: `INSERT INTO locks_by_hand AS held VALUES ($1, $2, now() + $3 * interval '1 ms') ON CONFLICT (key)
             DO UPDATE SET token = excluded.token, expires = excluded.expires WHERE held.expires < now()`,
           values: [key, token, TTL],
         });
-        if (taken.rowCount !== 1) return;
+        if (acquired.rowCount !== 1) return;
         try {
           return await work();
         } finally {

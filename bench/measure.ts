@@ -1,4 +1,4 @@
-/** Measures contenders against each other: by turns, several rounds, medians, ratios within a round. */
+/** Measures contenders against each other: they take turns in several rounds, of which it gives medians and ratios. */
 
 /** Figures of one run, by name. */
 export type Figures = Readonly<Record<string, number>>;
@@ -8,7 +8,7 @@ export interface Contender {
   run(): Promise<Figures>;
 }
 
-/** The median of each figure over all rounds; and of its ratio to the first contender's of the same round. */
+/** The median of each figure over all rounds, and of its ratio to the first contender's figure of the same round. */
 export interface Measured {
   readonly name: string;
   readonly median: Figures;
@@ -16,8 +16,8 @@ export interface Measured {
 }
 
 /**
- * Runs all contenders once a round, every other round in reverse: a machine that grows slower harms all alike.
- * @param contenders - the first is the one that the others are compared with.
+ * Runs all contenders once a round, and every other round in reverse, so that a machine that becomes slower harms all alike.
+ * @param contenders - the others are compared with the first.
  */
 export async function measure(contenders: readonly Contender[], rounds: number): Promise<Measured[]> {
   const runs = contenders.map((): Figures[] => []);

@@ -1,4 +1,4 @@
-/** Writes what was measured: Markdown, and charts beside it. */
+/** Writes the results: Markdown, and charts beside it. */
 
 export type Report = (string | Chart)[];
 
@@ -29,7 +29,7 @@ export function whole(value: number | undefined): string {
 
 const BAR = { left: 330, height: 22, gap: 8, longest: 330 };
 
-/** A chart of bars, which reads in a dark page as in a light one. */
+/** A chart of bars, for light and dark pages. */
 export function chart(file: string, title: string, bars: readonly Bar[]): Chart {
   const step = BAR.height + BAR.gap;
   const height = 44 + bars.length * step;

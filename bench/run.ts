@@ -5,7 +5,7 @@
  *     npm run bench                                  all of it: about half an hour
  *     npm run bench -- --only lock,held --rounds 3   some of it, printed
  *     npm run bench -- --print                       all of it, printed
- *     npm run bench -- --quick                       that all still runs; its figures mean nothing
+ *     npm run bench -- --quick                       shows that all of it still runs; its figures mean nothing
  */
 
 import { execFileSync } from 'node:child_process';
@@ -49,7 +49,7 @@ const rounds = Number(values.rounds ?? (values.quick ? 1 : 4));
 if (!Number.isInteger(rounds) || rounds < 1) {
   throw new TypeError(`--rounds must be a whole number, 1 or more, not '${values.rounds}'`);
 }
-const crews = Math.min(rounds, 2);
+const workerSets = Math.min(rounds, 2);
 
 const redisServer = await RedisServer.start();
 const postgresServer = await PostgresServer.start();
@@ -58,7 +58,7 @@ try {
   const settings: Settings = {
     servers: { redis: redisServer.url, postgres: postgresServer.url },
     rounds,
-    crews,
+    workerSets,
     concurrencies: values.quick ? [50] : [1, 10, 50, 200],
     jobs: concurrency => Math.ceil(Math.min(10_000, 2_000 * concurrency) / scale),
     scale,
@@ -83,8 +83,8 @@ async function preface(): Promise<string> {
   redis.disconnect();
   return `# Benchmarks
 
-Written by \`npm run bench\`, which runs anywhere. All contenders run by turns on the same machine, against the same server,
-each in ${crews} processes that stay warm and take turns; figures are medians of ${rounds} rounds, ratios are to the first line of the same round. Jobs
+Written by \`npm run bench\`, which runs anywhere. All contenders take turns on the same machine, against the same server,
+each in ${workerSets} processes that stay warm and take turns; figures are medians of ${rounds} rounds, ratios are to the first line of the same round. Jobs
 do nothing: with real work, guards differ by less.
 
 This run: Node ${process.version.slice(1)}, Redis ${version}, ${type()} ${release().split('-')[0]}, ${cpus().length} × ${cpus()[0]?.model}, server and workers on one machine.`;
@@ -98,7 +98,7 @@ function write(text: string, report: Report): void {
   const docs = new URL('../docs/', import.meta.url);
   const file = fileURLToPath(new URL('benchmarks.md', docs));
   writeFileSync(file, text);
-  // Lint checks the format of this file like any other's.
+  // The linter checks the format of this file too.
   execFileSync('npx', ['biome', 'format', '--write', file], { stdio: 'inherit' });
   for (const part of report) if (typeof part !== 'string') writeFileSync(new URL(part.file, docs), part.svg);
   console.error('written: docs/benchmarks.md');

@@ -1,4 +1,4 @@
-/** What a Redis server says of its own work. */
+/** What a Redis server reports of its own work. */
 
 import type { Redis } from 'ioredis';
 

@@ -1,16 +1,16 @@
 import type { Servers } from './stores.ts';
 
-/** What a run of the benchmarks is given. */
+/** The settings of a run of the benchmarks. */
 export interface Settings {
-  /** What is measured on; data there may be deleted. */
+  /** The servers to measure on. Data there may be deleted. */
   readonly servers: Servers;
   readonly rounds: number;
-  /** How many processes, or sets of processes, of a contender take turns. */
-  readonly crews: number;
-  /** Of a worker. */
+  /** How many sets of processes of a contender take turns. */
+  readonly workerSets: number;
+  /** The concurrencies of a worker. */
   readonly concurrencies: readonly number[];
   /** How many jobs make up one run at a concurrency: enough for a second or so. */
   readonly jobs: (concurrency: number) => number;
-  /** Divides whatever is counted in a quick run, which shows that all still works, and no figures. */
+  /** 1, or more for a quick run, which does this part of the work: it shows that all still runs, and no figures. */
   readonly scale: number;
 }

@@ -1,4 +1,4 @@
-/** Queues and workers on each datastore and client that BullMQ takes. */
+/** Queues and workers on the datastores and clients that are measured. */
 
 import { createPostgresBackend, Queue, Worker, type WorkerOptions, withBackend } from 'bullmq';
 import { createClient } from 'redis';

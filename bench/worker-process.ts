@@ -1,4 +1,4 @@
-/** A process that runs a BullMQ worker under one guard, as often as it is told to. */
+/** A process that runs a BullMQ worker under one guard, once for each message. */
 
 import { guards } from './guards.ts';
 import { type Servers, type Store, workerOn } from './stores.ts';
@@ -48,7 +48,7 @@ async function work({ guard: name, store, servers, queue, concurrency }: Task): 
   const cpuBefore = process.cpuUsage();
   worker.run().catch(console.error);
   await drained;
-  // Waits for the jobs that are active still.
+  // Waits for the jobs that are still active.
   await worker.close();
   const { user, system } = process.cpuUsage(cpuBefore);
 

@@ -1,6 +1,6 @@
 /**
- * Runs workers in processes of their own, which stay warm from round to round, over queues that are filled before. A
- * process keeps an advantage or a handicap of some percent for as long as it lives: so crews of them work by turns.
+ * Runs workers in processes of their own, which stay warm from round to round, over queues that are filled before. A process
+ * has an advantage or a handicap of some percent for as long as it lives, so several sets of processes take turns.
  */
 
 import { type ChildProcess, fork } from 'node:child_process';
@@ -11,7 +11,7 @@ import { serverStats } from './server-stats.ts';
 import { queueOn, type Servers, type Store } from './stores.ts';
 import type { Outcome, Task } from './worker-process.ts';
 
-/** What jobs of one queue have in common. */
+/** The jobs of one queue. */
 export interface Load {
   readonly store: Store;
   readonly concurrency: number;
@@ -24,34 +24,34 @@ export class Workers {
   readonly #servers: Servers;
   readonly #redis: Redis;
   readonly #guard: string;
-  readonly #crews: ChildProcess[][];
+  readonly #sets: ChildProcess[][];
   #runs = 0;
 
-  /** @param processes - how many work on a queue together. */
+  /** @param processes - how many processes of a set share a queue. */
   constructor(
     servers: Servers,
     guard: string,
-    { crews, processes = 1 }: { crews: number; processes?: number },
+    { sets, processes = 1 }: { sets: number; processes?: number },
   ) {
     this.#servers = servers;
     this.#guard = guard;
     this.#redis = new Redis(servers.redis);
-    this.#crews = Array.from({ length: crews }, () => Array.from({ length: processes }, startProcess));
+    this.#sets = Array.from({ length: sets }, () => Array.from({ length: processes }, startProcess));
   }
 
-  /** Lets each crew work once, so that none is cold when it is measured. */
+  /** Lets each set work once, so that none is cold when it is measured. */
   async warmUp(load: Load): Promise<void> {
-    for (const _ of this.#crews) await this.run(load);
+    for (const _ of this.#sets) await this.run(load);
   }
 
   /** @returns jobs per second, and microseconds of CPU a job: the workers' and Redis'. */
   async run({ store, concurrency, jobs, key }: Load): Promise<Figures> {
     const queue = `bench-${process.pid}-${this.#guard.replace(/\W/g, '')}-${this.#runs}`;
-    const crew = this.#crews[this.#runs++ % this.#crews.length] as ChildProcess[];
+    const set = this.#sets[this.#runs++ % this.#sets.length] as ChildProcess[];
     await this.#fill(store, queue, jobs, key);
     const before = await serverStats(this.#redis);
     const task: Task = { guard: this.#guard, store, servers: this.#servers, queue, concurrency };
-    const outcomes = await Promise.all(crew.map(running => tell(running, task)));
+    const outcomes = await Promise.all(set.map(child => send(child, task)));
     const after = await serverStats(this.#redis);
     const ended = outcomes.reduce((sum, outcome) => sum + outcome.jobs, 0);
     if (ended !== jobs) throw new Error(`under '${this.#guard}' ${ended} of ${jobs} jobs ended`);
@@ -64,7 +64,7 @@ export class Workers {
   }
 
   close(): void {
-    for (const running of this.#crews.flat()) running.kill();
+    for (const child of this.#sets.flat()) child.kill();
     this.#redis.disconnect();
   }
 
@@ -89,13 +89,14 @@ function startProcess(): ChildProcess {
   });
 }
 
-async function tell(running: ChildProcess, task: Task): Promise<Outcome> {
+/** Sends a task, and waits for its outcome. */
+async function send(child: ChildProcess, task: Task): Promise<Outcome> {
   const answered = new AbortController();
-  const exit = once(running, 'exit', { signal: answered.signal }).then(([code]) => {
+  const exit = once(child, 'exit', { signal: answered.signal }).then(([code]) => {
     throw new Error(`the worker under '${task.guard}' ended with status ${code}`);
   });
-  running.send(task);
-  const [outcome] = await Promise.race([once(running, 'message', { signal: answered.signal }), exit]);
+  child.send(task);
+  const [outcome] = await Promise.race([once(child, 'message', { signal: answered.signal }), exit]);
   exit.catch(() => {});
   answered.abort();
   return outcome as Outcome;

@@ -1,6 +1,6 @@
 /**
- * BullMQ's own deduplication keeps a queue from filling up with what waits in it already; the guard keeps two from running at
- * once, however they came: by another producer that forgot the id, a retry, a stalled worker. Together they do both.
+ * BullMQ's own deduplication keeps a queue from filling with jobs that it has already. The guard keeps two jobs of a key from
+ * running at once, however they came: from a producer that does not know the id, by a retry, from a stalled worker.
  */
 
 import { type Job, Queue, Worker } from 'bullmq';
@@ -18,12 +18,12 @@ async function makeThumbnail(_job: Job<{ film: number }>): Promise<void> {
 }
 
 const data = { film: 12 };
-// A thousand requests while nobody works: one job.
+// A thousand requests while no worker runs: one job.
 await Promise.all(
   Array.from({ length: 1000 }, () => queue.add('thumbnail', data, { deduplication: { id: 'film-12' } })),
 );
 console.log(`waiting: ${await queue.getWaitingCount()}`);
-// A producer that knows nothing of the id.
+// A producer that does not know the id.
 await queue.add('thumbnail', data);
 
 const guarded = onceProcessor(makeThumbnail, { key: 'film-{film}' });

@@ -1,4 +1,7 @@
-/** A job that hangs would hold its key for as long as its process lives. `maxHold` ends that: the signal aborts, and others get in. */
+/**
+ * A job that hangs would hold its key for as long as its process lives. After `maxHold` its signal aborts, and its key is free a
+ * `ttl` later.
+ */
 
 import { type Job, Queue, Worker } from 'bullmq';
 import { onceProcessor } from 'bullmq-once';
@@ -18,9 +21,9 @@ async function download(
 
 const guarded = onceProcessor(download, {
   key: 'download-{url}',
-  ttl: 500,
+  ttl: 1000,
   maxHold: 1000,
-  whenLocked: { retryIn: 'holder' },
+  whenLocked: { delay: 'holder' },
 });
 const worker = new Worker('downloads', guarded, { connection, concurrency: 10, lockDuration: 2000 });
 worker.on('failed', (_job, error) => console.log(error.message));

@@ -6,30 +6,32 @@ import { Redis } from 'ioredis';
 const redis = new Redis(process.env.REDIS_URL ?? 'redis://127.0.0.1:6379');
 const cache = new RedisCache(redis);
 
+// Any number of callers may share one lock.
+const lock = new Lock('nightly-import', { cache });
+
 async function importOn(machine: string): Promise<void> {
-  const lock = new Lock('nightly-import', { cache });
   try {
-    await lock.run(async ({ signal, fence }) => {
-      console.log(`${machine} imports under fence ${fence > 0 ? 'n' : '?'}`);
+    await lock.run(async handle => {
+      console.log(`${machine} imports under fence ${handle.fence > 0 ? 'n' : '?'}`);
       await new Promise(resolve => setTimeout(resolve, 200));
-      // Before each step that must not be done twice: has the lock been lost meanwhile?
-      signal.throwIfAborted();
+      // Before each step that must not run twice.
+      handle.throwIfLost();
     });
   } catch (error) {
     if (!(error instanceof LockError)) throw error;
-    console.log(`${machine} leaves it: ${error.holder.state} elsewhere`);
+    console.log(`${machine} does nothing: the import is ${error.holder.state} elsewhere`);
   }
 }
 
 await Promise.all([importOn('one'), importOn('two')]);
 
-// Waiting for a turn, and letting go at the end of the block.
+// Waits for its turn, and releases the lock at the end of the block.
 {
-  await using lock = await new Lock('nightly-import', { cache }).acquire({ waitFor: 1000 });
-  console.log(`took ${lock.key} in turn`);
+  await using handle = await lock.acquire({ waitFor: 1000 });
+  console.log(`acquired ${handle.key} in its turn`);
 }
 
-// The same for a function.
+// A function that runs once at a time for each key.
 const refresh = once(async (feed: { url: string }) => `refreshed ${feed.url}`, { key: 'feed-{url}', cache });
 const feed = { url: 'https://example.org/rss' };
 console.log(

@@ -1,4 +1,4 @@
-/** A team tries a guard in production: all jobs run, and what would be skipped is counted. */
+/** A team tries a guard in production: all jobs run, and the jobs that would be skipped are counted. */
 
 import { type Job, Queue, Worker } from 'bullmq';
 import { type LockEvent, onceProcessor } from 'bullmq-once';
@@ -7,7 +7,7 @@ const connection = { url: process.env.REDIS_URL ?? 'redis://127.0.0.1:6379' };
 const queue = new Queue('statements', { connection });
 await queue.obliterate({ force: true });
 
-const wouldBe: string[] = [];
+const wouldBeSkipped: string[] = [];
 const processor = onceProcessor(
   async (job: Job<{ account: string }>) => {
     await new Promise(resolve => setTimeout(resolve, 300));
@@ -17,7 +17,7 @@ const processor = onceProcessor(
     key: 'statement-{account}',
     mode: 'observe',
     onEvent: (event: LockEvent) => {
-      if (event.type === 'skipped') wouldBe.push(event.key);
+      if (event.type === 'skipped') wouldBeSkipped.push(event.key);
     },
   },
 );
@@ -25,7 +25,7 @@ const worker = new Worker('statements', processor, { connection, concurrency: 10
 
 await queue.addBulk(['ann', 'ann', 'bob'].map(account => ({ name: 'send', data: { account } })));
 while ((await queue.getCompletedCount()) < 3) await new Promise(resolve => setTimeout(resolve, 50));
-console.log(`ran: ${await queue.getCompletedCount()}, would be skipped: ${wouldBe.join(', ')}`);
+console.log(`ran: ${await queue.getCompletedCount()}, would be skipped: ${wouldBeSkipped.join(', ')}`);
 
 await worker.close();
 await queue.close();

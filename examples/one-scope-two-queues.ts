@@ -1,10 +1,10 @@
-/** A nightly import and an import that somebody asked for are two queues, and must not touch one shop at once: they share a scope. */
+/** Nightly imports and requested imports are two queues. They must not import one shop at the same time, so they share a scope. */
 
 import { type Job, Queue, Worker } from 'bullmq';
 import { onceProcessor } from 'bullmq-once';
 
 const connection = { url: process.env.REDIS_URL ?? 'redis://127.0.0.1:6379' };
-const names = ['nightly-imports', 'asked-for-imports'];
+const names = ['nightly-imports', 'requested-imports'];
 
 let running = 0;
 let most = 0;

@@ -1,6 +1,4 @@
-/**
- * A schedule that fires faster than its job runs. The runs that would overlap are skipped, and the schedule goes on.
- */
+/** A schedule fires faster than its job runs. The runs that would overlap are skipped, and the schedule goes on. */
 
 import { Queue, Worker } from 'bullmq';
 import { onceProcessor } from 'bullmq-once';
@@ -16,7 +14,7 @@ const counts = { ran: 0, skipped: 0 };
 async function buildReport(): Promise<string> {
   running++;
   most = Math.max(most, running);
-  await new Promise(resolve => setTimeout(resolve, 700));
+  await new Promise(resolve => setTimeout(resolve, 500));
   running--;
   return 'built';
 }
@@ -27,7 +25,7 @@ const worker = new Worker('reports', guarded, { connection, concurrency: 5 });
 worker.on('completed', (_job, result) => counts[result ? 'ran' : 'skipped']++);
 
 await queue.upsertJobScheduler('every-200-ms', { every: 200 }, { name: 'report' });
-await new Promise(resolve => setTimeout(resolve, 3000));
+await new Promise(resolve => setTimeout(resolve, 2000));
 
 await queue.removeJobScheduler('every-200-ms');
 await worker.close();

@@ -1,4 +1,4 @@
-/** Each queue can keep its locks elsewhere: here one in this process, one in another Redis, one where its jobs are. */
+/** Each queue can keep its locks in another place: here in this process, in another Redis, and where its jobs are. */
 
 import { Queue, Worker } from 'bullmq';
 import { caches, MemoryCache, onceProcessor, RedisCache } from 'bullmq-once';
@@ -15,7 +15,7 @@ async function work(): Promise<string> {
   return 'worked';
 }
 
-for (const name of ['thumbnails', 'invoices', 'emails']) {
+for (const name of ['thumbnails', 'invoices', 'reminders']) {
   const queue = new Queue(name, { connection: { url } });
   await queue.obliterate({ force: true });
   const worker = new Worker(name, onceProcessor(work, { key: 'k-{id}' }), {

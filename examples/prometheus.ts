@@ -1,4 +1,4 @@
-/** Locks in Prometheus: where a worker has bullmq-otel, its meter counts and measures them, with nothing to configure. */
+/** Locks in Prometheus: the meter of a worker that has bullmq-otel counts and measures them. There is nothing to configure. */
 
 import { metrics } from '@opentelemetry/api';
 import { PrometheusExporter } from '@opentelemetry/exporter-prometheus';
@@ -21,7 +21,7 @@ const worker = new Worker('feeds', refresh, { connection, concurrency: 10, telem
 await queue.addBulk(['a', 'a', 'b'].map(url => ({ name: 'refresh', data: { url } })));
 while ((await queue.getCompletedCount()) < 3) await new Promise(resolve => setTimeout(resolve, 50));
 const scraped = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
-console.log(scraped.match(/^bullmq_once_(locks_taken|duplicates).*$/gm)?.join('\n'));
+console.log(scraped.match(/^bullmq_once_(locks_acquired|duplicates).*$/gm)?.join('\n'));
 
 await worker.close();
 await queue.close();

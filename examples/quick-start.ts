@@ -1,4 +1,4 @@
-/** A job that is added twice runs once at a time: the second finds its key held, and is skipped. */
+/** A job is added twice, and runs once at a time: the second finds its key held, and is skipped. */
 
 import { type Job, Queue, Worker } from 'bullmq';
 import { onceProcessor } from 'bullmq-once';
@@ -12,7 +12,7 @@ async function sendWelcome(job: Job<{ userId: number }>): Promise<string> {
 
 const guarded = onceProcessor(sendWelcome, { key: 'welcome-{userId}' });
 const worker = new Worker('emails', guarded, { connection, concurrency: 10 });
-worker.on('completed', (job, result) => console.log(job.id, result ?? 'skipped: someone is on it'));
+worker.on('completed', (job, result) => console.log(job.id, result ?? 'skipped: its key is held'));
 
 const queue = new Queue('emails', { connection });
 await queue.addBulk([42, 42, 7].map(userId => ({ name: 'welcome', data: { userId } })));

@@ -1,6 +1,6 @@
 /**
- * Three changes to one account, which must all be made, one after the other and soon. Those that find it held wait in their
- * slots, and are told when it is let go of.
+ * Three changes to one account must all be made, one after another and soon. Those that find it held wait in their slots of the
+ * worker, and are notified when it is released.
  */
 
 import { type Job, Queue, Worker } from 'bullmq';
@@ -19,7 +19,7 @@ async function change(job: Job<{ account: string; by: number }>): Promise<void> 
   balances.set(account, before + by);
 }
 
-// Whoever waited five seconds in vain fails; without raiseIfLock it would be skipped.
+// A job that has waited for five seconds fails. Without raiseIfLock it would be skipped.
 const guarded = onceProcessor(change, {
   key: 'account-{account}',
   whenLocked: { waitFor: 5000 },

@@ -1,6 +1,6 @@
 /**
- * A payment provider delivers a webhook twice. The second delivery must not be dropped while the first may still
- * fail, so it raises, and BullMQ tries it again later. By then the first has succeeded, and `keepFor` remembers it.
+ * A payment provider delivers a webhook twice. The second delivery must not be dropped while the first may still fail, so it
+ * raises, and BullMQ retries it. By then the first has succeeded, and `dedupeFor` keeps its key held as done.
  */
 
 import { type Job, Queue, Worker } from 'bullmq';
@@ -24,9 +24,9 @@ async function book(job: Job<Payment>): Promise<string> {
 }
 
 // raiseIfLock needs attempts and a backoff: without them the duplicate fails within milliseconds.
-const guarded = onceProcessor(book, { key: 'payment-{paymentId}', raiseIfLock: true, keepFor: 2000 });
+const guarded = onceProcessor(book, { key: 'payment-{paymentId}', raiseIfLock: true, dedupeFor: 1000 });
 const worker = new Worker('payments', guarded, { connection, concurrency: 10 });
-worker.on('failed', (job, error) => console.log(`delivery ${job?.id} is put off: ${error.message}`));
+worker.on('failed', (job, error) => console.log(`delivery ${job?.id} is retried: ${error.message}`));
 
 const data = { paymentId: 'pay_1', cents: 4200 };
 const opts = { attempts: 3, backoff: { type: 'fixed', delay: 200 }, removeOnFail: true };

@@ -1,4 +1,4 @@
-/** The quick start with nothing installed: BullMQ 6 and its locks on a PostgreSQL in this process. */
+/** The quick start with nothing to install: BullMQ 6 and its locks on a PostgreSQL in this process. */
 
 import { createPostgresBackend, type Job, withBackend } from 'bullmq';
 import { onceProcessor } from 'bullmq-once';
@@ -18,7 +18,7 @@ await queue.addBulk([42, 42, 7].map(userId => ({ name: 'welcome', data: { userId
 
 const guarded = onceProcessor(sendWelcome, { key: 'welcome-{userId}' });
 const worker = new Worker('emails', guarded, { connection, concurrency: 10 });
-worker.on('completed', (job, result) => console.log(job.id, result ?? 'skipped: someone is on it'));
+worker.on('completed', (job, result) => console.log(job.id, result ?? 'skipped: its key is held'));
 
 while ((await queue.getJobCountByTypes('wait', 'active', 'delayed')) > 0) {
   await new Promise(resolve => setTimeout(resolve, 100));

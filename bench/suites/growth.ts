@@ -1,6 +1,6 @@
-/** Whether a job costs the same as there are more jobs, more locks held and more processes; and what a lock costs the server. */
+/** Whether a job costs the same with more jobs, more held locks and more processes; and what a lock costs the server. */
 
-import { Lock, RedisCache } from 'bullmq-once';
+import { Lock, type LockHandle, RedisCache } from 'bullmq-once';
 import { Redis } from 'ioredis';
 import { type Figures, measure } from '../measure.ts';
 import { type Report, ratio, table, whole } from '../report.ts';
@@ -36,20 +36,19 @@ async function lockHeld(settings: Settings): Promise<Report> {
   const workers = await pair(settings, 1);
   const redis = new Redis(settings.servers.redis);
   const cache = new RedisCache(redis);
-  const locks: Lock[] = [];
+  const handles: LockHandle[] = [];
   const rows = [];
   for (const count of [0, 10_000, 100_000]) {
-    while (locks.length < count / settings.scale) {
-      const some = Array.from({ length: 100 }, (_, i) => new Lock(`held-${locks.length + i}`, { cache }));
-      await Promise.all(some.map(lock => lock.acquire()));
-      locks.push(...some);
+    while (handles.length < count / settings.scale) {
+      const some = Array.from({ length: 100 }, (_, i) => new Lock(`held-${handles.length + i}`, { cache }));
+      handles.push(...(await Promise.all(some.map(lock => lock.acquire()))));
     }
     rows.push([whole(count), ...(await row(workers, 20_000 / settings.scale, settings.rounds))]);
   }
-  await Promise.all(locks.map(lock => lock.release()));
+  await Promise.all(handles.map(handle => handle.release()));
   for (const one of workers) one.close();
   redis.disconnect();
-  return [table(['locks held beside', 'relative throughput', 'worker µs/job', 'Redis µs/job'], rows)];
+  return [table(['other locks that are held', 'relative throughput', 'worker µs/job', 'Redis µs/job'], rows)];
 }
 
 async function processes(settings: Settings): Promise<Report> {
@@ -70,8 +69,8 @@ async function onTheServer({ servers, scale }: Settings): Promise<Report> {
     const pairs = async (turns: number) => {
       for (let turn = 0; turn < turns; turn++) {
         const locks = Array.from({ length: size }, (_, i) => new Lock(`key-${turn}-${i}`, { cache }));
-        await Promise.all(locks.map(lock => lock.acquire()));
-        await Promise.all(locks.map(lock => lock.release()));
+        const handles = await Promise.all(locks.map(lock => lock.acquire()));
+        await Promise.all(handles.map(handle => handle.release()));
       }
     };
     await pairs(100);
@@ -88,16 +87,16 @@ async function onTheServer({ servers, scale }: Settings): Promise<Report> {
   redis.disconnect();
   return [
     table(
-      ['locks taken and let go together', 'µs in the script, a lock', "µs of the server's CPU, a lock"],
+      ['locks acquired and released together', 'µs in the script, a lock', "µs of the server's CPU, a lock"],
       rows,
     ),
   ];
 }
 
-async function pair({ servers, crews, scale }: Settings, processes: number): Promise<Workers[]> {
+async function pair({ servers, workerSets: sets, scale }: Settings, processes: number): Promise<Workers[]> {
   const both = [
-    new Workers(servers, FLOOR, { crews, processes }),
-    new Workers(servers, OURS, { crews, processes }),
+    new Workers(servers, FLOOR, { sets, processes }),
+    new Workers(servers, OURS, { sets, processes }),
   ];
   for (const workers of both) await workers.warmUp(load((8_000 * processes) / scale));
   return both;

@@ -1,4 +1,4 @@
-/** What it costs to hold many locks: memory, and the traffic and the CPU of their renewal. */
+/** What it costs to hold many locks: memory, and the calls and the CPU of their renewals. */
 
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -14,7 +14,7 @@ import type { Settings } from '../settings.ts';
 /** Short, so that each lock is renewed several times while it is measured. */
 const TTL = 6_000;
 
-interface Held {
+interface HeldLock {
   isHeld(): boolean;
   release(): Promise<unknown>;
 }
@@ -22,7 +22,7 @@ interface Held {
 interface Holder {
   readonly name: string;
   readonly counts: readonly number[];
-  take(redis: Redis, key: string): Promise<Held>;
+  acquire(redis: Redis, key: string): Promise<HeldLock>;
 }
 
 const cacheOf = new WeakMap<Redis, RedisCache>();
@@ -31,18 +31,17 @@ const holders: readonly Holder[] = [
   {
     name: 'bullmq-once',
     counts: [10_000, 100_000],
-    async take(redis, key) {
+    async acquire(redis, key) {
       const cache = cacheOf.get(redis) ?? new RedisCache(redis);
       cacheOf.set(redis, cache);
-      const lock = new Lock(key, { cache, ttl: TTL });
-      await lock.acquire();
-      return { isHeld: () => lock.held, release: () => lock.release() };
+      const handle = await new Lock(key, { cache, ttl: TTL }).acquire();
+      return { isHeld: () => handle.held, release: () => handle.release() };
     },
   },
   {
     name: 'redis-semaphore',
     counts: [10_000],
-    async take(redis, key) {
+    async acquire(redis, key) {
       const mutex = new Mutex(redis as never, key, { lockTimeout: TTL, onLockLost: () => {} });
       await mutex.acquire();
       return { isHeld: () => mutex.isAcquired, release: () => mutex.release() };
@@ -57,35 +56,35 @@ export async function held({ servers, scale }: Settings): Promise<Report> {
   }
   return [
     '## Many locks held',
-    `Locks of ${TTL / 1000} s, held by one process for two such times. CPU and calls are of their renewal.`,
+    `Locks with a ttl of ${TTL / 1000} s, held by one process for twice that time. CPU and calls are those of their renewals.`,
     table(
       [
         '',
         'locks',
         'bytes a lock',
-        'taken/s',
+        'acquired/s',
         'renewal calls/s',
         "holder's CPU",
         "server's CPU",
         'longest pause, ms',
         'lost',
-        'let go/s',
+        'released/s',
       ],
       rows,
     ),
   ];
 }
 
-async function hold({ name, take }: Holder, count: number, url: string): Promise<string[]> {
+async function hold({ name, acquire }: Holder, count: number, url: string): Promise<string[]> {
   const redis = new Redis(url);
   const heapBefore = heap();
   const startedAt = performance.now();
-  const locks: Held[] = [];
+  const locks: HeldLock[] = [];
   for (let i = 0; i < count; i += 1000) {
-    const some = Array.from({ length: Math.min(1000, count - i) }, (_, j) => take(redis, `held-${i + j}`));
+    const some = Array.from({ length: Math.min(1000, count - i) }, (_, j) => acquire(redis, `held-${i + j}`));
     locks.push(...(await Promise.all(some)));
   }
-  const takenIn = performance.now() - startedAt;
+  const acquiredIn = performance.now() - startedAt;
   const bytes = (heap() - heapBefore) / count;
 
   const pauses = monitorEventLoopDelay({ resolution: 5 });
@@ -108,7 +107,7 @@ async function hold({ name, take }: Holder, count: number, url: string): Promise
     name,
     whole(count),
     whole(bytes),
-    whole((count * 1000) / takenIn),
+    whole((count * 1000) / acquiredIn),
     whole((after.scripts - before.scripts) / seconds),
     `${((user + system) / seconds / 1e4).toFixed(1)} %`,
     `${((after.cpu - before.cpu) / seconds / 1e4).toFixed(1)} %`,

@@ -1,4 +1,4 @@
-/** What taking and letting go of one lock costs: alone, with many in flight, and where it is held by another. */
+/** What it costs to acquire and release one lock: alone, with many in flight, and where the key is held. */
 
 import { randomUUID } from 'node:crypto';
 import { createRequire } from 'node:module';
@@ -12,13 +12,13 @@ import { type Contender, type Figures, type Measured, measure, median } from '..
 import { type Report, ratio, table, whole } from '../report.ts';
 import type { Settings } from '../settings.ts';
 
-/** Takes a key; nothing where it is held, else what lets it go. */
-type Take = (key: string) => Promise<(() => Promise<unknown>) | undefined>;
+/** Acquires a key. Resolves to a function that releases it, or to nothing where the key is held. */
+type Acquire = (key: string) => Promise<(() => Promise<unknown>) | undefined>;
 
 interface Locker {
   readonly name: string;
   readonly redis: Redis;
-  readonly take: Take;
+  readonly acquire: Acquire;
 }
 
 export async function lock({ servers, rounds, scale }: Settings): Promise<Report> {
@@ -32,11 +32,11 @@ export async function lock({ servers, rounds, scale }: Settings): Promise<Report
   report.push(
     '### One after another',
     table(
-      ['', 'µs to take', 'µs to let go', 'both, relative'],
+      ['', 'µs to acquire', 'µs to release', 'both, relative'],
       alone.map(({ name, median, ratio: to }) => [
         name,
-        whole(median['µs to take']),
-        whole(median['µs to let go']),
+        whole(median['µs to acquire']),
+        whole(median['µs to release']),
         ratio(to.both),
       ]),
     ),
@@ -57,15 +57,15 @@ export async function lock({ servers, rounds, scale }: Settings): Promise<Report
     ),
   );
 
-  const rejected = await compare(lockers, rounds, locker => rejections(locker, 20_000 / scale));
+  const refused = await compare(lockers, rounds, locker => refusals(locker, 20_000 / scale));
   report.push(
-    '### A key that another holds',
+    '### A key that is held',
     table(
-      ['', 'rejected/s, 100 in flight', 'relative'],
-      rejected.map(({ name, median, ratio: to }) => [
+      ['', 'refused/s, 100 in flight', 'relative'],
+      refused.map(({ name, median, ratio: to }) => [
         name,
-        whole(median['rejected/s']),
-        ratio(to['rejected/s']),
+        whole(median['refused/s']),
+        ratio(to['refused/s']),
       ]),
     ),
   );
@@ -82,49 +82,49 @@ function compare(
   return measure(contenders, rounds);
 }
 
-async function latency({ take }: Locker, times: number): Promise<Figures> {
-  const takes: number[] = [];
+async function latency({ acquire }: Locker, times: number): Promise<Figures> {
+  const acquisitions: number[] = [];
   const releases: number[] = [];
   for (let i = 0; i < times; i++) {
     const start = performance.now();
-    const release = await take(`key-${i}`);
-    const taken = performance.now();
+    const release = await acquire(`key-${i}`);
+    const acquiredAt = performance.now();
     await release?.();
-    takes.push((taken - start) * 1000);
-    releases.push((performance.now() - taken) * 1000);
+    acquisitions.push((acquiredAt - start) * 1000);
+    releases.push((performance.now() - acquiredAt) * 1000);
   }
   return {
-    'µs to take': median(takes),
-    'µs to let go': median(releases),
-    both: median(takes) + median(releases),
+    'µs to acquire': median(acquisitions),
+    'µs to release': median(releases),
+    both: median(acquisitions) + median(releases),
   };
 }
 
-async function crowd({ take }: Locker, size: number, times: number): Promise<Figures> {
+async function crowd({ acquire }: Locker, size: number, times: number): Promise<Figures> {
   const start = performance.now();
-  await inFlight(size, times, async i => (await take(`key-${i}`))?.());
+  await inFlight(size, times, async i => (await acquire(`key-${i}`))?.());
   return { 'locks/s': (times * 1000) / (performance.now() - start) };
 }
 
-async function rejections({ take, redis }: Locker, times: number): Promise<Figures> {
-  const release = await take('held');
+async function refusals({ acquire, redis }: Locker, times: number): Promise<Figures> {
+  const release = await acquire('held');
   const start = performance.now();
   await inFlight(100, times, async () => {
-    if (await take('held')) throw new Error('a key that is held was taken');
+    if (await acquire('held')) throw new Error('a key that is held was acquired');
   });
   const took = performance.now() - start;
   await release?.();
   await redis.flushdb();
-  return { 'rejected/s': (times * 1000) / took };
+  return { 'refused/s': (times * 1000) / took };
 }
 
-/** Does something so many times, by so many lanes at once. */
-async function inFlight(lanes: number, times: number, what: (i: number) => Promise<unknown>): Promise<void> {
+/** Calls a function so many times, with so many calls under way at once. */
+async function inFlight(size: number, times: number, what: (i: number) => Promise<unknown>): Promise<void> {
   let next = 0;
-  const lane = async () => {
+  const repeat = async () => {
     while (next < times) await what(next++);
   };
-  await Promise.all(Array.from({ length: lanes }, lane));
+  await Promise.all(Array.from({ length: size }, repeat));
 }
 
 function lockersOn(url: string): Locker[] {
@@ -144,7 +144,7 @@ function raw(name: string, redis: Redis): Locker {
   return {
     name,
     redis,
-    async take(key) {
+    async acquire(key) {
       const token = randomUUID();
       if ((await redis.set(key, token, 'PX', TTL, 'NX')) !== 'OK') return;
       return () => (redis as any).releaseByHand(key, token);
@@ -157,9 +157,9 @@ function ours(redis: Redis): Locker {
   return {
     name: 'bullmq-once',
     redis,
-    async take(key) {
-      const lock = new Lock(key, { cache, ttl: TTL });
-      return (await lock.tryAcquire()) ? () => lock.release() : undefined;
+    async acquire(key) {
+      const handle = await new Lock(key, { cache, ttl: TTL }).tryAcquire();
+      return handle && (() => handle.release());
     },
   };
 }
@@ -169,7 +169,7 @@ function redlock4(redis: Redis): Locker {
   return {
     name: 'redlock 4',
     redis,
-    async take(key) {
+    async acquire(key) {
       const lock = await redlock.lock(key, TTL).catch(heldBy('LockError'));
       return lock && (() => lock.unlock());
     },
@@ -181,7 +181,7 @@ function sesamecare(redis: Redis): Locker {
   return {
     name: '@sesamecare-oss/redlock',
     redis,
-    async take(key) {
+    async acquire(key) {
       const lock = await redlock.acquire([key], TTL).catch(heldBy('ExecutionError'));
       return lock && (() => lock.release());
     },
@@ -192,7 +192,7 @@ function semaphore(redis: Redis): Locker {
   return {
     name: 'redis-semaphore',
     redis,
-    async take(key) {
+    async acquire(key) {
       const mutex = new Mutex(redis as never, key, { lockTimeout: TTL, acquireAttemptsLimit: 1 });
       return (await mutex.tryAcquire()) ? () => mutex.release() : undefined;
     },
@@ -204,7 +204,7 @@ function universal(redis: Redis): Locker {
   return {
     name: 'redlock-universal',
     redis,
-    async take(key) {
+    async acquire(key) {
       const lock = createLock({ adapter, key, ttl: TTL, retryAttempts: 0 });
       const handle = await lock.acquire().catch(heldBy('LockAcquisitionError'));
       return handle && (() => lock.release(handle));

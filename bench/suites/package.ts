@@ -1,4 +1,4 @@
-/** What a library costs before it does anything: time to import, size on disk, packages that come with it. */
+/** What a library costs before it does anything: the time to import it, its size on disk, its dependencies. */
 
 import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
@@ -35,7 +35,7 @@ export async function packages({ rounds, scale }: Settings): Promise<Report> {
   });
   return [
     '## Before the first lock',
-    `Importing nothing takes ${whole(floor?.median.ms)} ms, which is taken off. Sizes are with all run-time dependencies, but without peers: BullMQ and its client are there already.`,
+    `Importing nothing takes ${whole(floor?.median.ms)} ms, which is subtracted. Sizes include all run-time dependencies, but no peers: BullMQ and its client are there already.`,
     table(['', 'ms to import', 'installed', 'run-time dependencies'], rows),
   ];
 }

@@ -1,4 +1,4 @@
-/** How many no-op jobs a worker ends a second under each guard, on each client, at each concurrency. */
+/** How many jobs that do nothing a worker ends in a second: under each guard, on each client, at each concurrency. */
 
 import { guards } from '../guards.ts';
 import { type Measured, measure } from '../measure.ts';
@@ -13,10 +13,16 @@ const KEYS: Record<string, Load['key']> = {
   'half of the jobs duplicates of their neighbours': n => `key-${n >> 1}`,
   'one hot key': () => 'key',
 };
-/** The clients, and which part of the jobs is enough there for runs of about the same time. */
+/** The clients, and which part of the jobs is enough for runs of about the same time. */
 const STORES = { ioredis: 1, 'node-redis': 1 / 2, postgres: 1 / 5 } as const;
 
-export async function throughput({ servers, rounds, crews, concurrencies, jobs }: Settings): Promise<Report> {
+export async function throughput({
+  servers,
+  rounds,
+  workerSets,
+  concurrencies,
+  jobs,
+}: Settings): Promise<Report> {
   const report: Report = [
     '## A worker',
     'Jobs a second of one worker whose jobs do nothing, relative to the same worker without a guard. The lock libraries ' +
@@ -24,7 +30,7 @@ export async function throughput({ servers, rounds, crews, concurrencies, jobs }
   ];
   for (const [store, part] of Object.entries(STORES) as [Store, number][]) {
     const names = guards.filter(({ stores }) => stores.includes(store)).map(({ name }) => name);
-    const workers = names.map(name => ({ name, workers: new Workers(servers, name, { crews }) }));
+    const workers = names.map(name => ({ name, workers: new Workers(servers, name, { sets: workerSets }) }));
     const load = (concurrency: number, key: Load['key']): Load => ({
       store,
       concurrency,

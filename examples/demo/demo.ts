@@ -1,10 +1,10 @@
 /**
- * The main job on real input: every file of a folder, each several times from several producers, digested by several
- * worker processes of which one is killed half-way.
+ * The guard on real input: several producers add a job for every file of a folder, and several worker processes hash the files.
+ * One of them is killed half-way.
  *
  *     npm run demo -- [--embedded] [folder]
  *
- * Ends with a table, and with status 0 if nothing overlapped and nothing was lost.
+ * It ends with a table, and with status 0 if no runs overlapped and no file was lost.
  */
 
 import { type ChildProcess, fork } from 'node:child_process';
@@ -19,17 +19,17 @@ import { bullmqOn, findStore, type StoreAddress } from './store.ts';
 
 const PRODUCERS = 4;
 const WORKERS = 3;
-const PACE = 25;
+const PACE_MS = 25;
 
 interface Note {
-  readonly what: 'begin' | 'end';
+  readonly what: 'start' | 'end';
   readonly path: string;
   readonly job: string;
   readonly at: number;
   readonly digest?: string;
 }
 
-/** A time during which a worker was at a file. */
+/** The time in which a worker hashed a file. */
 interface Run {
   readonly path: string;
   readonly job: string;
@@ -82,7 +82,7 @@ const ok = report(
 rmSync(logs, { recursive: true });
 process.exitCode = ok ? 0 : 1;
 
-/** Adds a job for every file. The producers know nothing of each other. */
+/** Adds a job for every file. The producers do not know each other. */
 async function produce(): Promise<void> {
   const own = new Queue(queueName, { connection });
   for (const path of files) await own.add('digest', { path });
@@ -92,19 +92,19 @@ async function produce(): Promise<void> {
 function startWorker(number: number): ChildProcess {
   const { on, url } = store;
   const address: StoreAddress = { on, url };
-  const argument = { address, queueName, folder, log: logOf(number), pace: PACE };
+  const argument = { address, queueName, folder, log: logOf(number), paceMs: PACE_MS };
   return fork(fileURLToPath(new URL('worker.ts', import.meta.url)), [JSON.stringify(argument)], {
     execArgv: ['--import', 'tsx'],
   });
 }
 
-/** In the middle of a job, if there is one left for it: it is stopped, looked at, and killed or let run on. */
+/** Kills it in the middle of a job, if it has one: it is suspended, and killed if a job of it has started and not ended. */
 async function killVictim(): Promise<void> {
   while (victim.exitCode === null && victim.signalCode === null) {
-    const began = await Promise.race([once(victim, 'message'), delay(2000)]);
+    const started = await Promise.race([once(victim, 'message'), delay(2000)]);
     victim.kill('SIGSTOP');
     const isAtWork = runsOf(0, Number.POSITIVE_INFINITY).some(({ digest }) => digest === undefined);
-    if (began && !isAtWork) {
+    if (started && !isAtWork) {
       victim.kill('SIGCONT');
       continue;
     }
@@ -122,22 +122,22 @@ function showProgress(ended: number): void {
   else if (ended === jobs) process.stdout.write(line);
 }
 
-/** What a worker was at, by its own notes. What a killed one began and did not end, it did until it was dead. */
+/** The runs of a worker, by its own notes. What a killed worker started and did not end, it did until it was dead. */
 function runsOf(number: number, deadAt: number): Run[] {
-  const begun = new Map<string, Note>();
+  const started = new Map<string, Note>();
   const runs: Run[] = [];
   for (const line of readFileSync(logOf(number), { encoding: 'utf8', flag: 'a+' })
     .split('\n')
     .filter(Boolean)) {
     const note = JSON.parse(line) as Note;
     const { path, job, at, digest } = note;
-    if (note.what === 'begin') begun.set(job, note);
+    if (note.what === 'start') started.set(job, note);
     else {
-      runs.push({ path, job, from: begun.get(job)?.at ?? at, to: at, digest });
-      begun.delete(job);
+      runs.push({ path, job, from: started.get(job)?.at ?? at, to: at, digest });
+      started.delete(job);
     }
   }
-  for (const { path, job, at } of begun.values())
+  for (const { path, job, at } of started.values())
     runs.push({ path, job, from: at, to: deadAt, digest: undefined });
   return runs;
 }
@@ -152,7 +152,7 @@ function report(runs: readonly Run[]): boolean {
     run: ended.length,
     skipped: jobs - ended.length - failed,
     failed,
-    'taken over after the crash': crashed.filter(({ job, to }) =>
+    'reclaimed after the crash': crashed.filter(({ job, to }) =>
       ended.some(run => run.job === job && run.from >= to),
     ).length,
     overlaps: countOverlaps(runs),
@@ -163,7 +163,7 @@ function report(runs: readonly Run[]): boolean {
   return rows.overlaps === 0 && rows.lost === 0 && failed === 0;
 }
 
-/** How many runs began before an earlier one of the same file had ended. */
+/** How many runs started before an earlier one of the same file had ended. */
 function countOverlaps(runs: readonly Run[]): number {
   const latestEnd = new Map<string, number>();
   let overlaps = 0;

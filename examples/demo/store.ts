@@ -1,10 +1,10 @@
-/** Where the demo keeps its queue: on a Redis where there is one, else on a PostgreSQL in its own process. */
+/** Where the demo has its queue: on a Redis where there is one, else on a PostgreSQL in its own process. */
 
 import { createPostgresBackend, Queue, Worker, withBackend } from 'bullmq';
 import { lookForRedis } from '../../test/support/redis-server.ts';
 import { startEmbedded } from '../embedded/postgres.ts';
 
-/** What a process needs to know to take part. */
+/** What a process needs to connect. */
 export interface StoreAddress {
   readonly on: 'redis' | 'postgres';
   readonly url: string;
@@ -23,8 +23,8 @@ export interface DemoStore extends StoreAddress {
 export async function findStore(embedded: boolean): Promise<DemoStore> {
   const redis = embedded ? undefined : await lookForRedis();
   if (redis) return { on: 'redis', ...redis };
-  const why = embedded ? 'as asked for' : 'since there is no REDIS_URL and no redis-server on the PATH';
-  const source = `a PostgreSQL in this process, ${why}`;
+  const reason = embedded ? 'as asked for' : 'since there is no REDIS_URL and no redis-server on the PATH';
+  const source = `a PostgreSQL in this process, ${reason}`;
   return { on: 'postgres', source, ...(await startEmbedded()) };
 }
 

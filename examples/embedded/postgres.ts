@@ -11,7 +11,7 @@ export interface EmbeddedPostgres {
   stop(): Promise<void>;
 }
 
-/** @param folder - where the data are kept; without it in memory. */
+/** @param folder - where the data are stored; without it in memory. */
 export async function startEmbedded(folder?: string): Promise<EmbeddedPostgres> {
   const db = await PGlite.create(folder ?? 'memory://');
   const server = new PGLiteSocketServer({ db, host: '127.0.0.1', port: 0, maxConnections: 100 });

@@ -35,9 +35,14 @@ class JobEmitter extends Emitter {
     this.#job = job;
     this.#emitter = emitter;
     this.#logToJob = logToJob;
-    // Events come when the span is no longer active.
-    this.#span = telemetry && activeSpan(telemetry);
-    this.#instruments = telemetry && instrumentsOf(telemetry);
+    if (!telemetry) return;
+    try {
+      // Events come when the span is no longer active.
+      this.#span = activeSpan(telemetry);
+      this.#instruments = instrumentsOf(telemetry);
+    } catch (error) {
+      warn('ONCE_TELEMETRY', `telemetry can't be used: ${describeThrown(error)}`);
+    }
   }
 
   override isObserved(type: LockEventType): boolean {

@@ -154,14 +154,20 @@ export class LeaseRenewer {
     { onAnswer = ignore, onSent }: { onAnswer?: (answer: boolean | Error) => void; onSent?: () => void },
   ): void {
     const step = lease.releaseStep(dedupeFor);
+    let failedBefore = false;
     this.#sendUntilAnswered(
       onAnswer => this.#batcher.release(step, onAnswer, onSent),
       lease.safeUntil,
-      error => emitCacheError(lease.terms, 'release', error),
+      error => {
+        failedBefore = true;
+        emitCacheError(lease.terms, 'release', error);
+      },
       answer => {
-        if (answer === true) emitReleased(lease.terms, lease.fence, lease.heldFor, dedupeFor);
+        // A release whose answer got lost has freed the key, and finds nothing when it is sent again.
+        const isReleased = answer === true || (answer === false && failedBefore);
+        if (isReleased) emitReleased(lease.terms, lease.fence, lease.heldFor, dedupeFor);
         else if (answer === false) lease.lose('revoked');
-        onAnswer(answer);
+        onAnswer(isReleased || answer);
       },
     );
   }

@@ -50,7 +50,7 @@ export function jobOfOwner(owner: string): OwnedBy | undefined {
 }
 
 /** A queue's name has no colon, and an escaped id has none: the last colon stands between them. */
-const OWNER_OF_JOB = /^(.*:)?([^:]+):([^:]*)@(-?\d[\d.e+]*)$/s;
+const OWNER_OF_JOB = /^(.*:)?([^:]+):([^:]*)@(-?\d[\d.e+-]*|NaN)$/s;
 
 function escapeId(id: string): string {
   return /[%:]/.test(id) ? id.replaceAll('%', '%25').replaceAll(':', '%3A') : id;

@@ -211,6 +211,8 @@ async function waitUntil(
   time: number,
   signal: AbortSignal | undefined,
 ): Promise<void> {
+  // A signal that has aborted before emits no event.
+  signal?.throwIfAborted();
   const isOver = new AbortController();
   const end = () => isOver.abort();
   signal?.addEventListener('abort', end);

@@ -1,8 +1,8 @@
 import { expect } from 'chai';
 import { measure, median } from '../../bench/measure.ts';
 
-describe('the benchmarks', () => {
-  it('measure by turns, every other round in reverse', async () => {
+describe('The benchmarks', () => {
+  it('let the contenders take turns, in reverse in every other round', async () => {
     const order: string[] = [];
     const contender = (name: string) => ({ name, run: async () => ({ ms: order.push(name) }) });
 
@@ -11,7 +11,7 @@ describe('the benchmarks', () => {
     expect(order.join('')).to.equal('abccbaabc');
   });
 
-  it('give medians, and the medians of the ratios within a round', async () => {
+  it('give the medians of the figures, and of their ratios within a round', async () => {
     const figures = { floor: [10, 20, 1000], other: [5, 40, 500] };
     const contender = (name: 'floor' | 'other') => {
       let round = 0;
@@ -25,7 +25,7 @@ describe('the benchmarks', () => {
     expect(other?.ratio).to.deep.equal({ 'jobs/s': 0.5 });
   });
 
-  it('take the middle of an even number of values', () => {
+  it('give the middle of an even number of values as the median', () => {
     expect(median([4, 1, 3, 2])).to.equal(2.5);
     expect(median([])).to.be.NaN;
   });

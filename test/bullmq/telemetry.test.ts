@@ -1,4 +1,4 @@
-/** What locks tell in BullMQ's own places: a job's log, its span, its worker's meter. */
+/** Events where BullMQ's own telemetry goes: on the span of their job, and on the meter of its worker. */
 
 import { context, metrics, trace } from '@opentelemetry/api';
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
@@ -16,64 +16,13 @@ import {
 import type { Job, WorkerOptions } from 'bullmq';
 import { BullMQOtel } from 'bullmq-otel';
 import { expect } from 'chai';
+import sinon from 'sinon';
 import { MemoryCache, onceProcessor } from '../../src/index.ts';
-import { Bench, oneOfEachKind, setups } from '../support/bullmq.ts';
-import { deferred, until } from '../support/index.ts';
+import { Bench, plainJob } from '../support/bullmq.ts';
+import { failingCache } from '../support/failing-cache.ts';
+import { deferred, rejection, uniqueName, until } from '../support/index.ts';
 
-for (const setup of oneOfEachKind) {
-  describe(`the log of a duplicate, on ${setup.name}`, () => {
-    let bench: Bench;
-    beforeEach(async () => {
-      bench = await Bench.open(setup);
-    });
-    afterEach(() => bench.close());
-
-    for (const [whenLocked, line] of [
-      ['skip', /^skipped: 'k' is held by job 1 of queue-[\w-]+ for another \d+ s$/],
-      ['raise', /^failed: 'k' is held by job 1 of/],
-      [{ retryIn: 100 }, /^put off: 'k' is held by job 1 of/],
-      ['keep-last', /^waits as the newest: 'k' is held by job 1 of/],
-    ] as const) {
-      it(`says what became of it, and why: ${JSON.stringify(whenLocked)}`, async () => {
-        const gate = deferred();
-        const started = deferred();
-        const processor = onceProcessor(
-          async () => {
-            started.resolve();
-            await gate.promise;
-          },
-          { key: 'k', whenLocked, log: true },
-        );
-        await bench.worker(processor, { concurrency: 2 });
-        const first = await bench.add({});
-        await started.promise;
-        const second = await bench.add({});
-        const logs = async (job: Job) => (await bench.queue.getJobLogs(job.id as string)).logs;
-        await until(async () => (await logs(second)).length > 0);
-        gate.resolve();
-        await bench.ended(first);
-        await bench.ended(second);
-
-        expect((await logs(second))[0]).to.match(line);
-        expect(await logs(first)).to.deep.equal([]);
-      });
-    }
-
-    it('says what was done, under keepFor', async () => {
-      await bench.worker(onceProcessor(async () => 'ran', { key: 'k', keepFor: 60_000, log: true }));
-      await bench.ended(await bench.add({}));
-      const second = await bench.add({});
-      await bench.ended(second);
-
-      const { logs } = await bench.queue.getJobLogs(second.id as string);
-      expect(logs[0]).to.match(
-        /^skipped: 'k' was done by job 1 of queue-\S+ and is kept for another (59|60) s$/,
-      );
-    });
-  });
-}
-
-describe('telemetry', () => {
+describe('Telemetry', () => {
   const spans = new InMemorySpanExporter();
   const exporter = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE);
   const reader = new PeriodicExportingMetricReader({ exporter, exportIntervalMillis: 3_600_000 });
@@ -96,88 +45,217 @@ describe('telemetry', () => {
     for (const api of [context, trace, metrics]) api.disable();
   });
 
-  it("is on the job's own span, and on the worker's meter", async () => {
-    const bench = await Bench.open(setups[0]);
-    const gate = deferred();
-    const started = deferred();
-    const processor = onceProcessor(
-      async () => {
-        started.resolve();
-        await gate.promise;
-      },
-      { key: 'k' },
-    );
-    await bench.worker(processor, { concurrency: 2, telemetry });
-    const first = await bench.add({});
-    await started.promise;
-    const second = await bench.add({});
-    await bench.result(second);
-    gate.resolve();
-    await bench.result(first);
-    const ofJob = (job: Job) =>
-      spans
-        .getFinishedSpans()
-        .find(({ name, attributes }) => name.startsWith('process') && attributes['bullmq.job.id'] === job.id);
-    await until(() => ofJob(first) && ofJob(second));
+  /** A metric as it is now. */
+  const metricNamed = async (name: string) => {
     await reader.forceFlush();
-
-    const [ran, skipped] = [ofJob(first), ofJob(second)];
-    expect(ran?.events.map(({ name }) => name)).to.include('bullmq.once.acquired');
-    expect(ran?.attributes).to.include({ 'bullmq.once.key': 'k' });
-    expect(ran?.attributes['bullmq.once.fence']).to.be.above(1e15);
-    expect(skipped?.attributes).to.include({ 'bullmq.once.key': 'k', 'bullmq.once.outcome': 'skipped' });
-    const event = skipped?.events.find(({ name }) => name === 'bullmq.once.skipped');
-    expect(event?.attributes?.['bullmq.once.holder']).to.match(new RegExp(`:${first.id}@`));
-
-    const found = exporter
+    const all = exporter
       .getMetrics()
       .at(-1)
       ?.scopeMetrics.flatMap(({ metrics }) => metrics);
-    const pointsOf = (name: string) => found?.find(({ descriptor }) => descriptor.name === name);
-    const queue = { 'bullmq.queue.name': bench.queueName };
-    expect(pointsOf('bullmq.once.locks.taken')?.dataPoints[0]).to.deep.include({
-      value: 1,
-      attributes: queue,
+    return all?.find(({ descriptor }) => descriptor.name === name);
+  };
+  /** The values of a metric for one queue, with its other attributes. */
+  const pointsOf = async (name: string, queueName: string) => {
+    const points = (await metricNamed(name))?.dataPoints ?? [];
+    return points
+      .map(({ value, attributes: { 'bullmq.queue.name': queue, ...others } }) => ({ value, queue, others }))
+      .filter(({ queue }) => queue === queueName)
+      .map(({ value, others }) => ({ value, ...others }));
+  };
+  const spanOf = (job: Job) =>
+    spans
+      .getFinishedSpans()
+      .find(({ name, attributes }) => name.startsWith('process') && attributes['bullmq.job.id'] === job.id);
+
+  describe('of a worker', () => {
+    let bench: Bench;
+    let ran: Job;
+    let skipped: Job;
+    before(async () => {
+      bench = await Bench.open();
+      const holding = await bench.hold({}, { telemetry });
+      ran = holding.job;
+      skipped = await bench.add({});
+      await bench.result(skipped);
+      await holding.finish();
+      await until(() => spanOf(ran) && spanOf(skipped));
     });
-    expect(pointsOf('bullmq.once.duplicates')?.dataPoints[0]).to.deep.include({
-      value: 1,
-      attributes: { ...queue, 'bullmq.once.outcome': 'skipped', 'bullmq.once.observed': false },
+    after(() => bench.close());
+
+    it('is on the span of a job that ran: its key, its fence and its events', () => {
+      const span = spanOf(ran);
+
+      expect(span?.attributes).to.include({ 'bullmq.once.key': 'k' });
+      expect(span?.attributes['bullmq.once.fence']).to.be.above(1e15);
+      expect(span?.events.map(({ name }) => name)).to.include('bullmq.once.acquired');
     });
-    const hold = pointsOf('bullmq.once.hold.duration');
-    expect(hold?.descriptor.unit).to.equal('s');
-    expect(hold?.dataPoints[0]?.value).to.include({ count: 1 });
-    expect(JSON.stringify(found)).not.to.include('bullmq.once.key');
-    await bench.close();
+
+    it('is on the span of a duplicate: its outcome, and who holds the key', () => {
+      const span = spanOf(skipped);
+
+      expect(span?.attributes).to.include({ 'bullmq.once.key': 'k', 'bullmq.once.outcome': 'skipped' });
+      const event = span?.events.find(({ name }) => name === 'bullmq.once.skipped');
+      expect(event?.attributes).to.include({
+        'bullmq.once.holder': `job ${ran.id} of ${bench.queueName}`,
+        'bullmq.once.observed': false,
+      });
+    });
+
+    it('counts locks that were acquired', async () => {
+      expect(await pointsOf('bullmq.once.locks.acquired', bench.queueName)).to.deep.equal([{ value: 1 }]);
+    });
+
+    it('counts duplicates by their outcome', async () => {
+      expect(await pointsOf('bullmq.once.duplicates', bench.queueName)).to.deep.equal([
+        { value: 1, 'bullmq.once.outcome': 'skipped', 'bullmq.once.observed': false },
+      ]);
+    });
+
+    it('measures in seconds how long it took to acquire a lock, and how long it was held', async () => {
+      for (const name of ['bullmq.once.wait.duration', 'bullmq.once.hold.duration']) {
+        expect((await metricNamed(name))?.descriptor.unit, name).to.equal('s');
+        const [point] = await pointsOf(name, bench.queueName);
+        expect(point?.value, name).to.include({ count: 1 });
+      }
+    });
+
+    it('has no metric with a key, of which there would be too many', async () => {
+      await reader.forceFlush();
+
+      expect(JSON.stringify(exporter.getMetrics())).not.to.include('bullmq.once.key');
+    });
   });
 
-  it('that fails harms no job', async () => {
-    const broken = {
-      ...{ tracer: telemetry.tracer, contextManager: telemetry.contextManager },
-      meter: {
-        createCounter: () => ({
-          add() {
-            throw new Error('no meter');
-          },
-        }),
-        createHistogram: () => ({ record() {} }),
-        createGauge: () => ({ record() {} }),
-      },
-    };
-    const hides = (error: Error) => error.message.includes('telemetry failed');
-    const warnings: Error[] = [];
-    const hear = (warning: Error) => warnings.push(warning);
-    process.on('warning', hear);
-    const processor = onceProcessor(async () => 'ran', { key: 'k', cache: new MemoryCache() });
-    // BullMQ's own metrics would fail with it: the guard is called as its worker would call it.
-    const job = {
-      ...{ id: '1', name: 'job', data: {}, timestamp: 1, queueName: 'q', queueQualifiedName: 'bull:q' },
-      queue: { opts: { telemetry: broken } },
-    };
+  describe('of a job', () => {
+    let queueName: string;
+    beforeEach(() => {
+      queueName = uniqueName('queue');
+    });
 
-    const result = await processor(job as never);
-    await until(() => warnings.some(hides));
-    process.off('warning', hear);
+    const jobWith = (fields: object = {}) =>
+      plainJob('1', {
+        queueName,
+        queueQualifiedName: `bull:${queueName}`,
+        queue: { opts: { telemetry } },
+        ...fields,
+      });
+    it("counts a duplicate that the function 'whenLocked' handles", async () => {
+      const gate = deferred();
+      const options = { key: 'k', cache: new MemoryCache(), whenLocked: () => 'handled' };
+      const processor = onceProcessor(async () => {
+        await gate.promise;
+        return 'ran';
+      }, options);
+      const first = processor(jobWith());
 
-    expect(result).to.equal('ran');
+      const result = await processor(jobWith({ id: '2' }));
+      gate.resolve();
+      await first;
+
+      expect(result).to.equal('handled');
+      expect(await pointsOf('bullmq.once.duplicates', queueName)).to.deep.equal([
+        { value: 1, 'bullmq.once.outcome': 'handled', 'bullmq.once.observed': false },
+      ]);
+    });
+
+    it('counts an acquisition that the cache could not do', async () => {
+      const processor = onceProcessor(() => 'ran', { key: 'k', cache: failingCache('acquire') });
+
+      expect(await rejection(processor(jobWith()))).to.include({ code: 'ERR_LOCK_CACHE' });
+
+      expect(await pointsOf('bullmq.once.cache.errors', queueName)).to.deep.equal([
+        { value: 1, 'bullmq.once.operation': 'acquire' },
+      ]);
+      expect(await pointsOf('bullmq.once.locks.acquired', queueName)).to.deep.equal([]);
+    });
+
+    it('counts a release that the cache could not do', async () => {
+      const processor = onceProcessor(() => 'ran', { key: 'k', ttl: 100, cache: failingCache('release') });
+
+      expect(await processor(jobWith())).to.equal('ran');
+
+      const [errors, ...others] = await pointsOf('bullmq.once.cache.errors', queueName);
+      expect(errors).to.include({ 'bullmq.once.operation': 'release' });
+      expect(errors?.value).to.be.at.least(1);
+      expect(others).to.deep.equal([]);
+    });
+
+    it('counts a lost lock by the reason', async () => {
+      const cache = new MemoryCache();
+      const options = { key: 'k', cache, ttl: 100, maxHold: 30 };
+      const processor = onceProcessor(
+        async (_job: Job, _token, _signal, lock) => until(() => lock.signal.aborted),
+        options,
+      );
+
+      await processor(jobWith());
+
+      expect(await pointsOf('bullmq.once.locks.lost', queueName)).to.deep.equal([
+        { value: 1, 'bullmq.once.reason': 'max-hold-exceeded' },
+      ]);
+    });
+
+    describe('that fails', () => {
+      const warnings: string[] = [];
+      const record = (warning: Error) => void warnings.push(warning.message);
+      let minutes = 0;
+      beforeEach(() => {
+        warnings.length = 0;
+        process.on('warning', record);
+        // There is at most one such warning a minute.
+        const start = performance.now();
+        sinon.useFakeTimers({ toFake: ['performance'] }).tick(start + 120_000 * ++minutes);
+      });
+      afterEach(() => {
+        sinon.restore();
+        process.off('warning', record);
+      });
+
+      const thrown: Record<string, readonly [value: unknown, described: string]> = {
+        'an Error': [new Error('no meter'), 'Error: no meter'],
+        'a value that has no string form': [Object.create(null), 'a value that has no string form'],
+      };
+      for (const [what, [value, described]] of Object.entries(thrown)) {
+        it(`harms no job, and becomes a warning (the meter throws ${what})`, async () => {
+          const meter = {
+            createCounter: () => ({
+              add() {
+                throw value;
+              },
+            }),
+            createHistogram: () => ({ record() {} }),
+            createGauge: () => ({ record() {} }),
+          };
+          const { tracer, contextManager } = telemetry;
+          const processor = onceProcessor(() => 'ran', { key: 'k', cache: new MemoryCache() });
+
+          // BullMQ's own metrics would fail with such a meter: the guard is called as its worker would call it.
+          const job = jobWith({ queue: { opts: { telemetry: { tracer, contextManager, meter } } } });
+          const result = await processor(job);
+          await new Promise(setImmediate);
+
+          expect(result).to.equal('ran');
+          expect(warnings).to.deep.equal([`telemetry failed on 'acquired': ${described}`]);
+        });
+
+        it(`harms no job, and becomes a warning (the meter has no counters, and throws ${what})`, async () => {
+          const fail = () => {
+            throw value;
+          };
+          const processor = onceProcessor(() => 'ran', { key: 'k', cache: new MemoryCache() });
+
+          const job = jobWith({
+            queue: {
+              opts: { telemetry: { contextManager: { active: fail }, meter: { createCounter: fail } } },
+            },
+          });
+          const result = await processor(job);
+          await new Promise(setImmediate);
+
+          expect(result).to.equal('ran');
+          expect(warnings).to.deep.equal([`telemetry can't be used: ${described}`]);
+        });
+      }
+    });
   });
 });

@@ -1,399 +1,202 @@
-import { subscribe, unsubscribe } from 'node:diagnostics_channel';
-import type { Job } from 'bullmq';
 import { expect } from 'chai';
-import { Teller } from '../../src/events/events.ts';
+import { Emitter } from '../../src/events/emitter.ts';
+import { EVENT_TYPES } from '../../src/events/events.ts';
 import {
+  type AcquiredEvent,
+  type KeyErrorEvent,
   Lock,
-  type LockCache,
-  type LockEvent,
   MemoryCache,
   once,
   onceProcessor,
   RedisCache,
-  setMode,
 } from '../../src/index.ts';
-import { Bench, oneOfEachKind, setups } from '../support/bullmq.ts';
+import { plainJob } from '../support/bullmq.ts';
+import { failingCache, NO_ROUTE } from '../support/failing-cache.ts';
 import { connectRedis, deferred, rejection, uniqueName, until } from '../support/index.ts';
+import { type RecordedEvents, recordEvents } from './recorded-events.ts';
 
-const TYPES = [
-  ...['acquired', 'taken-over', 'renewed', 'lost', 'released'],
-  ...['skipped', 'raised', 'retried', 'kept', 'failed'],
-];
-
-/** Listens to all channels, of the keys that are this test's own. */
-function listen(): { told: LockEvent[]; types: () => string[]; stop: () => void } {
-  const told: LockEvent[] = [];
-  const hear = (event: unknown) => told.push(event as LockEvent);
-  for (const type of TYPES) subscribe(`bullmq-once:${type}`, hear);
-  return {
-    told,
-    types: () => told.map(({ type }) => type),
-    stop() {
-      for (const type of TYPES) unsubscribe(`bullmq-once:${type}`, hear);
-    },
-  };
-}
-
-describe('the events of a lock', () => {
-  let heard: ReturnType<typeof listen>;
+describe('The events of a lock', () => {
+  let key: string;
+  let recorded: RecordedEvents;
   beforeEach(() => {
-    heard = listen();
+    key = uniqueName('k');
+    recorded = recordEvents(key);
   });
-  afterEach(() => heard.stop());
+  afterEach(() => recorded.stop());
 
-  it('tell of its taking, its renewals and its end', async () => {
+  it('have one of these types', () => {
+    expect(EVENT_TYPES).to.deep.equal([
+      ...['acquired', 'reclaimed', 'renewed', 'lost', 'released'],
+      ...['skipped', 'raised', 'delayed', 'parked', 'handled', 'cache-error', 'key-error'],
+    ]);
+  });
+
+  it('report that it is acquired, renewed and released', async () => {
     const redis = connectRedis();
-    const key = uniqueName('k');
-    const lock = new Lock(key, { cache: new RedisCache(redis), ttl: 120, owner: 'me', scope: 's' });
+    const lock = new Lock(key, { cache: new RedisCache(redis), ttl: 240, owner: 'me', scope: 's' });
 
-    await lock.acquire();
-    await until(() => heard.types().includes('renewed'));
-    await lock.release();
+    const handle = await lock.acquire();
+    await until(() => recorded.types().includes('renewed'));
+    await handle.release();
     redis.disconnect();
 
-    const about = { key, storedKey: `once:1:s:${key}`, owner: 'me' };
-    const [acquired, renewed] = heard.told;
-    const released = heard.told.at(-1);
-    expect(acquired).to.include({ ...about, type: 'acquired', fence: lock.fence });
-    expect(acquired).to.have.property('waited').within(0, 10_000);
-    expect(renewed).to.include({ ...about, type: 'renewed', fence: lock.fence, ttl: 120 });
-    expect(released).to.include({ ...about, type: 'released', fence: lock.fence, keepFor: 0 });
-    expect(released).to.have.property('held').above(0);
+    const subject = { key, storedKey: `once:1:s:${key}`, owner: 'me', fence: handle.fence };
+    const [acquired, renewed] = recorded.events;
+    const released = recorded.events.at(-1);
+    expect(acquired).to.include({ ...subject, type: 'acquired' });
+    expect(acquired).to.have.property('waitedFor').within(0, 10_000);
+    expect(renewed).to.include({ ...subject, type: 'renewed', ttl: 240 });
+    expect(released).to.include({ ...subject, type: 'released', dedupeFor: 0 });
+    expect(released).to.have.property('heldFor').above(0);
   });
 
-  it('tell how long it was waited for', async () => {
+  it('report for how long the key stays held as done', async () => {
+    await new Lock(key, { cache: new MemoryCache(), dedupeFor: 60_000 }).run(() => {});
+
+    expect(recorded.types()).to.deep.equal(['acquired', 'released']);
+    expect(recorded.events[1]).to.include({ dedupeFor: 60_000 });
+  });
+
+  it('report how long it was waited for', async () => {
     const cache = new MemoryCache();
-    const first = await new Lock('k', { cache }).acquire();
-    const waiting = new Lock('k', { cache }).acquire({ waitFor: 10_000 });
-    setTimeout(() => void first.release(), 150);
+    const first = await new Lock(key, { cache }).acquire();
+    const waiting = new Lock(key, { cache }).acquire({ waitFor: 10_000 });
+    setTimeout(() => void first.release(), 60);
 
-    await (await waiting).release();
+    await waiting;
 
-    const acquired = heard.told.filter(({ type }) => type === 'acquired');
-    expect(acquired[1]).to.have.property('waited').above(100);
+    expect(recorded.ofType('acquired')[1]).to.have.property('waitedFor').above(40);
   });
 
-  it('tell of a loss, once, and why', async () => {
+  it('report once that it is lost, and why', async () => {
     const redis = connectRedis();
-    const key = uniqueName('k');
-    const lock = await new Lock(key, { cache: new RedisCache(redis), ttl: 90 }).acquire();
+    const handle = await new Lock(key, { cache: new RedisCache(redis), ttl: 240 }).acquire();
 
     await redis.del(`once:1:default:${key}`);
-    await until(() => heard.types().includes('lost'));
-    await lock.release();
+    await until(() => recorded.types().includes('lost'));
+    await handle.release();
     redis.disconnect();
 
-    expect(heard.told.filter(({ type }) => type === 'lost')).to.have.length(1);
-    expect(heard.told.find(({ type }) => type === 'lost')).to.include({ key, why: 'taken-over' });
-    expect(heard.types()).not.to.include('released');
+    expect(recorded.ofType('lost')).to.have.length(1);
+    expect(recorded.ofType('lost')[0]).to.include({ key, reason: 'revoked', fence: handle.fence });
+    expect(recorded.types()).not.to.include('released');
   });
 
-  it('tell of a take-over by the same owner', async () => {
+  it('report that its own owner reclaims it', async () => {
     const cache = new MemoryCache();
-    const first = await new Lock('k', { cache, owner: 'me' }).acquire();
-    const second = await new Lock('k', { cache, owner: 'me' }).acquire();
+    const first = await new Lock(key, { cache, owner: 'me' }).acquire();
+    const second = await new Lock(key, { cache, owner: 'me' }).acquire();
 
-    expect(heard.types()).to.deep.equal(['acquired', 'lost', 'taken-over', 'acquired']);
-    expect(heard.told[2]).to.include({ fence: second.fence });
-    expect(first.held).to.equal(false);
-    await second.release();
+    expect(recorded.types()).to.deep.equal(['acquired', 'lost', 'reclaimed', 'acquired']);
+    expect(recorded.events[1]).to.include({ fence: first.fence, reason: 'revoked' });
+    expect(recorded.events[2]).to.include({ fence: second.fence });
   });
 
-  it('tell what the cache could not do', async () => {
-    const cache = new MemoryCache();
-    const broken = Object.assign(new MemoryCache(), {
-      acquire: () => Promise.reject(new Error('no route')),
+  it('are not built where nobody listens', () => {
+    const emitter = new Emitter();
+
+    const before = emitter.isObserved('acquired');
+    recorded.stop();
+
+    // A lock asks this before it builds an event.
+    expect([before, emitter.isObserved('acquired')]).to.deep.equal([true, false]);
+  });
+
+  describe('cache-error', () => {
+    it('reports an acquisition that the cache could not do', async () => {
+      await rejection(new Lock(key, { cache: failingCache('acquire') }).acquire());
+
+      expect(recorded.types()).to.deep.equal(['cache-error']);
+      expect(recorded.events[0]).to.include({ key, operation: 'acquire', failedOpen: false });
+      expect(recorded.events[0]).to.have.nested.property('error.code', 'ERR_LOCK_CACHE');
     });
-    const releasing = Object.assign(Object.create(cache) as MemoryCache, {
-      acquire: cache.acquire.bind(cache),
-      renew: cache.renew.bind(cache),
-      release: () => Promise.reject(new Error('no way back')),
+
+    it('reports a renewal that the cache could not do, and then the loss', async () => {
+      await new Lock(key, { cache: failingCache('renew'), ttl: 100 }).acquire();
+      await until(() => recorded.types().includes('lost'));
+
+      const [error] = recorded.ofType('cache-error');
+      expect(error).to.include({ key, operation: 'renew', failedOpen: false });
+      expect(error).to.have.nested.property('error.message', NO_ROUTE);
+      expect(recorded.ofType('lost')[0]).to.include({ reason: 'unreachable' });
     });
 
-    await rejection(new Lock('a', { cache: broken }).acquire());
-    const lock = await new Lock('b', { cache: releasing }).acquire();
-    await lock.release();
+    it('reports a release that the cache could not do', async () => {
+      const handle = await new Lock(key, { cache: failingCache('release'), ttl: 100 }).acquire();
+      await handle.release();
 
-    expect(heard.types()).to.deep.equal(['failed', 'acquired', 'failed']);
-    expect(heard.told[0]).to.include({ key: 'a', step: 'claim', unguarded: false });
-    expect(heard.told[0]).to.have.nested.property('error.code', 'ERR_LOCK_CACHE');
-    expect(heard.told[2]).to.include({ key: 'b', step: 'release', unguarded: false });
-    expect(heard.told[2]).to.have.nested.property('error.message', 'no way back');
-  });
-
-  it('are not made where nobody listens', () => {
-    const teller = new Teller();
-
-    const before = teller.hears('acquired');
-    heard.stop();
-
-    // A lock asks this before it makes an event.
-    expect([before, teller.hears('acquired')]).to.deep.equal([true, false]);
-  });
-});
-
-describe('the option onEvent', () => {
-  it('is told of the locks that it was given for, and of no others', async () => {
-    const cache = new MemoryCache();
-    const told: string[] = [];
-    const onEvent = ({ type, key }: LockEvent) => told.push(`${type} ${key}`);
-    const gate = deferred();
-    const guarded = once((_id: number) => gate.promise, { key: 'k-{0}', cache, onEvent });
-
-    const first = guarded(1);
-    await guarded(1);
-    await new Lock('other', { cache }).run(() => {});
-    gate.resolve();
-    await first;
-
-    expect(told).to.deep.equal(['acquired k-1', 'skipped k-1', 'released k-1']);
-  });
-
-  for (const [how, onEvent] of Object.entries({
-    throws: () => {
-      throw new Error('oh');
-    },
-    rejects: async () => {
-      throw new Error('oh');
-    },
-  })) {
-    it(`harms nothing when it ${how}: it becomes a warning`, async () => {
-      const warnings: string[] = [];
-      const hear = (warning: Error) => warnings.push(warning.message);
-      process.on('warning', hear);
-      const guarded = once(async () => 'ran', { key: 'k', cache: new MemoryCache(), onEvent });
-
-      const results = [await guarded(), await guarded()];
-      await new Promise(setImmediate);
-      process.off('warning', hear);
-
-      expect(results).to.deep.equal(['ran', 'ran']);
-      // One in a while: whichever of these tests came first.
-      expect(warnings.length).to.be.at.most(1);
-      for (const text of warnings)
-        expect(text).to.match(/an onEvent callback failed on 'acquired': Error: oh/);
+      expect(recorded.types()).to.include('cache-error').and.not.include('released');
+      const [error] = recorded.ofType('cache-error');
+      expect(error).to.include({ key, operation: 'release', failedOpen: false });
+      expect(error).to.have.nested.property('error.message', NO_ROUTE);
     });
-  }
 
-  it('is apart from the channels, a subscriber of which that throws is for Node to report: the job goes on', async () => {
-    const uncaught: unknown[] = [];
-    const others = process.listeners('uncaughtException');
-    process.removeAllListeners('uncaughtException');
-    process.on('uncaughtException', error => uncaught.push(error));
-    const throws = () => {
-      throw new Error('a bad subscriber');
-    };
-    subscribe('bullmq-once:acquired', throws);
-    const guarded = once(async () => 'ran', { key: 'k', cache: new MemoryCache() });
+    it("says that the work fails open (the option 'onCacheError' is 'run')", async () => {
+      const cache = failingCache('acquire');
 
-    const results = [await guarded(), await guarded()];
-    await until(() => uncaught.length === 2);
-    unsubscribe('bullmq-once:acquired', throws);
-    process.removeAllListeners('uncaughtException');
-    for (const other of others) process.on('uncaughtException', other);
+      const result = await once(() => 'ran', { key, cache, onCacheError: 'run' })();
 
-    expect(results).to.deep.equal(['ran', 'ran']);
-    expect(String(uncaught[0])).to.equal('Error: a bad subscriber');
-  });
-
-  it('must be a function', () => {
-    expect(() => new Lock('k', { onEvent: 'log' as never })).to.throw(
-      TypeError,
-      "Lock: option 'onEvent' must be a function, not 'log'",
-    );
-  });
-});
-
-for (const setup of oneOfEachKind) {
-  describe(`the events of jobs, on ${setup.name}`, () => {
-    let bench: Bench;
-    beforeEach(async () => {
-      bench = await Bench.open(setup);
+      expect(result).to.equal('ran');
+      expect(recorded.types()).to.deep.equal(['cache-error']);
+      expect(recorded.events[0]).to.include({ operation: 'acquire', failedOpen: true });
     });
-    afterEach(() => bench.close());
 
-    for (const [whenLocked, type] of [
-      ['skip', 'skipped'],
-      ['raise', 'raised'],
-      [{ retryIn: 50 }, 'retried'],
-      [{ waitFor: 50 }, 'skipped'],
-      ['keep-last', 'kept'],
-    ] as const) {
-      it(`say that a duplicate is ${type}: ${JSON.stringify(whenLocked)}`, async () => {
-        const told: LockEvent[] = [];
-        const gate = deferred();
-        const started = deferred<string>();
-        const processor = onceProcessor(
-          async (job: Job) => {
-            started.resolve(job.id as string);
-            await gate.promise;
-          },
-          { key: 'k', whenLocked, onEvent: event => told.push(event) },
-        );
-        await bench.worker(processor, { concurrency: 2 });
-        const first = await bench.add({});
-        await started.promise;
+    it("reports that a job fails open where the cache can't say which is the newest ('keep-last')", async () => {
+      const cache = failingCache('announce');
+      const options = { key, cache, whenLocked: 'keep-last', onCacheError: 'run' } as const;
 
-        const second = await bench.add({});
-        await until(() => told.some(event => event.type === type));
-        gate.resolve();
-        await bench.ended(first);
-        await bench.ended(second);
+      const result = await onceProcessor(() => 'ran', options)(plainJob('1'));
 
-        const event = told.find(one => one.type === type) as LockEvent & { holder: { owner: string } };
-        const { queueName } = bench;
-        expect(event).to.include({ key: 'k', queueName, jobId: second.id, observed: false });
-        expect(event.storedKey).to.equal(bench.storedName('k'));
-        expect(event.holder.owner).to.match(new RegExp(`${queueName}:${first.id}@\\d+$`));
-        expect(told[0]).to.include({ type: 'acquired', queueName, jobId: first.id });
+      expect(result).to.equal('ran');
+      const [error] = recorded.ofType('cache-error');
+      expect(error).to.include({ operation: 'park', failedOpen: true, jobId: '1', queueName: 'emails' });
+    });
+  });
+
+  describe('key-error', () => {
+    it("reports that no key could be built, and that the work runs without a lock (the mode is 'observe')", async () => {
+      const guarded = once((_: object) => 'ran', {
+        key: 'k-{id}',
+        mode: 'observe',
+        cache: new MemoryCache(),
       });
-    }
-  });
-}
 
-describe('the mode', () => {
-  afterEach(() => setMode(undefined));
+      expect(await guarded({})).to.equal('ran');
 
-  it("'observe' runs all work, and tells what would have become of it", async () => {
-    const told: LockEvent[] = [];
-    const bench = await Bench.open(setups[0]);
-    const gate = deferred();
-    const seen: unknown[] = [];
-    const processor = onceProcessor(
-      async (_job: Job, _token, signal, lock) => {
-        seen.push([lock.key, lock.held, signal?.aborted]);
-        await gate.promise;
-        return 'ran';
-      },
-      { key: 'k', mode: 'observe', raiseIfLock: true, onEvent: event => told.push(event) },
-    );
-    await bench.worker(processor, { concurrency: 2 });
-
-    const first = await bench.add({});
-    await until(() => seen.length === 1);
-    const second = await bench.add({});
-    await until(() => seen.length === 2);
-    gate.resolve();
-
-    expect([await bench.result(first), await bench.result(second)]).to.deep.equal(['ran', 'ran']);
-    expect(seen).to.deep.equal([
-      ['k', true, false],
-      ['k', false, false],
-    ]);
-    const raised = told.filter(({ type }) => type === 'raised');
-    expect(raised).to.have.length(1);
-    expect(raised[0]).to.include({ jobId: second.id, observed: true });
-    expect(await bench.storedNames()).to.deep.equal([]);
-    await bench.close();
-  });
-
-  it("'observe' runs work though its key can't be built or its cache fails, and tells of it", async () => {
-    const told: LockEvent[] = [];
-    const onEvent = (event: LockEvent) => told.push(event);
-    const broken = { get: () => Promise.reject(new Error('no route')), set: () => {}, delete: () => {} };
-    const options = { key: 'k-{id}', mode: 'observe', onEvent } as const;
-
-    const keyless = await once(async (_: object) => 'ran', { ...options, cache: new MemoryCache() })({});
-    const cacheless = await once(async (_: object) => 'ran', { ...options, cache: broken as never })({
-      id: 1,
+      expect(recorded.types()).to.deep.equal(['key-error']);
+      const [{ error, ...event }] = recorded.ofType('key-error') as [KeyErrorEvent];
+      expect(event).to.include({ type: 'key-error', key: '', storedKey: '', owner: '' });
+      expect(error).to.include({ code: 'ERR_LOCK_KEY', placeholder: 'id' });
     });
 
-    expect([keyless, cacheless]).to.deep.equal(['ran', 'ran']);
-    expect(told).to.have.length(2);
-    expect(told[0]).to.include({ type: 'failed', key: '', unguarded: true });
-    expect(told[0]).to.have.nested.property('error.code', 'ERR_LOCK_KEY');
-    expect(told[1]).to.include({ type: 'failed', key: 'k-1', unguarded: true });
+    it("is not emitted where the job fails with the error (the mode is 'enforce')", async () => {
+      const guarded = once((_: object) => 'ran', { key: 'k-{id}', cache: new MemoryCache() });
+
+      expect(await rejection(guarded({}))).to.include({ code: 'ERR_LOCK_KEY' });
+      expect(recorded.events).to.deep.equal([]);
+    });
   });
 
-  it("'observe' does not keep work waiting for a cache that hangs, and lets go of what it gets late", async () => {
-    const stored = new MemoryCache();
-    const gate = deferred();
-    const slow: LockCache = {
-      acquire: async claims => {
-        await gate.promise;
-        return stored.acquire(claims);
-      },
-      renew: leases => stored.renew(leases),
-      release: leases => stored.release(leases),
-      inspect: keys => stored.inspect(keys),
-    };
+  describe('handled', () => {
+    it("reports a duplicate that the function 'whenLocked' handles, before the function is called", async () => {
+      const cache = new MemoryCache();
+      const gate = deferred();
+      const typesAtCall: string[] = [];
+      const whenLocked = () => {
+        typesAtCall.push(...recorded.types());
+        return 'handled';
+      };
+      const guarded = once(() => gate.promise, { key, cache, whenLocked });
+      const first = guarded();
 
-    const told: string[] = [];
-    const onEvent = ({ type }: LockEvent) => told.push(type);
-    const result = await once(async () => 'ran', { key: 'k', mode: 'observe', cache: slow, onEvent })();
-    gate.resolve();
-    await until(() => told.includes('released'));
+      expect(await guarded()).to.equal('handled');
+      gate.resolve();
+      await first;
 
-    expect(result).to.equal('ran');
-    expect(await new Lock('k', { cache: stored }).tryAcquire()).to.equal(true);
-  });
-
-  it("'observe' does not abort work whose lock is lost", async () => {
-    const bench = await Bench.open(setups[0]);
-    const redis = connectRedis();
-    const lost = deferred();
-    const onEvent = ({ type }: LockEvent) => type === 'lost' && lost.resolve();
-    const processor = onceProcessor(
-      async (_job: Job, _token, signal) => {
-        await redis.del(bench.storedName('k'));
-        await lost.promise;
-        return signal?.aborted;
-      },
-      { key: 'k', ttl: 90, mode: 'observe', onEvent },
-    );
-    await bench.worker(processor);
-
-    expect(await bench.result(await bench.add({}))).to.equal(false);
-
-    redis.disconnect();
-    await bench.close();
-  });
-
-  it("'off' locks nothing, and asks for no key", async () => {
-    const bench = await Bench.open(setups[0]);
-    const processor = onceProcessor(
-      async (_job: Job, _token, signal, lock) => [
-        lock.key,
-        lock.held,
-        lock.fence,
-        signal?.aborted,
-        await lock.release(),
-      ],
-      { key: 'k-{id}', mode: 'off' },
-    );
-    await bench.worker(processor);
-
-    expect(await bench.result(await bench.add({}))).to.deep.equal(['', false, 0, false, false]);
-
-    await bench.close();
-  });
-
-  it('of the process is that of guards which have none of their own', async () => {
-    const cache = new MemoryCache();
-    const held = await new Lock('k', { cache }).acquire();
-    const guarded = once(() => 'ran', { key: 'k', cache });
-    const enforced = once(() => 'ran', { key: 'k', cache, mode: 'enforce' });
-
-    const before = await guarded();
-    setMode('off');
-    const off = [await guarded(), await enforced()];
-    setMode('observe');
-    const observed = await guarded();
-    setMode(undefined);
-    const after = await guarded();
-
-    expect([before, off, observed, after]).to.deep.equal([undefined, ['ran', undefined], 'ran', undefined]);
-    await held.release();
-  });
-
-  it('that is none is refused where it is written', () => {
-    expect(() => setMode('on' as never)).to.throw(
-      TypeError,
-      "setMode: the mode must be 'enforce', 'observe' or 'off'",
-    );
-    expect(() => once(() => {}, { key: 'k', mode: 'on' as never })).to.throw(
-      TypeError,
-      "once: option 'mode' must be",
-    );
+      expect(typesAtCall).to.deep.equal(['acquired', 'handled']);
+      const [{ owner }] = recorded.ofType('acquired') as [AcquiredEvent];
+      expect(recorded.ofType('handled')[0]).to.include({ key, observed: false });
+      expect(recorded.ofType('handled')[0]).to.have.nested.property('holder.owner', owner);
+    });
   });
 });

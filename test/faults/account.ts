@@ -1,142 +1,150 @@
-/** What a history says became of each claim, each run and each job. */
+/** Derives from a history what became of each acquisition, each run and each job. */
 
-import type { Entry, Found } from './history.ts';
+import type { Entry, FoundHolder, JobOutcome, RunOutcome } from './history.ts';
 
-/** A renewal or a release. What was never answered has been answered at `Infinity`. */
-export interface Ask {
-  readonly askedAt: number;
-  /** The ttl of a renewal, the `keepFor` of a release. */
+/** A renewal or a release. One that was never answered has been answered at `Infinity`. */
+export interface LeaseRequest {
+  readonly sentAt: number;
+  /** The ttl of a renewal, the `dedupeFor` of a release. */
   readonly ms: number;
   answeredAt: number;
   /** The answer; missing where the cache has none. */
   ok: boolean | undefined;
 }
 
-/** A claim and what became of it. */
-export interface Lease {
+/** The acquisition of a key, and what became of it. */
+export interface Acquisition {
   readonly pid: number;
-  readonly key: string;
+  readonly storedKey: string;
   readonly owner: string;
   readonly attempt: number;
   readonly ttl: number;
-  readonly askedAt: number;
+  readonly sentAt: number;
   answeredAt: number;
-  /** 0 unless it was taken. */
+  /** 0 unless it was granted. */
   fence: number;
-  /** Who has it, where it was refused. */
-  holder: Found | undefined;
-  readonly renewals: Ask[];
-  readonly releases: Ask[];
+  /** Who holds the key, where it was refused. */
+  holder: FoundHolder | undefined;
+  readonly renewals: LeaseRequest[];
+  readonly releases: LeaseRequest[];
 }
 
 /** Work under a lock. */
 export interface Run {
   readonly owner: string;
-  readonly lease: Lease | undefined;
+  /** The acquisition that it runs under; missing where there is none. */
+  readonly lease: Acquisition | undefined;
   readonly startedAt: number;
-  /** `Infinity` where its process did not live to see it. */
+  /** `Infinity` where its process was killed before. */
   endedAt: number;
   readonly steps: { readonly at: number; readonly held: boolean; readonly aborted: boolean }[];
-  outcome: 'finished' | 'gave up' | 'failed' | undefined;
+  outcome: RunOutcome | undefined;
 }
 
-/** What a worker told BullMQ of a job. */
-export interface Processed {
+/** What a processor returned to BullMQ for a job. */
+export interface ProcessedJob {
   readonly at: number;
   readonly pid: number;
   readonly owner: string;
-  readonly outcome: 'finished' | 'skipped' | 'failed';
+  readonly outcome: JobOutcome;
   readonly code: string | undefined;
-  readonly key: string;
+  readonly storedKey: string;
   /** When BullMQ handed it out. */
-  readonly cameAt: number;
-  /** What its process asked for it last, if it did. */
-  readonly claim: Lease | undefined;
+  readonly receivedAt: number;
+  /** The last acquisition that its process sent for it. */
+  readonly acquisition: Acquisition | undefined;
 }
 
-export interface Account {
-  readonly leases: readonly Lease[];
-  readonly leasesOf: ReadonlyMap<string, readonly Lease[]>;
-  readonly runs: readonly Run[];
-  readonly processed: readonly Processed[];
-  /** When BullMQ told the worker that a job has completed. */
-  readonly completedAt: ReadonlyMap<string, number>;
-  /** The state of each job in BullMQ when all was over. */
-  readonly finals: ReadonlyMap<string, string>;
-  readonly killedAt: ReadonlyMap<number, number>;
-  /** When the datastore may have lost what it had stored. */
-  readonly forgets: readonly Span[];
-  /** When the datastore may not have answered. */
-  readonly silences: readonly Span[];
-  readonly left: readonly string[];
-  readonly unhandled: readonly { readonly problem: string; readonly at: number }[];
-  readonly endedAt: number;
-}
-
-interface Span {
+interface Period {
   readonly from: number;
   until: number;
 }
 
-export function account(entries: readonly Entry[]): Account {
-  const leases = new Map<string, Lease>();
-  const came = new Map<string, { readonly at: number; readonly key: string }>();
-  const lastClaims = new Map<string, Lease>();
-  const taken = new Map<string, Lease>();
+export interface Account {
+  readonly acquisitions: readonly Acquisition[];
+  readonly acquisitionsOf: ReadonlyMap<string, readonly Acquisition[]>;
+  readonly runs: readonly Run[];
+  readonly processed: readonly ProcessedJob[];
+  /** When BullMQ reported to the worker that a job has completed. */
+  readonly completedAt: ReadonlyMap<string, number>;
+  /** The state of each job in BullMQ when all was over. */
+  readonly finalStates: ReadonlyMap<string, string>;
+  readonly killedAt: ReadonlyMap<number, number>;
+  /** When the datastore may have lost what it had stored. */
+  readonly dataLosses: readonly Period[];
+  /** When the datastore may not have answered. */
+  readonly outages: readonly Period[];
+  readonly leftBehind: readonly string[];
+  readonly unhandled: readonly { readonly problem: string; readonly at: number }[];
+  readonly endedAt: number;
+}
+
+export function accountOf(entries: readonly Entry[]): Account {
+  const acquisitions = new Map<string, Acquisition>();
+  const received = new Map<string, { readonly at: number; readonly storedKey: string }>();
+  const lastAcquisitions = new Map<string, Acquisition>();
+  const granted = new Map<string, Acquisition>();
   const runs = new Map<string, Run>();
-  const processed: Processed[] = [];
+  const processed: ProcessedJob[] = [];
   const completedAt = new Map<string, number>();
-  const finals = new Map<string, string>();
+  const finalStates = new Map<string, string>();
   const killedAt = new Map<number, number>();
-  const forgets: Span[] = [];
-  const silences: Span[] = [];
-  const left: string[] = [];
+  const dataLosses: Period[] = [];
+  const outages: Period[] = [];
+  const leftBehind: string[] = [];
   const unhandled: { problem: string; at: number }[] = [];
 
   for (const entry of entries) {
     const { at, pid } = entry;
     switch (entry.event) {
-      case 'came':
-        came.set(`${pid} ${entry.owner} ${entry.attempt}`, entry);
+      case 'received':
+        received.set(`${pid} ${entry.owner} ${entry.attempt}`, entry);
         break;
-      case 'claim': {
-        const { key, owner, attempt, ttl, token } = entry;
-        const lease: Lease = { pid, key, owner, attempt, ttl, askedAt: at, ...unanswered() };
-        leases.set(token, lease);
-        lastClaims.set(`${pid} ${owner} ${attempt}`, lease);
+      case 'acquire': {
+        const { storedKey, owner, attempt, ttl, token } = entry;
+        const acquisition: Acquisition = {
+          ...{ pid, storedKey, owner, attempt, ttl },
+          sentAt: at,
+          answeredAt: Number.POSITIVE_INFINITY,
+          fence: 0,
+          holder: undefined,
+          renewals: [],
+          releases: [],
+        };
+        acquisitions.set(token, acquisition);
+        lastAcquisitions.set(`${pid} ${owner} ${attempt}`, acquisition);
         break;
       }
-      case 'claimed': {
-        const lease = known(leases, entry.token);
-        lease.answeredAt = at;
-        lease.fence = entry.fence;
-        taken.set(`${pid} ${lease.owner} ${lease.fence}`, lease);
+      case 'acquired': {
+        const acquisition = known(acquisitions, entry.token);
+        acquisition.answeredAt = at;
+        acquisition.fence = entry.fence;
+        granted.set(`${pid} ${acquisition.owner} ${acquisition.fence}`, acquisition);
         break;
       }
       case 'refused': {
-        const lease = known(leases, entry.token);
-        lease.answeredAt = at;
-        lease.holder = entry.holder;
+        const acquisition = known(acquisitions, entry.token);
+        acquisition.answeredAt = at;
+        acquisition.holder = entry.holder;
         break;
       }
       case 'renew':
-        known(leases, entry.token).renewals.push(ask(at, entry.ttl));
+        known(acquisitions, entry.token).renewals.push(sent(at, entry.ttl));
         break;
       case 'release':
-        known(leases, entry.token).releases.push(ask(at, entry.keepFor));
+        known(acquisitions, entry.token).releases.push(sent(at, entry.dedupeFor));
         break;
       case 'renewed':
-        answer(known(leases, entry.token).renewals, at, entry.ok);
+        answer(known(acquisitions, entry.token).renewals, at, entry.ok);
         break;
       case 'released':
-        answer(known(leases, entry.token).releases, at, entry.ok);
+        answer(known(acquisitions, entry.token).releases, at, entry.ok);
         break;
-      case 'run': {
+      case 'started': {
         const { run, owner, fence } = entry;
-        const lease = taken.get(`${pid} ${owner} ${fence}`);
         runs.set(`${pid} ${run}`, {
           owner,
-          lease,
+          lease: granted.get(`${pid} ${owner} ${fence}`),
           startedAt: at,
           endedAt: Number.POSITIVE_INFINITY,
           steps: [],
@@ -147,7 +155,7 @@ export function account(entries: readonly Entry[]): Account {
       case 'step':
         known(runs, `${pid} ${entry.run}`).steps.push({ at, held: entry.held, aborted: entry.aborted });
         break;
-      case 'ran': {
+      case 'ended': {
         const run = known(runs, `${pid} ${entry.run}`);
         run.endedAt = at;
         run.outcome = entry.outcome;
@@ -155,34 +163,35 @@ export function account(entries: readonly Entry[]): Account {
       }
       case 'processed': {
         const { owner, attempt, outcome, code } = entry;
-        // A process may be given a job that it has still under way.
+        // A process may be given a job that it is still running.
         const job = `${pid} ${owner} ${attempt}`;
-        const { at: cameAt, key } = known(came, job);
-        processed.push({ at, pid, owner, outcome, code, key, cameAt, claim: lastClaims.get(job) });
+        const { at: receivedAt, storedKey } = known(received, job);
+        const acquisition = lastAcquisitions.get(job);
+        processed.push({ at, pid, owner, outcome, code, storedKey, receivedAt, acquisition });
         break;
       }
       case 'completed':
         completedAt.set(entry.owner, at);
         break;
-      case 'final':
-        finals.set(entry.owner, entry.state);
+      case 'final-state':
+        finalStates.set(entry.owner, entry.state);
         break;
       case 'killed':
         killedAt.set(entry.of, at);
         break;
-      case 'forgot':
-        forgets.push({ from: entry.from, until: at });
+      case 'data-lost':
+        dataLosses.push({ from: entry.from, until: at });
         break;
-      case 'silent':
-        silences.push({ from: at, until: Number.POSITIVE_INFINITY });
+      case 'outage-begins':
+        outages.push({ from: at, until: Number.POSITIVE_INFINITY });
         break;
-      case 'answers': {
-        const silence = silences.at(-1);
-        if (silence) silence.until = at;
+      case 'outage-ends': {
+        const outage = outages.at(-1);
+        if (outage) outage.until = at;
         break;
       }
-      case 'left':
-        left.push(...entry.keys);
+      case 'left-behind':
+        leftBehind.push(...entry.storedKeys);
         break;
       case 'unhandled':
         unhandled.push({ problem: entry.problem, at });
@@ -190,48 +199,38 @@ export function account(entries: readonly Entry[]): Account {
     }
   }
 
-  const all = [...leases.values()];
+  const all = [...acquisitions.values()];
   return {
-    leases: all,
-    leasesOf: groupBy(all, ({ key }) => key),
+    acquisitions: all,
+    acquisitionsOf: groupBy(all, ({ storedKey }) => storedKey),
     runs: [...runs.values()],
     processed,
     completedAt,
-    finals,
+    finalStates,
     killedAt,
-    forgets,
-    silences,
-    left,
+    dataLosses,
+    outages,
+    leftBehind,
     unhandled,
     endedAt: entries.at(-1)?.at ?? 0,
   };
 }
 
-function unanswered(): Pick<Lease, 'answeredAt' | 'fence' | 'holder' | 'renewals' | 'releases'> {
-  return {
-    answeredAt: Number.POSITIVE_INFINITY,
-    fence: 0,
-    holder: undefined,
-    renewals: [],
-    releases: [],
-  };
+function sent(sentAt: number, ms: number): LeaseRequest {
+  return { sentAt, ms, answeredAt: Number.POSITIVE_INFINITY, ok: undefined };
 }
 
-function ask(askedAt: number, ms: number): Ask {
-  return { askedAt, ms, answeredAt: Number.POSITIVE_INFINITY, ok: undefined };
-}
-
-/** Answers come in the order of asking. */
-function answer(asks: readonly Ask[], at: number, ok: boolean | undefined): void {
-  const ask = asks.find(({ answeredAt }) => answeredAt === Number.POSITIVE_INFINITY);
-  if (!ask) throw new Error('the history has an answer to what was never asked');
-  ask.answeredAt = at;
-  ask.ok = ok;
+/** Answers come in the order of the requests. */
+function answer(requests: readonly LeaseRequest[], at: number, ok: boolean | undefined): void {
+  const request = requests.find(({ answeredAt }) => answeredAt === Number.POSITIVE_INFINITY);
+  if (!request) throw new Error('the history has an answer to a request that was never sent');
+  request.answeredAt = at;
+  request.ok = ok;
 }
 
 function known<Item>(items: ReadonlyMap<string, Item>, name: string): Item {
   const item = items.get(name);
-  if (!item) throw new Error(`the history speaks of ${name} before it begins`);
+  if (!item) throw new Error(`the history mentions ${name} before it begins`);
   return item;
 }
 

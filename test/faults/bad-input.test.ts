@@ -1,4 +1,4 @@
-/** Bad input through keys into every kind of cache, and through real queues. More of it: `npm run test:faults -- --only bad`. */
+/** Bad input through keys into every kind of cache, and through real queues. More: `npm run test:faults -- --only bad`. */
 
 import type { Job } from 'bullmq';
 import { expect } from 'chai';
@@ -8,7 +8,7 @@ import { Bench, oneOfEachKind } from '../support/bullmq.ts';
 import { CHECKS, data } from './bad-input.ts';
 import { openTargets, type Target } from './targets.ts';
 
-describe('bad input', () => {
+describe('Bad input', () => {
   let targets: Target[];
   before(async () => {
     targets = await openTargets();
@@ -18,12 +18,12 @@ describe('bad input', () => {
   });
 
   for (const [what, check] of Object.entries(CHECKS)) {
-    it(`${what}, in every cache`, () => check(targets, { numRuns: 150 }));
+    it(`${what}`, () => check(targets, { numRuns: 150 }));
   }
 });
 
 for (const setup of oneOfEachKind) {
-  describe(`bad input as a job's data, on ${setup.name}`, () => {
+  describe(`Bad input as a job's data (${setup.name})`, () => {
     it('gives a clear error or a run, and leaves no lock', async () => {
       const bench = await Bench.open(setup);
       const failures: (Error & { code?: string })[] = [];
@@ -32,7 +32,7 @@ for (const setup of oneOfEachKind) {
         const worker = await bench.worker(processor, { concurrency: 10 });
         worker.on('failed', (_job, error) => failures.push(error));
         const some = fc.sample(fc.oneof(data, fc.record({ a: data })), 40).filter(isJson);
-        // Some of it a queue does not take: PostgreSQL stores no NUL.
+        // A queue refuses some of it: PostgreSQL stores no NUL.
         const jobs = await Promise.all(some.map(one => bench.add(one).catch(() => undefined)));
         for (const job of jobs) if (job) await bench.ended(job);
         await worker.close();
@@ -45,7 +45,7 @@ for (const setup of oneOfEachKind) {
   });
 }
 
-/** Whether a queue takes it. */
+/** Whether a queue can store it. */
 function isJson(value: unknown): boolean {
   try {
     return JSON.stringify(value) !== undefined;

@@ -1,6 +1,6 @@
 /**
- * Input that means harm, by accident or not: through keys into every kind of cache. What comes of it is a clear error or the
- * right lock: never a wrong one, never another's key, and nothing in the datastore that is not a lock.
+ * Input that may do harm, by accident or not: through keys into every kind of cache. It leads to a clear error or to the right
+ * lock: never to a wrong one, never to another's key, and to nothing in the datastore that is not a lock.
  */
 
 import { isDeepStrictEqual } from 'node:util';
@@ -11,8 +11,8 @@ import { deferred, rejection } from '../support/index.ts';
 import { checkEach, openTargets, type Target } from './targets.ts';
 import type { Trial } from './trial.ts';
 
-/** Texts that mean something to Redis, Lua, SQL, JSON, patterns, or to the names and records of locks. */
-const LOADED = [
+/** Strings that mean something to Redis, Lua, SQL, JSON, patterns, or to the names and records of locks. */
+const HOSTILE = [
   ...['', ' ', '\0', '\u0000k', 'a\r\nDEL k\r\n', '*1\r\n$8\r\nFLUSHALL\r\n', '\x7f', '\u2028', '\ufeff'],
   ...[
     "'; DROP TABLE bullmq.once_lock; --",
@@ -60,24 +60,31 @@ const LOADED = [
   ],
 ];
 
-const text = fc.oneof(
-  fc.constantFrom(...LOADED),
+const anyString = fc.oneof(
+  fc.constantFrom(...HOSTILE),
   fc.string({ unit: 'binary', maxLength: 20 }),
-  fc.array(fc.constantFrom(...LOADED), { maxLength: 4 }).map(parts => parts.join('')),
+  fc.array(fc.constantFrom(...HOSTILE), { maxLength: 4 }).map(parts => parts.join('')),
   fc
-    .tuple(fc.constantFrom(...LOADED), fc.string({ maxLength: 3 }))
+    .tuple(fc.constantFrom(...HOSTILE), fc.string({ maxLength: 3 }))
     .map(([part, end]) => part.repeat(200) + end),
 );
 
-/** A text that a key can be. */
-const keyText: fc.Arbitrary<string> = text.filter(one => one !== '' && one.isWellFormed());
+/** A string that a key can be. */
+const keyString: fc.Arbitrary<string> = anyString.filter(one => one !== '' && one.isWellFormed());
 
 /** What can come as a job's data, or as an argument of a guarded function. */
 export const data: fc.Arbitrary<unknown> = fc.oneof(
-  text,
+  anyString,
   fc.anything({
-    key: text,
-    values: [text, fc.integer(), fc.double(), fc.boolean(), fc.constantFrom(null, undefined), fc.bigInt()],
+    key: anyString,
+    values: [
+      anyString,
+      fc.integer(),
+      fc.double(),
+      fc.boolean(),
+      fc.constantFrom(null, undefined),
+      fc.bigInt(),
+    ],
     maxDepth: 4,
     withDate: true,
     withMap: true,
@@ -89,13 +96,13 @@ export const data: fc.Arbitrary<unknown> = fc.oneof(
   }),
 );
 
-const texts: fc.Arbitrary<readonly [string, string]> = fc.oneof(
-  fc.tuple(keyText, keyText),
-  keyText.map(one => [one, one] as const),
-  fc.tuple(keyText, keyText).map(([one, other]) => [one, one + other] as const),
+const keyPairs: fc.Arbitrary<readonly [string, string]> = fc.oneof(
+  fc.tuple(keyString, keyString),
+  keyString.map(one => [one, one] as const),
+  fc.tuple(keyString, keyString).map(([one, other]) => [one, one + other] as const),
 );
 
-const pairs: fc.Arbitrary<readonly [unknown, unknown]> = fc.oneof(
+const dataPairs: fc.Arbitrary<readonly [unknown, unknown]> = fc.oneof(
   fc.tuple(data, data),
   data.map(one => [one, one] as const),
   fc.tuple(data, data).map(
@@ -105,12 +112,12 @@ const pairs: fc.Arbitrary<readonly [unknown, unknown]> = fc.oneof(
         { other, one },
       ] as const,
   ),
-  text.map(one => [one, { [one]: one }] as const),
+  anyString.map(one => [one, { [one]: one }] as const),
   fc.oneof(fc.integer(), fc.double(), fc.boolean(), fc.bigInt()).map(one => [one, String(one)] as const),
 );
 
-/** What no random choice comes by, or can print. */
-const MONSTERS: readonly unknown[] = [
+/** What no random choice makes, or can print. */
+const EXTREMES: readonly unknown[] = [
   nested(400, leaf => ({ leaf })),
   nested(100_000, leaf => [leaf]),
   nested(100_000, leaf => ({ leaf })),
@@ -160,27 +167,28 @@ function refuse(): never {
   throw new Error('not to be looked at');
 }
 
-/** All of it, in a number of random choices; rejects with what fast-check found. */
+/** The checks, which take a number of random choices. They reject with what fast-check found. */
 export const CHECKS: Record<string, (targets: readonly Target[], choices: fc.Parameters) => Promise<void>> = {
-  'as keys, owners and scopes gives each its own lock': (targets, choices) =>
+  'gives each key its own lock (as keys, owners and scopes)': (targets, choices) =>
     fc.assert(
-      fc.asyncProperty(texts, keyText, keyText, (both, owner, scope) =>
-        checkEach(targets, cache => checkTexts(cache, both, owner, scope)),
+      fc.asyncProperty(keyPairs, keyString, keyString, (both, owner, scope) =>
+        checkEach(targets, cache => checkKeys(cache, both, owner, scope)),
       ),
       choices as never,
     ),
-  'as an argument gives a clear error, or the lock of that argument and no other': (targets, choices) =>
+  'gives a clear error, or the lock of that argument and no other (as an argument)': (targets, choices) =>
     fc.assert(
-      fc.asyncProperty(pairs, both => checkEach(targets, cache => checkData(cache, both))),
+      fc.asyncProperty(dataPairs, both => checkEach(targets, cache => checkData(cache, both))),
       choices as never,
     ),
-  'that no random choice comes by does no more harm': async targets => {
-    for (const [i, one] of MONSTERS.entries()) {
-      for (const other of [one, MONSTERS[i + 1], { a: one }]) {
-        await checkEach(targets, cache => checkData(cache, [one, other]));
+  'gives a clear error, or the lock of that argument and no other (values that no random choice makes)':
+    async targets => {
+      for (const [i, one] of EXTREMES.entries()) {
+        for (const other of [one, EXTREMES[i + 1], { a: one }]) {
+          await checkEach(targets, cache => checkData(cache, [one, other]));
+        }
       }
-    }
-  },
+    },
 };
 
 export const BAD_INPUT: Trial = {
@@ -197,8 +205,8 @@ export const BAD_INPUT: Trial = {
   },
 };
 
-/** Two locks on texts that mean harm, of such an owner and scope: each is its own, and tells who holds it. */
-async function checkTexts(
+/** Two locks on such strings, of such an owner and scope: each is its own, and says who holds it. */
+async function checkKeys(
   cache: LockCache,
   [one, other]: readonly [string, string],
   owner: string,
@@ -206,18 +214,17 @@ async function checkTexts(
 ): Promise<void> {
   const first = await new Lock(one, { cache, owner, scope }).acquire();
   const refused = await rejection(new Lock(one, { cache, scope }).acquire());
-  const second = new Lock(other, { cache, scope });
-  const isOther = await second.tryAcquire();
+  const second = await new Lock(other, { cache, scope }).tryAcquire();
   const released = [await first.release(), await first.release()];
-  if (isOther) await second.release();
+  await second?.release();
 
   expect(refused).to.include({ code: 'ERR_LOCK_HELD' });
   expect(refused.holder).to.include({ owner, state: 'running', fence: first.fence });
-  expect(isOther).to.equal(one !== other);
+  expect(second !== undefined).to.equal(one !== other);
   expect(released).to.deep.equal([true, false]);
 }
 
-/** Two calls of a guarded function with such an argument: one is skipped where they are the same, and only there. */
+/** Two calls of a guarded function with such arguments: one is skipped where the two are equal, and only there. */
 async function checkData(cache: LockCache, [one, other]: readonly [unknown, unknown]): Promise<void> {
   const gate = deferred();
   const guarded = once((_: unknown) => gate.promise.then(() => 'ran'), { cache, key: 'd-{0}' });
@@ -228,7 +235,7 @@ async function checkData(cache: LockCache, [one, other]: readonly [unknown, unkn
       return error as Error;
     }
   });
-  // Whoever is to be skipped has been when a third has been, whose claim came after theirs.
+  // A call that is skipped has been skipped when a third has run, which asked for its key later.
   await once(() => {}, { cache, key: 'after both' })();
   gate.resolve();
   const outcomes = await Promise.all(calls);
@@ -239,7 +246,7 @@ async function checkData(cache: LockCache, [one, other]: readonly [unknown, unkn
   expect(outcomes).to.have.members(isSame(one, other) ? ['ran', undefined] : ['ran', 'ran']);
 }
 
-/** Whether two data are the same to a key: as JSON has it, but for what JSON has no form for. */
+/** Whether two data have the same key: as in JSON, except for values that have no form in JSON. */
 function isSame(one: unknown, other: unknown): boolean {
   return isDeepStrictEqual(plain(one), plain(other));
 }
@@ -248,7 +255,7 @@ function plain(value: unknown): unknown {
   if (value === 0) return 0;
   if (typeof value !== 'object' || value === null) return value;
   if (Array.isArray(value)) return value.map(plain);
-  // A map, since an object may have a field of any name but '__proto__'.
+  // A map, because an object can have a field of any name but '__proto__'.
   return new Map(
     Object.entries(value)
       .filter(([, field]) => field !== undefined)

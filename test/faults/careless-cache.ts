@@ -1,9 +1,16 @@
-/** Locks as they are often written by hand: looked up, then set; let go of by whoever ends. For the checker to find. */
+/** Locks as they are often written by hand: looked up, then set, and deleted by anyone. The checker must find what is wrong. */
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { Redis } from 'ioredis';
-import type { Answers, Batch, Claim, Holder, LockCache, Verdict } from '../../src/cache/contract.ts';
 import { ExchangeCache } from '../../src/cache/batching/exchange.ts';
+import type {
+  AcquireResult,
+  AcquireStep,
+  Batch,
+  BatchResults,
+  LockCache,
+  LockRecord,
+} from '../../src/cache/contract.ts';
 
 export class CarelessCache extends ExchangeCache implements LockCache {
   readonly #redis: Redis;
@@ -14,34 +21,38 @@ export class CarelessCache extends ExchangeCache implements LockCache {
     this.#redis.on('error', () => {});
   }
 
-  async exchange({ claims, renewals, releases }: Batch): Promise<Answers> {
-    const released = await Promise.all(releases.map(async ({ key }) => (await this.#redis.del(key)) === 1));
-    const renewed = await Promise.all(
-      renewals.map(async ({ key, ttl }) => (await this.#redis.pexpire(key, ttl)) === 1),
+  async exchange({ acquisitions, renewals, releases }: Batch): Promise<BatchResults> {
+    const released = await Promise.all(
+      releases.map(async ({ storedKey }) => (await this.#redis.del(storedKey)) === 1),
     );
-    return { released, renewed, claimed: await Promise.all(claims.map(claim => this.#claim(claim))) };
+    const renewed = await Promise.all(
+      renewals.map(async ({ storedKey, ttl }) => (await this.#redis.pexpire(storedKey, ttl)) === 1),
+    );
+    const acquired = await Promise.all(acquisitions.map(step => this.#acquire(step)));
+    return { released, renewed, acquired };
   }
 
-  inspect(keys: readonly string[]): Promise<(Holder | undefined)[]> {
-    return Promise.all(keys.map(key => this.#holder(key)));
+  inspect(storedKeys: readonly string[]): Promise<(LockRecord | undefined)[]> {
+    return Promise.all(storedKeys.map(storedKey => this.#record(storedKey)));
   }
 
   close(): void {
     this.#redis.disconnect();
   }
 
-  async #claim({ key, owner, attempt, ttl }: Claim): Promise<Verdict> {
-    const holder = await this.#holder(key);
-    if (holder) return { taken: false, holder };
-    // So long it takes now and then; here it does each time.
+  async #acquire({ storedKey, owner, attempt, ttl }: AcquireStep): Promise<AcquireResult> {
+    const record = await this.#record(storedKey);
+    if (record) return { acquired: false, record };
+    // It takes this long now and then; here it does each time.
     await delay(20);
     const fence = Date.now();
-    await this.#redis.set(key, JSON.stringify({ owner, attempt, fence }), 'PX', ttl);
-    return { taken: true, fence, tookOver: false };
+    await this.#redis.set(storedKey, JSON.stringify({ owner, attempt, fence }), 'PX', ttl);
+    return { acquired: true, fence, reclaimed: false };
   }
 
-  async #holder(key: string): Promise<Holder | undefined> {
-    const stored = await this.#redis.get(key);
-    return stored ? { key, state: 'running', since: 0, expiresIn: 0, ...JSON.parse(stored) } : undefined;
+  async #record(storedKey: string): Promise<LockRecord | undefined> {
+    const stored = await this.#redis.get(storedKey);
+    if (!stored) return undefined;
+    return { storedKey, state: 'running', since: 0, expiresIn: 0, ...JSON.parse(stored) };
   }
 }

@@ -1,14 +1,14 @@
 /** Makes the clocks of this process wrong. */
 
-/** Lets the monotonic clock go faster or slower from now on; 1 is right. */
-export function missetClock(rate: number): void {
+/** Lets the monotonic clock run faster or slower from now on; 1 is right. */
+export function setClockRate(rate: number): void {
   const real = performance.now.bind(performance);
   const from = real();
   performance.now = () => from + (real() - from) * rate;
 }
 
 const RealDate = Date;
-let ahead = 0;
+let aheadMs = 0;
 
 class JumpingDate extends RealDate {
   constructor(...given: []) {
@@ -17,12 +17,12 @@ class JumpingDate extends RealDate {
   }
 
   static override now(): number {
-    return RealDate.now() + ahead;
+    return RealDate.now() + aheadMs;
   }
 }
 
-/** Lets `Date` jump by some ms, ahead or back. */
+/** Lets `Date` jump by some ms, forward or back. */
 export function jumpDate(ms: number): void {
   globalThis.Date = JumpingDate as DateConstructor;
-  ahead += ms;
+  aheadMs += ms;
 }

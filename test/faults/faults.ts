@@ -1,10 +1,9 @@
-/** What is broken: where, how, and what may be lost by it. */
+/** The faults: what is broken, on which datastore, and what may be lost by it. */
 
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Child } from '../support/child.ts';
 import { until } from '../support/index.ts';
 import type { RedisServer } from '../support/redis-server.ts';
-import type { Crew } from './crew.ts';
 import { now, type Recorder } from './history.ts';
 import type { Random } from './random.ts';
 import type {
@@ -16,35 +15,36 @@ import type {
   Store,
   StoreName,
 } from './stores.ts';
+import type { WorkerPool } from './worker-pool.ts';
 
-/** Where a fault happens. */
-export interface Ground<Place extends Store = Store> {
-  readonly store: Place;
-  readonly crew: Crew;
+/** What a fault can break. */
+export interface FaultContext<Target extends Store = Store> {
+  readonly store: Target;
+  readonly pool: WorkerPool;
   readonly random: Random;
   readonly recorder: Recorder;
-  /** Of the locks, in ms. */
+  /** The ttl of the locks, in ms. */
   readonly ttl: number;
 }
 
-export interface Fault<Place extends Store = Store> {
+export interface Fault<Target extends Store = Store> {
   readonly name: string;
-  /** Breaks something, and makes it well again. */
-  inject(ground: Ground<Place>): Promise<void>;
-  /** How often at most in one go, where the store is not what it was afterwards. */
-  readonly most?: number;
-  /** How fast the workers' clocks go. */
-  readonly clock?: number;
+  /** Breaks something, and repairs it. */
+  inject(context: FaultContext<Target>): Promise<void>;
+  /** How often it is injected at most in one round. The store is not what it was afterwards, and is opened anew. */
+  readonly maxPerRound?: number;
+  /** How fast the workers' monotonic clocks run; 1 is right. */
+  readonly clockRate?: number;
   /**
-   * A worker may never end by itself: BullMQ waits for its next job by a command that blocks, and where the master of a cluster is
-   * lost, ioredis may neither answer that command nor fail it.
+   * A worker may never end by itself: BullMQ waits for its next job by a command that blocks, and where the master of a cluster
+   * is lost, ioredis may neither answer that command nor fail it.
    */
   readonly mayHang?: boolean;
-  /** Jobs that fail wait before they are tried again: not where that would be decided by a clock that jumps. */
+  /** Jobs that failed are retried at once: a clock that jumps would decide when their backoff ends. */
   readonly noBackoff?: boolean;
 }
 
-/** A fault of each kind, and the store it happens to. */
+/** A fault, and the store on which it is injected. */
 export interface Case {
   readonly fault: Fault;
   readonly store: StoreName;
@@ -55,23 +55,22 @@ const NONE: Fault = { name: 'no fault', inject: () => delay(100) };
 const OF_WORKERS: readonly Fault[] = [
   {
     name: 'a worker is killed',
-    async inject({ crew, random }) {
-      await crew.kill(random.oneOf(crew.members));
-      await crew.join(1);
+    async inject({ pool, random }) {
+      await pool.kill(random.oneOf(pool.workers));
+      await pool.start(1);
     },
   },
   {
     name: 'a worker is stopped, and goes on',
-    async inject({ crew, random, ttl }) {
-      const member = random.oneOf(crew.members);
-      await stopFor(member, random.between(ttl * 0.2, ttl * 2));
+    async inject({ pool, random, ttl }) {
+      await suspend(random.oneOf(pool.workers), random.between(ttl * 0.2, ttl * 2));
     },
   },
   {
     name: 'an event loop is blocked',
-    async inject({ crew, random, ttl }) {
+    async inject({ pool, random, ttl }) {
       const ms = random.between(ttl * 0.5, ttl * 1.5);
-      crew.tell(random.oneOf(crew.members), { block: ms });
+      pool.send(random.oneOf(pool.workers), { block: ms });
       await delay(ms);
     },
   },
@@ -81,20 +80,20 @@ const OF_CLOCKS: readonly Fault[] = [
   {
     name: 'wall clocks jump',
     noBackoff: true,
-    async inject({ crew, random }) {
-      crew.tell(random.oneOf(crew.members), { jump: random.between(-3_600_000, 3_600_000) });
+    async inject({ pool, random }) {
+      pool.send(random.oneOf(pool.workers), { jump: random.between(-3_600_000, 3_600_000) });
       await delay(200);
     },
   },
   {
     name: "the workers' clocks are slow",
-    clock: 0.95,
-    inject: ground => stopOne(ground),
+    clockRate: 0.95,
+    inject: suspendOne,
   },
   {
     name: "the workers' clocks are fast",
-    clock: 1.05,
-    inject: ground => stopOne(ground),
+    clockRate: 1.05,
+    inject: suspendOne,
   },
 ];
 
@@ -110,7 +109,7 @@ const OF_REDIS: readonly Fault<RedisStore>[] = [
   {
     name: 'the server is killed, and starts empty',
     async inject({ store, recorder, random }) {
-      await forgetting(recorder, async () => {
+      await losingData(recorder, async () => {
         await store.server.kill();
         await delay(random.between(0, 500));
         await store.server.restart();
@@ -132,7 +131,7 @@ const OF_REDIS: readonly Fault<RedisStore>[] = [
   {
     name: 'FLUSHALL',
     async inject({ store, recorder }) {
-      await forgetting(recorder, () => store.server.call('FLUSHALL'));
+      await losingData(recorder, () => store.server.call('FLUSHALL'));
     },
   },
   {
@@ -161,7 +160,7 @@ const OF_REDIS: readonly Fault<RedisStore>[] = [
   },
 ];
 
-const OF_A_LASTING_REDIS: readonly Fault<RedisStore>[] = [
+const OF_A_DURABLE_REDIS: readonly Fault<RedisStore>[] = [
   {
     name: 'the server is killed, and remembers',
     async inject({ store, random, ttl }) {
@@ -178,7 +177,7 @@ const OF_A_NETWORK: readonly Fault<RedisStore | PostgresStore>[] = [
     async inject({ store, random, ttl }) {
       store.proxy.slow(() => random.between(0, ttl / 8));
       await delay(ttl);
-      store.proxy.heal();
+      store.proxy.repair();
     },
   },
   {
@@ -186,7 +185,7 @@ const OF_A_NETWORK: readonly Fault<RedisStore | PostgresStore>[] = [
     async inject({ store, random, ttl }) {
       store.proxy.stall();
       await delay(random.between(ttl * 0.2, ttl * 2));
-      store.proxy.heal();
+      store.proxy.repair();
     },
   },
   {
@@ -194,7 +193,7 @@ const OF_A_NETWORK: readonly Fault<RedisStore | PostgresStore>[] = [
     async inject({ store, random, ttl }) {
       store.proxy.loseReplies();
       await delay(random.between(20, ttl));
-      store.proxy.heal();
+      store.proxy.repair();
     },
   },
   {
@@ -208,7 +207,7 @@ const OF_A_NETWORK: readonly Fault<RedisStore | PostgresStore>[] = [
     async inject({ store, random, ttl }) {
       store.proxy.halfOpen();
       await delay(random.between(ttl * 0.2, ttl * 1.5));
-      store.proxy.heal();
+      store.proxy.repair();
     },
   },
 ];
@@ -216,9 +215,9 @@ const OF_A_NETWORK: readonly Fault<RedisStore | PostgresStore>[] = [
 const OF_SENTINEL: readonly Fault<SentinelStore>[] = [
   {
     name: 'a fail-over',
-    most: 1,
+    maxPerRound: 1,
     async inject({ store, recorder }) {
-      await forgetting(recorder, () => store.sentinel.failOver());
+      await losingData(recorder, () => store.sentinel.failOver());
     },
   },
 ];
@@ -227,19 +226,19 @@ const OF_A_CLUSTER: readonly Fault<ClusterStore>[] = [
   {
     name: "the queue's slot moves",
     async inject({ store, random }) {
-      const { slot, master: from } = await homeOf(store);
+      const { slot, master: from } = await masterOf(store);
       await moveSlot(slot, from, random.oneOf(store.cluster.masters.filter(master => master !== from)));
     },
   },
   {
     name: "the queue's master is lost",
-    most: 1,
+    maxPerRound: 1,
     mayHang: true,
     async inject({ store, recorder }) {
       const { masters, replicas } = store.cluster;
-      const { master } = await homeOf(store);
+      const { master } = await masterOf(store);
       const replica = replicas[masters.indexOf(master)] as RedisServer;
-      await forgetting(recorder, async () => {
+      await losingData(recorder, async () => {
         await master.kill();
         await until(async () => (await replica.info('replication')).includes('role:master'));
       });
@@ -265,18 +264,18 @@ const OF_POSTGRES: readonly Fault<PostgresStore>[] = [
   },
 ];
 
-/** A worker's trouble and the datastore's, at the same time. */
-function both<Place extends Store>(ofTheStore: readonly Fault<Place>[]): Fault<Place> {
+/** A fault of a worker and one of the datastore, at the same time. */
+function both<Target extends Store>(ofTheStore: readonly Fault<Target>[]): Fault<Target> {
   return {
     name: 'two of these at once',
-    async inject(ground) {
-      const { random } = ground;
-      await Promise.all([random.oneOf(OF_WORKERS).inject(ground), random.oneOf(ofTheStore).inject(ground)]);
+    async inject(context) {
+      const { random } = context;
+      await Promise.all([random.oneOf(OF_WORKERS).inject(context), random.oneOf(ofTheStore).inject(context)]);
     },
   };
 }
 
-/** All that is broken, in the order in which it is. */
+/** All faults, in the order in which they are injected. */
 export const CASES: readonly Case[] = [
   ...on('Redis', [
     NONE,
@@ -286,7 +285,7 @@ export const CASES: readonly Case[] = [
     ...OF_A_NETWORK,
     both([...OF_REDIS, ...OF_A_NETWORK]),
   ]),
-  ...on('Redis with a log', OF_A_LASTING_REDIS),
+  ...on('Redis with a log', OF_A_DURABLE_REDIS),
   ...on('Redis Sentinel', OF_SENTINEL),
   ...on('Redis Cluster', OF_A_CLUSTER),
   ...on('PostgreSQL', [
@@ -298,7 +297,7 @@ export const CASES: readonly Case[] = [
   ]),
 ];
 
-/** Types see to it that a fault gets the store that it knows. */
+/** The types make sure that a fault gets the kind of store that it is for. */
 function on<Name extends StoreName>(
   store: Name,
   faults: readonly Fault<Awaited<ReturnType<(typeof STORES)[Name]>>>[],
@@ -306,25 +305,25 @@ function on<Name extends StoreName>(
   return faults.map(fault => ({ fault: fault as Fault, store }));
 }
 
-async function stopFor(member: Child, ms: number): Promise<void> {
-  member.signal('SIGSTOP');
+async function suspend(worker: Child, ms: number): Promise<void> {
+  worker.signal('SIGSTOP');
   await delay(ms);
-  member.signal('SIGCONT');
+  worker.signal('SIGCONT');
 }
 
-function stopOne({ crew, random, ttl }: Ground): Promise<void> {
-  return stopFor(random.oneOf(crew.members), random.between(ttl * 0.5, ttl * 1.5));
+function suspendOne({ pool, random, ttl }: FaultContext): Promise<void> {
+  return suspend(random.oneOf(pool.workers), random.between(ttl * 0.5, ttl * 1.5));
 }
 
-/** Does what may make the datastore forget. */
-async function forgetting(recorder: Recorder, act: () => Promise<unknown>): Promise<void> {
+/** Does something by which the datastore may lose data. */
+async function losingData(recorder: Recorder, act: () => Promise<unknown>): Promise<void> {
   const from = now();
   await act();
-  recorder.write({ event: 'forgot', from });
+  recorder.record({ event: 'data-lost', from });
 }
 
 /** The slot of the queue, and the master that has it. */
-async function homeOf({ cluster, prefix }: ClusterStore): Promise<{ slot: number; master: RedisServer }> {
+async function masterOf({ cluster, prefix }: ClusterStore): Promise<{ slot: number; master: RedisServer }> {
   const any = cluster.masters[0] as RedisServer;
   const slot = Number(await any.call('CLUSTER', 'KEYSLOT', prefix));
   const ranges = (await any.call('CLUSTER', 'SLOTS')) as [number, number, [string, number]][];

@@ -1,21 +1,21 @@
 /**
- * A worker under load, which keeps count of its runs and measures itself. Argument: a JSON of { port, queueName, concurrency,
- * most (runs) }. Told 'measure', 'report', 'finish' or 'stop', it answers with a message.
+ * A worker under load, which counts its runs and measures its process. Argument: a JSON of { port, queueName, concurrency,
+ * maxRuns }. It acts on the messages 'measure', 'report', 'finish' and 'stop', and answers the first two.
  */
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Job, Worker } from 'bullmq';
-import { type HeldLock, onceProcessor } from '../../src/index.ts';
+import { type LockHandle, onceProcessor } from '../../src/index.ts';
 import { now } from './history.ts';
 import { measure } from './measure.ts';
 
-const { port, queueName, concurrency, most } = JSON.parse(process.argv[2] as string);
-const tell = (message: object) => process.send?.(message);
+const { port, queueName, concurrency, maxRuns } = JSON.parse(process.argv[2] as string);
+const send = (message: object) => process.send?.(message);
 const unhandled: string[] = [];
 process.on('unhandledRejection', reason => unhandled.push(String(reason)));
 
-/** Of each run its key, when it began and ended, and its fence. Outside of the heap, which is measured. */
-const runs = new Float64Array(most * 4);
+/** The key, the start, the end and the fence of each run. Outside of the heap, which is measured. */
+const runs = new Float64Array(maxRuns * 4);
 let ran = 0;
 let skipped = 0;
 let finish = () => {};
@@ -27,14 +27,14 @@ async function work(
   job: Job,
   _token: unknown,
   signal: AbortSignal | undefined,
-  lock: HeldLock,
+  lock: LockHandle,
 ): Promise<string> {
-  const begun = now();
+  const startedAt = now();
   const { key, ms, holds } = job.data;
-  if (holds) tell({ event: 'holding' });
+  if (holds) send({ event: 'holding' });
   await (holds ? finished : delay(ms));
   if (signal?.aborted) unhandled.push(`lost: ${signal.reason}`);
-  runs.set([key, begun, now(), lock.fence], ran++ * 4);
+  runs.set([key, startedAt, now(), lock.fence], ran++ * 4);
   return 'ran';
 }
 
@@ -50,14 +50,14 @@ const worker = new Worker(
 );
 worker.on('error', error => unhandled.push(String(error)));
 
-process.on('message', async (told: string) => {
-  if (told === 'measure') tell({ event: 'measured', ...(await measure()), unhandled });
-  if (told === 'report') tell({ event: 'reported', skipped, runs: Array.from(runs.subarray(0, ran * 4)) });
-  if (told === 'finish') finish();
-  if (told === 'stop') {
+process.on('message', async (message: string) => {
+  if (message === 'measure') send({ event: 'measured', ...(await measure()), unhandled });
+  if (message === 'report') send({ event: 'reported', skipped, runs: Array.from(runs.subarray(0, ran * 4)) });
+  if (message === 'finish') finish();
+  if (message === 'stop') {
     await worker.close();
     process.disconnect();
   }
 });
 await worker.waitUntilReady();
-tell({ event: 'ready' });
+send({ event: 'ready' });

@@ -1,21 +1,21 @@
-/** Many jobs, many locks, many duplicates: all is done once, and memory stays flat. */
+/** Many jobs, many locks, many duplicates: each job is done once, and memory stays flat. */
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { Queue } from 'bullmq';
 import { Child, type Message } from '../support/child.ts';
 import { uniqueName, until } from '../support/index.ts';
 import { RedisServer } from '../support/redis-server.ts';
-import type { Measured } from './measure.ts';
+import type { Measurement } from './measure.ts';
 import type { Random } from './random.ts';
-import type { Trial, Tried } from './trial.ts';
+import type { Trial, TrialResult } from './trial.ts';
 
-/** Heap after garbage collection may be so much more at the end than when it had got going, in bytes. */
-const NOISE = 4 * 2 ** 20;
+/** How much the heap may grow after the first jobs, in bytes after garbage collection. */
+const MAX_HEAP_GROWTH = 4 * 2 ** 20;
 const PROCESSES = 4;
-/** Together as much as twenty workers of 50. */
+/** Together as many as twenty workers of 50. */
 const CONCURRENCY = 250;
 const BULK = 1000;
-const GIVE_UP = 300_000;
+const MAX_WAIT_MS = 300_000;
 
 export const LOADS: readonly Trial[] = [
   {
@@ -32,7 +32,7 @@ export const LOADS: readonly Trial[] = [
   },
 ];
 
-async function onRedis(play: (server: RedisServer) => Promise<Tried>): Promise<Tried> {
+async function onRedis(play: (server: RedisServer) => Promise<TrialResult>): Promise<TrialResult> {
   const server = await RedisServer.start();
   try {
     return await play(server);
@@ -41,18 +41,23 @@ async function onRedis(play: (server: RedisServer) => Promise<Tried>): Promise<T
   }
 }
 
-async function hotKeys(server: RedisServer, random: Random, jobs: number, keys: number): Promise<Tried> {
-  const crew = await LoadCrew.start(server, PROCESSES, CONCURRENCY, jobs);
+async function hotKeys(
+  server: RedisServer,
+  random: Random,
+  jobs: number,
+  keys: number,
+): Promise<TrialResult> {
+  const workers = await LoadWorkers.start(server, PROCESSES, CONCURRENCY, jobs);
   const next = () => ({ key: random.between(1, keys), ms: random.between(0, 10) });
   const startedAt = performance.now();
 
-  await crew.add(jobs * 0.2, next);
-  const before = await crew.measure();
-  await crew.add(jobs * 0.8, next);
-  const after = await crew.measure();
+  await workers.add(jobs * 0.2, next);
+  const before = await workers.measure();
+  await workers.add(jobs * 0.8, next);
+  const after = await workers.measure();
   const seconds = (performance.now() - startedAt) / 1000;
-  const { runs, skipped } = await crew.report();
-  const violations = [...(await crew.stop()), ...growth(before, after), ...overlapsIn(runs)];
+  const { runs, skipped } = await workers.report();
+  const violations = [...(await workers.stop()), ...growth(before, after), ...overlapsIn(runs)];
   if (runs.length + skipped !== jobs)
     violations.push(`${jobs} jobs, ${runs.length} runs and ${skipped} skipped`);
   return {
@@ -61,26 +66,26 @@ async function hotKeys(server: RedisServer, random: Random, jobs: number, keys: 
   };
 }
 
-/** Long enough for several renewals, by a machine that has a lot to do. */
+/** Long enough for several renewals on a loaded machine. */
 const TTL = 9000;
 
-async function manyLocks(server: RedisServer, count: number): Promise<Tried> {
-  const hoarder = new Child(
-    new URL('./lock-hoarder.ts', import.meta.url),
+async function manyLocks(server: RedisServer, count: number): Promise<TrialResult> {
+  const child = new Child(
+    new URL('./many-locks.ts', import.meta.url),
     { port: server.port, count, ttl: TTL },
     ['--expose-gc'],
   );
-  const held = await hoarder.hears('held');
+  const held = await child.message('held');
   await delay(TTL * 1.5);
-  hoarder.tell('release');
-  const { before, after, lost, released, unhandled } = (await hoarder.hears('released')) as Message & {
-    before: Measured;
-    after: Measured;
+  child.send('release');
+  const { before, after, lost, released, unhandled } = (await child.message('released')) as Message & {
+    before: Measurement;
+    after: Measurement;
   };
   const violations = [...growth([before], [after]), ...(unhandled as string[])];
   if (lost !== 0 || released !== count)
-    violations.push(`${lost} were lost, ${released} of ${count} were let go of`);
-  if ((await hoarder.ended()) !== 0) violations.push('the process did not end by itself');
+    violations.push(`${lost} were lost, ${released} of ${count} were released`);
+  if ((await child.ended()) !== 0) violations.push('the process did not end by itself');
   violations.push(...(await leftIn(server, 'once:*')));
   const each = Math.round(((held.heap as number) - before.heap) / count);
   return {
@@ -89,18 +94,18 @@ async function manyLocks(server: RedisServer, count: number): Promise<Tried> {
   };
 }
 
-async function manyDuplicates(server: RedisServer, count: number): Promise<Tried> {
-  const crew = await LoadCrew.start(server, 1, CONCURRENCY, 10);
+async function manyDuplicates(server: RedisServer, count: number): Promise<TrialResult> {
+  const workers = await LoadWorkers.start(server, 1, CONCURRENCY, 10);
   const startedAt = performance.now();
-  await crew.hold();
-  await crew.add(count * 0.2, () => ({ key: 1, ms: 0 }));
-  const before = await crew.measure();
-  await crew.add(count * 0.8, () => ({ key: 1, ms: 0 }));
-  const after = await crew.measure();
+  await workers.hold();
+  await workers.add(count * 0.2, () => ({ key: 1, ms: 0 }));
+  const before = await workers.measure();
+  await workers.add(count * 0.8, () => ({ key: 1, ms: 0 }));
+  const after = await workers.measure();
   const seconds = (performance.now() - startedAt) / 1000;
-  await crew.letGo();
-  const { runs, skipped } = await crew.report();
-  const violations = [...(await crew.stop()), ...growth(before, after)];
+  await workers.finish();
+  const { runs, skipped } = await workers.report();
+  const violations = [...(await workers.stop()), ...growth(before, after)];
   if (runs.length !== 1 || skipped !== count) violations.push(`${runs.length} ran, ${skipped} were skipped`);
   return {
     figures: `${skipped} of ${count} duplicates were skipped, ${seconds.toFixed(0)} s, ${heaps(before, after)}`,
@@ -108,32 +113,32 @@ async function manyDuplicates(server: RedisServer, count: number): Promise<Tried
   };
 }
 
-/** A run: its key, when it began and ended, and its fence. */
-type Ran = readonly [key: number, begun: number, ended: number, fence: number];
+/** A run. */
+type Run = readonly [key: number, startedAt: number, endedAt: number, fence: number];
 
-class LoadCrew {
+class LoadWorkers {
   readonly #server: RedisServer;
   readonly #queue: Queue;
-  readonly #members: readonly Child[];
+  readonly #children: readonly Child[];
 
-  private constructor(server: RedisServer, queueName: string, members: readonly Child[]) {
+  private constructor(server: RedisServer, queueName: string, children: readonly Child[]) {
     this.#server = server;
     this.#queue = new Queue(queueName, { connection: { port: server.port } });
-    this.#members = members;
+    this.#children = children;
   }
 
   static async start(
     server: RedisServer,
     processes: number,
     concurrency: number,
-    most: number,
-  ): Promise<LoadCrew> {
+    maxRuns: number,
+  ): Promise<LoadWorkers> {
     const queueName = uniqueName('load');
-    const orders = { port: server.port, queueName, concurrency, most };
+    const argument = { port: server.port, queueName, concurrency, maxRuns };
     const worker = new URL('./load-worker.ts', import.meta.url);
-    const members = Array.from({ length: processes }, () => new Child(worker, orders, ['--expose-gc']));
-    await Promise.all(members.map(member => member.hears('ready')));
-    return new LoadCrew(server, queueName, members);
+    const children = Array.from({ length: processes }, () => new Child(worker, argument, ['--expose-gc']));
+    await Promise.all(children.map(child => child.message('ready')));
+    return new LoadWorkers(server, queueName, children);
   }
 
   /** Adds jobs, and waits until they have ended. */
@@ -142,32 +147,33 @@ class LoadCrew {
       const size = Math.min(BULK, count - added);
       await this.#queue.addBulk(Array.from({ length: size }, () => jobOf(next())));
     }
-    await until(async () => (await this.#open()) <= this.#holding, 'all jobs have ended', GIVE_UP);
+    await until(async () => (await this.#countOpen()) <= this.#holding, 'all jobs have ended', MAX_WAIT_MS);
   }
 
   #holding = 0;
 
+  /** Adds a job that holds the key 1 until {@link finish}. */
   async hold(): Promise<void> {
     await this.#queue.addBulk([jobOf({ key: 1, ms: 0, holds: true })]);
     this.#holding = 1;
-    await Promise.race(this.#members.map(member => member.hears('holding')));
+    await Promise.race(this.#children.map(child => child.message('holding')));
   }
 
-  async letGo(): Promise<void> {
-    for (const member of this.#members) member.tell('finish');
-    await until(async () => (await this.#open()) === 0, 'the holder has ended', GIVE_UP);
+  async finish(): Promise<void> {
+    for (const child of this.#children) child.send('finish');
+    await until(async () => (await this.#countOpen()) === 0, 'the holder has ended', MAX_WAIT_MS);
   }
 
-  async #open(): Promise<number> {
+  async #countOpen(): Promise<number> {
     const counts = await this.#queue.getJobCounts('waiting', 'active', 'delayed', 'prioritized', 'failed');
     return Object.values(counts).reduce((sum, count) => sum + count, 0);
   }
 
-  async measure(): Promise<Measured[]> {
-    return (await this.#ask('measure', 'measured')) as unknown as Measured[];
+  async measure(): Promise<Measurement[]> {
+    return (await this.#ask('measure', 'measured')) as unknown as Measurement[];
   }
 
-  async report(): Promise<{ runs: Ran[]; skipped: number }> {
+  async report(): Promise<{ runs: Run[]; skipped: number }> {
     const all = await this.#ask('report', 'reported');
     const numbers = all.flatMap(({ runs }) => runs as number[]);
     const runs = Array.from({ length: numbers.length / 4 }, (_, i) => numbers.slice(i * 4, i * 4 + 4));
@@ -180,8 +186,8 @@ class LoadCrew {
   /** @returns what is wrong when all is over. */
   async stop(): Promise<string[]> {
     const measured = await this.#ask('measure', 'measured');
-    for (const member of this.#members) member.tell('stop');
-    const ends = await Promise.all(this.#members.map(member => member.ended()));
+    for (const child of this.#children) child.send('stop');
+    const ends = await Promise.all(this.#children.map(child => child.ended()));
     const { name } = this.#queue;
     await this.#queue.close();
     return [
@@ -193,15 +199,11 @@ class LoadCrew {
 
   #ask(question: string, event: string): Promise<Message[]> {
     return Promise.all(
-      this.#members.map(async member => {
-        const before = member.told.length;
-        member.tell(question);
-        await until(
-          () => member.told.slice(before).some(told => told.event === event),
-          `'${event}'`,
-          GIVE_UP,
-        );
-        return member.told.slice(before).find(told => told.event === event) as Message;
+      this.#children.map(async child => {
+        const before = child.messagesOf(event).length;
+        child.send(question);
+        await until(() => child.messagesOf(event).length > before, `'${event}'`, MAX_WAIT_MS);
+        return child.messagesOf(event)[before] as Message;
       }),
     );
   }
@@ -211,30 +213,32 @@ function jobOf(data: object): { name: string; data: object; opts: object } {
   return { name: 'job', data, opts: { removeOnComplete: true } };
 }
 
-function growth(before: readonly Measured[], after: readonly Measured[]): string[] {
+function growth(before: readonly Measurement[], after: readonly Measurement[]): string[] {
   return before.flatMap((first, i) => {
-    const second = after[i] as Measured;
+    const second = after[i] as Measurement;
     const grown = (['timers', 'sockets', 'listeners'] as const).filter(what => second[what] > first[what]);
-    if (second.heap > first.heap + NOISE) return [`the heap grew: ${heaps([first], [second])}`];
+    if (second.heap > first.heap + MAX_HEAP_GROWTH) return [`the heap grew: ${heaps([first], [second])}`];
     return grown.map(what => `${what} grew from ${first[what]} to ${second[what]}`);
   });
 }
 
-function heaps(before: readonly Measured[], after: readonly Measured[]): string {
-  const inMegabytes = (all: readonly Measured[]) =>
+function heaps(before: readonly Measurement[], after: readonly Measurement[]): string {
+  const inMegabytes = (all: readonly Measurement[]) =>
     Math.max(...all.map(({ heap }) => heap / 2 ** 20)).toFixed(1);
   return `heap ${inMegabytes(before)} MiB, then ${inMegabytes(after)} MiB`;
 }
 
 /** Runs of one key that overlap, or whose fences do not rise. */
-function overlapsIn(runs: readonly Ran[]): string[] {
+function overlapsIn(runs: readonly Run[]): string[] {
   const sorted = runs.toSorted(
-    ([key, begun], [otherKey, otherBegun]) => key - otherKey || begun - otherBegun,
+    ([key, startedAt], [otherKey, otherStartedAt]) => key - otherKey || startedAt - otherStartedAt,
   );
-  return sorted.flatMap(([key, begun, , fence], i) => {
+  return sorted.flatMap(([key, startedAt, , fence], i) => {
     const [keyBefore, , endedBefore, fenceBefore] = sorted[i - 1] ?? [0, 0, 0, 0];
-    if (key !== keyBefore || (begun >= endedBefore && fence > fenceBefore)) return [];
-    return [`a run of key ${key} began ${endedBefore - begun} ms before the end of another`];
+    if (key !== keyBefore || (startedAt >= endedBefore && fence > fenceBefore)) return [];
+    return [
+      `a run of key ${key} started ${endedBefore - startedAt} ms before the end of another, or with no higher fence`,
+    ];
   });
 }
 

@@ -1,8 +1,8 @@
-/** What a process holds on to. It must run with `--expose-gc`. */
+/** Measures the resources of a process. It must run with `--expose-gc`. */
 
 import { setTimeout as delay } from 'node:timers/promises';
 
-export interface Measured {
+export interface Measurement {
   /** Bytes that are in use after all garbage was collected. */
   readonly heap: number;
   /** Timers that keep the process alive. */
@@ -12,10 +12,10 @@ export interface Measured {
   readonly listeners: number;
 }
 
-export async function measure(): Promise<Measured> {
+export async function measure(): Promise<Measurement> {
   const { gc } = globalThis as { gc?: () => void };
   if (!gc) throw new Error('run this with --expose-gc');
-  // What finalizers and closed connections hold goes with a second collection.
+  // What finalizers and closed connections hold is freed by a second collection.
   for (let i = 0; i < 3; i++) {
     gc();
     await delay(20);

@@ -1,4 +1,4 @@
-/** Random choices that a seed repeats. */
+/** Random choices, which are the same for the same seed. */
 
 /** @see https://github.com/cprosche/mulberry32 */
 export class Random {
@@ -17,13 +17,14 @@ export class Random {
     return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
   }
 
-  /** A whole number, both ends included. */
-  between(least: number, most: number): number {
-    return least + Math.floor(this.next() * (most - least + 1));
+  /** A whole number from `min` to `max`, both included. */
+  between(min: number, max: number): number {
+    return min + Math.floor(this.next() * (max - min + 1));
   }
 
-  chance(part: number): boolean {
-    return this.next() < part;
+  /** @param probability - from 0 to 1. */
+  chance(probability: number): boolean {
+    return this.next() < probability;
   }
 
   oneOf<Item>(items: readonly Item[]): Item {
@@ -31,7 +32,7 @@ export class Random {
     return items[this.between(0, items.length - 1)] as Item;
   }
 
-  /** Another source of choices, which goes its own way from here. */
+  /** A source of choices that is independent from here on. */
   fork(): Random {
     return new Random(this.between(0, 2 ** 32 - 1));
   }

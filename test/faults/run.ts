@@ -1,10 +1,10 @@
 /**
- * Breaks things while jobs run, and checks that every promise was kept.
+ * Breaks things while jobs run, and checks every guarantee.
  *
- *     npm run test:faults                        all of it, once: about six minutes
- *     npm run test:faults -- --minutes 60        again and again, with other choices each time
- *     npm run test:faults -- --seed 42           the choices of an earlier run
- *     npm run test:faults -- --only FLUSHALL     what has this in its name
+ *     npm run test:faults                        all faults, once: about six minutes
+ *     npm run test:faults -- --minutes 60        again and again, with other random choices each time
+ *     npm run test:faults -- --seed 42           the random choices of an earlier run
+ *     npm run test:faults -- --only FLUSHALL     the faults that have this in their name
  *     npm run test:faults -- --quick             a short selection
  */
 
@@ -41,28 +41,28 @@ const { values } = parseArgs({
 const minutes = numberFrom('minutes', values.minutes);
 const seed = numberFrom('seed', values.seed);
 /** For how long a fault is injected, in ms. */
-const round = values.quick ? 2500 : 4000;
+const roundMs = values.quick ? 2500 : 4000;
 const cases = CASES.filter(one => isChosen(nameOf(one)));
 const trials = [...LOADS, BAD_INPUT].filter(({ name }) => isChosen(name));
 if (cases.length + trials.length === 0) {
   const names = [...CASES.map(nameOf), ...LOADS.map(({ name }) => name), BAD_INPUT.name];
-  throw new TypeError(`--only: nothing has '${values.only}' in its name; there are:\n${names.join('\n')}`);
+  throw new TypeError(`--only: no fault has '${values.only}' in its name; there are:\n${names.join('\n')}`);
 }
 
-const began = performance.now();
+const startedAt = performance.now();
 const outcomes = new Map<string, Outcome[]>();
 let violations = 0;
 console.log(`seed ${seed}`);
-// The first pass is whole, however long it takes.
+// The first pass is complete, however long it takes.
 for (let pass = 0; pass === 0 || (!values.quick && isTimeLeft()); pass++) {
-  await breakThings(pass);
-  await tryThings(pass);
+  await playFaults(pass);
+  await playTrials(pass);
 }
 printTable(outcomes);
 console.log(`${violations} violations with --seed ${seed}`);
 if (violations > 0) process.exitCode = 1;
 
-async function breakThings(pass: number): Promise<void> {
+async function playFaults(pass: number): Promise<void> {
   let store: { name: string; open: Store } | undefined;
   for (const one of cases) {
     if (pass > 0 && !isTimeLeft()) break;
@@ -71,33 +71,33 @@ async function breakThings(pass: number): Promise<void> {
       store = { name: one.store, open: await STORES[one.store]() };
     }
     const name = nameOf(one);
-    const outcome = await playRound(one.fault, store.open, randomFor(name, pass), round);
+    const outcome = await playRound(one.fault, store.open, randomFor(name, pass), roundMs);
     outcomes.set(name, [...(outcomes.get(name) ?? []), outcome]);
     report(name, `${outcome.injected} times, ${outcome.jobs} jobs`, outcome.violations);
     if (outcome.folder) console.log(`        the history is in ${outcome.folder}`);
-    if (one.fault.most === undefined) continue;
+    if (one.fault.maxPerRound === undefined) continue;
     await store.open.close();
     store = undefined;
   }
   await store?.open.close();
 }
 
-async function tryThings(pass: number): Promise<void> {
+async function playTrials(pass: number): Promise<void> {
   for (const { name, play } of trials) {
     if (pass > 0 && !isTimeLeft()) break;
-    const tried = await play(randomFor(name, pass), values.quick ? 10 : 1);
-    report(name, tried.figures, tried.violations);
+    const { figures, violations } = await play(randomFor(name, pass), values.quick ? 10 : 1);
+    report(name, figures, violations);
   }
 }
 
 function report(name: string, figures: string, found: readonly string[]): void {
-  const at = `${Math.round((performance.now() - began) / 1000)} s`.padStart(6);
+  const at = `${Math.round((performance.now() - startedAt) / 1000)} s`.padStart(6);
   console.log(`${at}  ${name}: ${figures}, ${found.length} violations`);
   for (const what of found.slice(0, 10)) console.log(`        ${what}`);
   violations += found.length;
 }
 
-/** A round makes the same choices whatever else is played. */
+/** A round makes the same random choices whatever else is played. */
 function randomFor(name: string, pass: number): Random {
   return new Random(createHash('sha256').update(`${seed} ${pass} ${name}`).digest().readUInt32LE());
 }
@@ -112,7 +112,7 @@ function isChosen(name: string): boolean {
 }
 
 function isTimeLeft(): boolean {
-  return performance.now() - began < minutes * 60_000;
+  return performance.now() - startedAt < minutes * 60_000;
 }
 
 function numberFrom(option: string, value: string): number {

@@ -14,12 +14,12 @@ export interface Store {
   /** Where workers find it. */
   readonly address: Address;
   readonly prefix: string | undefined;
-  /** Opens a queue for who adds jobs. What it can't do at once it refuses. */
+  /** Opens a queue to add jobs to. It refuses what it can't do at once. */
   queue(name: string): Queue;
   /** The names of the locks of a queue. */
   locks(queueName: string): Promise<string[]>;
-  /** Makes it well again. */
-  heal(): Promise<void>;
+  /** Ends every fault. */
+  repair(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -41,8 +41,8 @@ export class RedisStore implements Store {
     return new RedisStore(server, await TcpProxy.start(server.port));
   }
 
-  /** Remembers all that it has confirmed when it is killed. */
-  static openLasting(): Promise<RedisStore> {
+  /** A Redis that loses nothing that it has confirmed when it is killed. */
+  static openDurable(): Promise<RedisStore> {
     return RedisStore.open('--appendonly', 'yes', '--appendfsync', 'always');
   }
 
@@ -58,8 +58,8 @@ export class RedisStore implements Store {
     return (await this.server.call('KEYS', `bull:${queueName}::once:*`)) as string[];
   }
 
-  async heal(): Promise<void> {
-    this.proxy.heal();
+  async repair(): Promise<void> {
+    this.proxy.repair();
     this.server.thaw();
     await this.server.call('CLIENT', 'UNPAUSE');
     await this.server.call('CONFIG', 'SET', 'maxmemory', 0);
@@ -102,7 +102,7 @@ export class SentinelStore implements Store {
     }
   }
 
-  async heal(): Promise<void> {}
+  async repair(): Promise<void> {}
 
   close(): Promise<void> {
     return this.sentinel.stop();
@@ -143,7 +143,7 @@ export class ClusterStore implements Store {
     }
   }
 
-  async heal(): Promise<void> {}
+  async repair(): Promise<void> {}
 
   async close(): Promise<void> {
     for (const client of this.#clients) client.disconnect();
@@ -182,7 +182,7 @@ export class PostgresStore implements Store {
     return (await this.query(sql, [`${queueName}::once:`])).map(({ key }) => key as string);
   }
 
-  /** Asks it by a connection of its own. */
+  /** Runs a query on a connection of its own. */
   async query(sql: string, values: unknown[] = []): Promise<Record<string, unknown>[]> {
     const client = new pg.Client({ connectionString: this.server.url });
     client.on('error', () => {});
@@ -194,8 +194,8 @@ export class PostgresStore implements Store {
     }
   }
 
-  async heal(): Promise<void> {
-    this.proxy.heal();
+  async repair(): Promise<void> {
+    this.proxy.repair();
   }
 
   async close(): Promise<void> {
@@ -207,7 +207,7 @@ export class PostgresStore implements Store {
 /** How each store is opened. */
 export const STORES = {
   Redis: (): Promise<RedisStore> => RedisStore.open(),
-  'Redis with a log': (): Promise<RedisStore> => RedisStore.openLasting(),
+  'Redis with a log': (): Promise<RedisStore> => RedisStore.openDurable(),
   'Redis Sentinel': (): Promise<SentinelStore> => SentinelStore.open(),
   'Redis Cluster': (): Promise<ClusterStore> => ClusterStore.open(),
   PostgreSQL: (): Promise<PostgresStore> => PostgresStore.open(),

@@ -1,10 +1,10 @@
-/** Prints what was broken, how often, and what came of it. */
+/** Prints which faults were injected, how often, and with which results. */
 
 import type { Outcome } from './round.ts';
 
 const COLUMNS = ['injected', 'jobs', 'runs', 'skipped', 'aborted', 'violations'] as const;
 
-/** @param outcomes - of each fault, of each time that it was played. */
+/** @param outcomes - of each fault, one for each round. */
 export function printTable(outcomes: ReadonlyMap<string, readonly Outcome[]>): void {
   const rows = [...outcomes].map(([name, all]) => [name, ...sums(all)]);
   const totals = ['all', ...sums([...outcomes.values()].flat())];

@@ -1,4 +1,4 @@
-/** Caches that are given bad input, and all that their datastores hold. */
+/** The caches that get bad input, and all that their datastores store. */
 
 import { GlideClient } from '@valkey/valkey-glide';
 import { expect } from 'chai';
@@ -6,7 +6,7 @@ import { Redis } from 'ioredis';
 import Keyv from 'keyv';
 import pg from 'pg';
 import { createClient } from 'redis';
-import { asLockCache } from '../../src/cache/registry.ts';
+import { toLockCache } from '../../src/cache/registry.ts';
 import { type LockCache, MemoryCache, RedisCache } from '../../src/index.ts';
 import { PostgresCache } from '../../src/postgres.ts';
 import { PostgresServer } from '../support/postgres-server.ts';
@@ -15,12 +15,12 @@ import { RedisServer } from '../support/redis-server.ts';
 export interface Target {
   readonly name: string;
   readonly cache: LockCache;
-  /** All that is stored: nothing of it may be left behind, or gone. */
+  /** All that is stored. It must be the same before and after a check. */
   stored(): Promise<unknown>;
   close(): unknown;
 }
 
-/** One cache of each kind, with something in its datastore that is not ours. */
+/** One cache of each kind, with a value in its datastore that is not ours. */
 export async function openTargets(): Promise<Target[]> {
   const map = new Map<string, unknown>([['canary', 'alive']]);
   const keyv = new Keyv();
@@ -28,17 +28,17 @@ export async function openTargets(): Promise<Target[]> {
     { name: 'MemoryCache', cache: new MemoryCache(), stored: async () => [], close: () => {} },
     {
       name: 'Map',
-      cache: asLockCache(map as never, 'the map'),
+      cache: toLockCache(map as never, 'the map'),
       stored: async () => [...map],
       close: () => map.clear(),
     },
-    { name: 'Keyv', cache: asLockCache(keyv as never, 'Keyv'), stored: async () => [], close: () => {} },
+    { name: 'Keyv', cache: toLockCache(keyv as never, 'Keyv'), stored: async () => [], close: () => {} },
     ...(await openRedis()),
     ...(await openPostgres()),
   ];
 }
 
-/** Checks something of each: nothing of it is left behind, or gone, afterwards. */
+/** Runs a check with each cache. Afterwards all must be stored that was, and nothing else. */
 export async function checkEach(
   targets: readonly Target[],
   check: (cache: LockCache) => Promise<void>,
@@ -87,7 +87,7 @@ async function openPostgres(): Promise<Target[]> {
   const pool = new pg.Pool({ connectionString: server.url });
   await pool.query("CREATE TABLE canary AS SELECT 'alive' AS state");
   const cache = new PostgresCache(pool);
-  // Makes its table.
+  // Creates its table.
   await cache.inspect(['k']);
   const tables = "SELECT schemaname, tablename FROM pg_tables WHERE schemaname NOT LIKE 'pg_%' ORDER BY 1, 2";
   const sql = [tables, 'SELECT state FROM canary', 'SELECT key FROM bullmq.once_lock'];

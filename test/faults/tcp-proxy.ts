@@ -1,24 +1,24 @@
-/** A TCP proxy on a free port, which does to connections what networks do. */
+/** A TCP proxy on a free port, which can do to connections what networks do to them. */
 
 import { once } from 'node:events';
 import { type AddressInfo, createServer, connect as dial, type Server, type Socket } from 'node:net';
 
-/** What becomes of what one side sends. */
-type Passage = 'open' | 'stalled' | 'lost';
+/** What becomes of the data that one side sends. */
+type Flow = 'open' | 'stalled' | 'lost';
 
 export class TcpProxy {
   readonly #server: Server;
   readonly #to: number;
   readonly #pairs = new Set<Pair>();
-  /** How long each piece of data is under way, in ms. */
+  /** How long each chunk is under way, in ms. */
   #delay: () => number = () => 0;
-  #requests: Passage = 'open';
-  #replies: Passage = 'open';
+  #requests: Flow = 'open';
+  #replies: Flow = 'open';
 
   private constructor(server: Server, to: number) {
     this.#server = server;
     this.#to = to;
-    server.on('connection', client => this.#pass(client));
+    server.on('connection', client => this.#connect(client));
   }
 
   /** @param to - the port of the server behind it. */
@@ -34,23 +34,23 @@ export class TcpProxy {
     return (this.#server.address() as AddressInfo).port;
   }
 
-  /** Everything takes longer from now on. What one side sends stays in order. */
+  /** Delays all data from now on. What one side sends stays in order. */
   slow(delay: () => number): void {
     this.#delay = delay;
   }
 
-  /** Nothing gets through, and comes late when it is healed: as where packets are dropped and sent again. */
+  /** Nothing arrives until it is repaired, and then it arrives late: as where packets are dropped and sent again. */
   stall(): void {
     this.#requests = 'stalled';
     this.#replies = 'stalled';
   }
 
-  /** What clients send is executed, and they never hear of it. */
+  /** The server executes what clients send, and its answers are lost. */
   loseReplies(): void {
     this.#replies = 'lost';
   }
 
-  /** The server's ends are closed, and the clients are not told: what they send goes nowhere. */
+  /** The server's ends are closed, and the clients do not learn of it: what they send is lost. */
   halfOpen(): void {
     this.#requests = 'lost';
     this.#replies = 'lost';
@@ -63,8 +63,8 @@ export class TcpProxy {
     this.#pairs.clear();
   }
 
-  /** All is well from now on. Connections that lost anything are reset, as a network would in the end. */
-  heal(): void {
+  /** Ends every fault. Connections that lost data are reset, as a network would do in the end. */
+  repair(): void {
     if (this.#requests === 'lost' || this.#replies === 'lost') this.cut();
     this.#delay = () => 0;
     this.#requests = 'open';
@@ -78,13 +78,13 @@ export class TcpProxy {
     await once(this.#server, 'close');
   }
 
-  #pass(client: Socket): void {
+  #connect(client: Socket): void {
     const server = dial(this.#to, '127.0.0.1');
     const pair = new Pair(client, server);
     this.#pairs.add(pair);
-    const toServer = new Lane(server, () => this.#requests);
-    const toClient = new Lane(client, () => this.#replies);
-    pair.lanes.push(toServer, toClient);
+    const toServer = new Direction(server, () => this.#requests);
+    const toClient = new Direction(client, () => this.#replies);
+    pair.directions.push(toServer, toClient);
     for (const socket of [client, server]) socket.setNoDelay(true).on('error', () => {});
     client.on('data', data => toServer.send(data, this.#delay()));
     server.on('data', data => toClient.send(data, this.#delay()));
@@ -92,7 +92,7 @@ export class TcpProxy {
       this.#pairs.delete(pair);
       server.destroy();
     });
-    // A client of a half-open connection is not told.
+    // The client of a half-open connection does not learn of it.
     server.on('close', () => {
       if (this.#replies !== 'lost') client.destroy();
     });
@@ -101,7 +101,7 @@ export class TcpProxy {
 
 /** A connection's two ends. */
 class Pair {
-  readonly lanes: Lane[] = [];
+  readonly directions: Direction[] = [];
   readonly client: Socket;
   readonly server: Socket;
 
@@ -116,20 +116,20 @@ class Pair {
   }
 
   deliver(): void {
-    for (const lane of this.lanes) lane.deliver();
+    for (const direction of this.directions) direction.deliver();
   }
 }
 
-/** One direction of a connection: what is sent arrives in order, later, or never. */
-class Lane {
+/** One direction of a connection: its data arrive in order, late, or never. */
+class Direction {
   readonly #to: Socket;
-  readonly #passage: () => Passage;
+  readonly #flow: () => Flow;
   readonly #underWay: { readonly data: Buffer; readonly dueAt: number }[] = [];
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(to: Socket, passage: () => Passage) {
+  constructor(to: Socket, flow: () => Flow) {
     this.#to = to;
-    this.#passage = passage;
+    this.#flow = flow;
   }
 
   send(data: Buffer, ms: number): void {
@@ -138,10 +138,10 @@ class Lane {
     this.deliver();
   }
 
-  /** Lets arrive what is due, unless the way is closed. */
+  /** Delivers what is due, unless the flow is stalled. */
   deliver(): void {
-    const passage = this.#passage();
-    if (passage === 'stalled') return;
+    const flow = this.#flow();
+    if (flow === 'stalled') return;
     for (;;) {
       const next = this.#underWay[0];
       if (!next) return;
@@ -151,7 +151,7 @@ class Lane {
         return;
       }
       this.#underWay.shift();
-      if (passage === 'open' && this.#to.writable) this.#to.write(next.data);
+      if (flow === 'open' && this.#to.writable) this.#to.write(next.data);
     }
   }
 

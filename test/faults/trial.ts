@@ -1,15 +1,15 @@
-/** What is tried beside faults: load, and bad input. */
+/** What is tried beside the faults: load, and bad input. */
 
 import type { Random } from './random.ts';
 
 export interface Trial {
   readonly name: string;
-  /** @param scale - by how much less is done than all. */
-  play(random: Random, scale: number): Promise<Tried>;
+  /** @param scale - 1 does all of it, 10 a tenth. */
+  play(random: Random, scale: number): Promise<TrialResult>;
 }
 
-export interface Tried {
-  /** What was done, and what it took. */
+export interface TrialResult {
+  /** What was done, and how long it took. */
   readonly figures: string;
   readonly violations: readonly string[];
 }

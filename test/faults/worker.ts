@@ -1,17 +1,15 @@
-/**
- * A worker that writes down all it sees. Argument: a JSON of {@link Orders}. It is told things by messages, see {@link Told}.
- */
+/** A worker that records all it sees. Argument: a JSON of {@link WorkerSettings}. It acts on each {@link WorkerMessage}. */
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { createPostgresBackend, type Job, Worker, type WorkerOptions, withBackend } from 'bullmq';
 import { Cluster, type ClusterNode, type RedisOptions } from 'ioredis';
 import { ownerOf } from '../../src/bullmq/job.ts';
-import { type HeldLock, onceProcessor, RedisCache } from '../../src/index.ts';
+import { type LockHandle, onceProcessor, RedisCache } from '../../src/index.ts';
 import { PostgresCache } from '../../src/postgres.ts';
 import { CarelessCache } from './careless-cache.ts';
-import { jumpDate, missetClock } from './clocks.ts';
+import { jumpDate, setClockRate } from './clocks.ts';
 import { now, Recorder } from './history.ts';
-import { recordAll } from './recorded-cache.ts';
+import { recordCalls } from './recorded-cache.ts';
 
 /** How a worker finds its datastore. */
 export type Address =
@@ -19,8 +17,8 @@ export type Address =
   | { readonly nodes: readonly ClusterNode[] }
   | { readonly postgres: string };
 
-export interface Orders {
-  /** The history's. */
+export interface WorkerSettings {
+  /** The folder of the history. */
   readonly folder: string;
   readonly address: Address;
   readonly queueName: string;
@@ -28,85 +26,87 @@ export interface Orders {
   /** Options of `onceProcessor`. */
   readonly options: object;
   readonly worker: Partial<WorkerOptions>;
-  /** How fast this process's monotonic clock goes; 1 is right. */
-  readonly clock: number;
-  /** Its locks are not ours, but a {@link CarelessCache}'s. */
+  /** How fast the monotonic clock of this process runs; 1 is right. */
+  readonly clockRate: number;
+  /** The locks are not ours, but those of a {@link CarelessCache}. */
   readonly careless: boolean;
 }
 
 /** Block the event loop for some ms; let `Date` jump by some ms; stop. */
-export type Told = { readonly block: number } | { readonly jump: number } | { readonly stop: true };
+export type WorkerMessage = { readonly block: number } | { readonly jump: number } | { readonly stop: true };
 
-/** What the work of a job is to do. */
+/** What a job does. */
 export interface Task {
   readonly key: number;
-  /** How long it takes, in ms. */
+  /** How long it runs, in ms. */
   readonly ms: number;
-  /** It goes on when its signal aborts. */
+  /** It goes on after its signal has aborted. */
   readonly stubborn: boolean;
   /** How many of its first attempts fail. */
   readonly failures: number;
 }
 
-const STEP = 10;
-const { folder, address, queueName, prefix, options, worker: workerOptions, clock, careless } = readOrders();
+const STEP_MS = 10;
+const settings: WorkerSettings = JSON.parse(process.argv[2] as string);
+const { folder, address, queueName, prefix, options, clockRate, careless } = settings;
 const recorder = new Recorder(folder);
 for (const event of ['unhandledRejection', 'uncaughtException']) {
   process.on(event, (problem: unknown) => {
-    recorder.write({ event: 'unhandled', problem: `${event}: ${(problem as Error).stack ?? problem}` });
+    recorder.record({ event: 'unhandled', problem: `${event}: ${(problem as Error).stack ?? problem}` });
   });
 }
-for (const { prototype } of [RedisCache, PostgresCache, CarelessCache]) recordAll(prototype, recorder);
-if (clock !== 1) missetClock(clock);
+for (const { prototype } of [RedisCache, PostgresCache, CarelessCache]) recordCalls(prototype, recorder);
+if (clockRate !== 1) setClockRate(clockRate);
 
 let runs = 0;
 async function work(
   job: Job<Task>,
   _token: unknown,
   signal: AbortSignal | undefined,
-  lock: HeldLock,
+  lock: LockHandle,
 ): Promise<string> {
   const run = ++runs;
   const { ms, stubborn, failures } = job.data;
-  recorder.write({ event: 'run', run, owner: ownerOf(job), fence: lock.fence });
+  recorder.record({ event: 'started', run, owner: ownerOf(job), fence: lock.fence });
   signal?.addEventListener('abort', () =>
-    recorder.write({ event: 'abort', run, why: String(signal.reason) }),
+    recorder.record({ event: 'aborted', run, reason: String(signal.reason) }),
   );
   const step = () => {
     const at = now();
     const [held, aborted] = [lock.held, signal?.aborted === true];
-    recorder.write({ event: 'step', run, held, aborted }, at);
+    recorder.record({ event: 'step', run, held, aborted }, at);
   };
 
   const end = now() + ms;
   for (step(); now() < end; step()) {
-    await delay(STEP);
+    await delay(STEP_MS);
     if (!signal?.aborted || stubborn) continue;
-    recorder.write({ event: 'ran', run, outcome: 'gave up' });
+    recorder.record({ event: 'ended', run, outcome: 'gave up' });
     throw signal.reason;
   }
   if (job.attemptsMade < failures) {
-    recorder.write({ event: 'ran', run, outcome: 'failed' });
-    throw new Error('it was to fail');
+    recorder.record({ event: 'ended', run, outcome: 'failed' });
+    throw new Error('this attempt fails');
   }
-  recorder.write({ event: 'ran', run, outcome: 'finished' });
+  recorder.record({ event: 'ended', run, outcome: 'finished' });
   return 'finished';
 }
 
 const cache = careless && 'redis' in address ? new CarelessCache(address.redis.port as number) : undefined;
 const guarded = onceProcessor(work, cache ? { ...options, cache } : options);
 async function processor(job: Job<Task>, token?: string, signal?: AbortSignal): Promise<unknown> {
-  const about = { owner: ownerOf(job), attempt: job.attemptsStarted };
-  recorder.write({ event: 'came', ...about, key: `${job.queueQualifiedName}::once:1:k-${job.data.key}` });
+  const run = { owner: ownerOf(job), attempt: job.attemptsStarted };
+  const storedKey = `${job.queueQualifiedName}::once:1:k-${job.data.key}`;
+  recorder.record({ event: 'received', ...run, storedKey });
   try {
     const result = await guarded(job, token, signal);
-    recorder.write({ event: 'processed', ...about, outcome: result === undefined ? 'skipped' : 'finished' });
+    recorder.record({ event: 'processed', ...run, outcome: result === undefined ? 'skipped' : 'finished' });
     return result;
   } catch (error) {
     const { code } = error as { code?: string };
-    recorder.write({
+    recorder.record({
       event: 'processed',
-      ...about,
+      ...run,
       outcome: 'failed',
       ...(code === undefined ? {} : { code }),
     });
@@ -116,42 +116,38 @@ async function processor(job: Job<Task>, token?: string, signal?: AbortSignal): 
 
 const { WorkerClass, connection } = connect(address);
 const worker = new WorkerClass(queueName, processor as never, {
-  ...workerOptions,
+  ...settings.worker,
   connection: connection as never,
   ...(prefix === undefined ? {} : { prefix }),
 });
 worker.on('error', () => {});
-worker.on('completed', job => recorder.write({ event: 'completed', owner: ownerOf(job) }));
+worker.on('completed', job => recorder.record({ event: 'completed', owner: ownerOf(job) }));
 
-process.on('message', async (told: Told) => {
-  if ('block' in told) {
-    const end = now() + told.block;
+process.on('message', async (message: WorkerMessage) => {
+  if ('block' in message) {
+    const end = now() + message.block;
     while (now() < end);
-  } else if ('jump' in told) {
-    jumpDate(told.jump);
+  } else if ('jump' in message) {
+    jumpDate(message.jump);
   } else {
     await worker.close();
     if (connection instanceof Cluster) connection.disconnect();
     cache?.close();
-    // Nothing is left to do: it ends by itself.
+    // Nothing is left to do, so the process ends by itself.
     process.disconnect();
   }
 });
 await worker.waitUntilReady();
 process.send?.({ event: 'ready' });
 
-function readOrders(): Orders {
-  return JSON.parse(process.argv[2] as string);
-}
-
 function connect(to: Address): { WorkerClass: typeof Worker; connection: unknown } {
   if ('postgres' in to) {
     const { Worker: OnPostgres } = withBackend(createPostgresBackend);
     return { WorkerClass: OnPostgres as never, connection: { connectionString: to.postgres } };
   }
-  const patience = { maxRetriesPerRequest: null, retryStrategy: () => 50, sentinelRetryStrategy: () => 50 };
-  if ('redis' in to) return { WorkerClass: Worker, connection: { ...to.redis, ...patience } };
-  const cluster = new Cluster([...to.nodes], { redisOptions: patience, clusterRetryStrategy: () => 50 });
+  const retries = { maxRetriesPerRequest: null, retryStrategy: () => 50, sentinelRetryStrategy: () => 50 };
+  if ('redis' in to) return { WorkerClass: Worker, connection: { ...to.redis, ...retries } };
+  const cluster = new Cluster([...to.nodes], { redisOptions: retries, clusterRetryStrategy: () => 50 });
   cluster.on('error', () => {});
   return { WorkerClass: Worker, connection: cluster };
 }

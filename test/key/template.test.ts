@@ -6,8 +6,8 @@ import { checkKey, fillTemplate, keyFromFunction, parseTemplate } from '../../sr
 const build = (template: string, data: unknown) =>
   fillTemplate(parseTemplate(template), data, "the job's data");
 
-describe('a key template', () => {
-  it('is filled with plain values that stay readable', () => {
+describe('A key template', () => {
+  it('is filled with values that stay readable', () => {
     expect(build('foo-key-{arg_a}-{arg_b}', { arg_a: 'teste', arg_b: 'foo' })).to.equal('foo-key-teste-foo');
     expect(build('welcome-{userId}', { userId: 42 })).to.equal('welcome-42');
     expect(build('{id}', { id: '0b5e1e0a-93a2-4d7e-a1f7-8d9b5f1c2d3e' })).to.equal(
@@ -22,22 +22,22 @@ describe('a key template', () => {
     expect(build('{a.b.1.c}', { a: { b: [0, { c: 'y' }] } })).to.equal('y');
   });
 
-  it('takes doubled braces for braces', () => {
+  it('writes a brace for a doubled brace', () => {
     expect(build('{{{a}}}', { a: 'x' })).to.equal('{x}');
     expect(build('{{a}}', {})).to.equal('{a}');
   });
 
-  it('may have no placeholder at all', () => {
+  it('needs no placeholder', () => {
     expect(build('nightly', {})).to.equal('nightly');
   });
 
-  it('keeps values apart that meet in their separators', () => {
+  it('gives different keys for values that contain the separator', () => {
     expect(build('{a}-{b}', { a: '1-2', b: '3' })).to.not.equal(build('{a}-{b}', { a: '1', b: '2-3' }));
     expect(build('{a}{b}', { a: 'ab', b: 'c' })).to.not.equal(build('{a}{b}', { a: 'a', b: 'bc' }));
     expect(build('{a}%{b}', { a: 'a%', b: 'c' })).to.not.equal(build('{a}%{b}', { a: 'a', b: '%c' }));
   });
 
-  it('keeps values of different types apart', () => {
+  it('gives different keys for values of different types', () => {
     const values = [
       1,
       '1',
@@ -62,12 +62,12 @@ describe('a key template', () => {
     expect(new Set(keys).size).to.equal(values.length);
   });
 
-  it('writes what has no business in a key as escapes', () => {
+  it('escapes characters that could harm a store or a log', () => {
     expect(build('k-{a}', { a: 'a b\n\u0000%~"' })).to.equal('k-a%20b%0A%00%25%7E%22');
     expect(build('k-{a}', { a: '\ud800' })).to.equal('k-%uD800');
   });
 
-  it('cuts a long key, which ends in a hash and differs from every other', () => {
+  it('shortens a long key, which ends in a hash and differs from every other', () => {
     const x = build('k-{a}', { a: 'x'.repeat(1 << 20) });
     const y = build('k-{a}', { a: `${'x'.repeat((1 << 20) - 1)}y` });
 
@@ -77,7 +77,7 @@ describe('a key template', () => {
     expect(build('k-{a}', { a: x.slice(2) })).to.not.equal(x);
   });
 
-  it('tells long values apart, which are written by their beginning and a hash', () => {
+  it('gives different keys for long values, which are written as their beginning and a hash', () => {
     const long = 'x'.repeat(300);
     const values = [
       long,
@@ -98,7 +98,7 @@ describe('a key template', () => {
     expect(new Set(pairs.map(data => build('{a}-{b}', data))).size).to.equal(pairs.length);
   });
 
-  it('never gives two data that differ one key, and two that are equal the same', () => {
+  it('gives the same key for equal data, and different keys for different data', () => {
     const value = fc.oneof(
       fc.string({ unit: 'binary' }),
       fc.string({
@@ -138,7 +138,7 @@ describe('a key template', () => {
       .tuple(literal, literal, literal, literal)
       .map(([a, b, c, d]) => `=${a}{x}${b}{y.0}${c}{z}${d}`);
     const data = fc.record({ x: value, y: fc.tuple(value), z: value }, { noNullPrototype: true });
-    // Data that differ in a little are the ones that could be confused.
+    // Data that differ a little are those that could be confused.
     const pair = fc.oneof(
       fc.tuple(data, data),
       fc.tuple(data, value).map(([one, x]) => [one, { ...one, x }] as const),
@@ -158,7 +158,7 @@ describe('a key template', () => {
     );
   });
 
-  it('with values that moved over a separator is still injective', () => {
+  it('gives different keys for values that move across a separator', () => {
     const part = fc.string({ unit: fc.constantFrom('-', 'a', '1', '%', '2', 'D', '~', "'", '😀', '\ud83d') });
     const separator = fc.constantFrom('', '-', 'a', '1', '%', '~', '-a', '%2D', "'", '😀', '2D');
     fc.assert(
@@ -187,13 +187,13 @@ describe('a key template', () => {
     ['{a}}', /'\}' at 3 closes nothing/],
     ['\ud800', /half a character/],
   ] as const) {
-    it(`that is malformed is refused where it is written: ${JSON.stringify(template)}`, () => {
+    it(`is refused where it is written (it is malformed: ${JSON.stringify(template)})`, () => {
       expect(() => parseTemplate(template)).to.throw(TypeError, problem);
     });
   }
 });
 
-describe('data that no key can be built from', () => {
+describe('A KeyError', () => {
   const refused = (template: string, data: unknown): KeyError => {
     try {
       build(template, data);
@@ -203,7 +203,7 @@ describe('data that no key can be built from', () => {
     throw new Error('a key was built');
   };
 
-  it('is told with the placeholder and the fields there are', () => {
+  it('says which placeholder has no value, and which fields there are', () => {
     const error = refused('welcome-{userId}', { email: 'a@b.c', locale: 'en' });
 
     expect(error).to.be.instanceOf(KeyError);
@@ -217,7 +217,7 @@ describe('data that no key can be built from', () => {
     });
   });
 
-  it('is told with the place where a path ends', () => {
+  it('says where the path of the placeholder ends', () => {
     expect(refused('{user.id}', { user: { name: 'x' } }).message).to.contain(
       "'user' in the job's data has no 'id' (it has: name)",
     );
@@ -240,12 +240,12 @@ describe('data that no key can be built from', () => {
     ['an object that contains itself', circle()],
     ['too deep an object', nested(100_000)],
   ] as const) {
-    it(`is ${what}`, () => {
+    it(`is thrown where the value is ${what}`, () => {
       expect(refused('k-{id}', { id })).to.include({ code: 'ERR_LOCK_KEY', placeholder: 'id' });
     });
   }
 
-  it('is inherited: only own properties count', () => {
+  it('is thrown where the field is inherited: only own properties count', () => {
     for (const name of ['constructor', 'toString', '__proto__', 'hasOwnProperty']) {
       expect(refused(`{${name}}`, { id: 1 })).to.include({ placeholder: name });
     }
@@ -253,30 +253,30 @@ describe('data that no key can be built from', () => {
     expect(build('{__proto__}', JSON.parse('{"__proto__":7}'))).to.equal('7');
   });
 
-  it('makes an empty key', () => {
+  it('is thrown where the key would be empty', () => {
     expect(refused('{id}', { id: '' }).message).to.contain('would be empty');
   });
 });
 
-describe('a key from a function', () => {
-  it('is taken as it is', () => {
+describe('A key from a function', () => {
+  it('is used as it is', () => {
     expect(keyFromFunction(() => 'a b:{c}', 'the key')).to.equal('a b:{c}');
   });
 
   for (const [what, value, problem] of [
-    ['an empty text', '', /empty/],
+    ['an empty string', '', /empty/],
     ['undefined', undefined, /not undefined/],
     ['null', null, /not null/],
     ['a number', 42, /not number/],
     ['a promise', Promise.resolve('x'), /a promise; build it without awaiting/],
     ['half a character', 'a\ud800', /half a character/],
   ] as const) {
-    it(`is refused when it is ${what}`, () => {
+    it(`is refused where it is ${what}`, () => {
       expect(() => keyFromFunction(() => value, 'the key')).to.throw(KeyError, problem);
     });
   }
 
-  it('that throws is told with its cause', () => {
+  it('is refused with the error as the cause (the function throws)', () => {
     const cause = new Error('no such user');
 
     expect(() =>
@@ -288,14 +288,14 @@ describe('a key from a function', () => {
       .with.property('cause', cause);
   });
 
-  it('is cut when it is long', () => {
+  it('is shortened where it is long', () => {
     expect(checkKey('x'.repeat(256), 'the key')).to.have.length(256);
     expect(checkKey('x'.repeat(257), 'the key')).to.have.length(300);
     expect(checkKey(`${'x'.repeat(255)}😀`, 'the key')).to.satisfy((key: string) => key.isWellFormed());
   });
 });
 
-/** Tells equal data from different, types included, field order not. */
+/** The same for equal data, whatever the order of their fields; different where a type differs. */
 function show(value: unknown): string {
   if (typeof value !== 'object' || value === null) return `${typeof value} ${JSON.stringify(String(value))}`;
   if (Array.isArray(value)) return `[${value.map(show)}]`;

@@ -1,59 +1,66 @@
 import { expect } from 'chai';
-import { KeptLease } from '../../src/lock/lease.ts';
-import { Watchlist } from '../../src/lock/lease-list.ts';
-import { request } from '../support/claims.ts';
+import { LeaseList, type Listed } from '../../src/lock/lease-list.ts';
 
-function lease(): KeptLease {
-  return new KeptLease(request());
+let made = 0;
+
+/** Each has a number, so that no two are equal. */
+function item(): Listed {
+  return Object.assign({ isListed: false }, { number: made++ });
 }
 
-describe('Watchlist', () => {
-  it('has what was added and not taken away, in order', () => {
-    const list = new Watchlist();
-    const leases = Array.from({ length: 1000 }, lease);
-    for (const one of leases) list.add(one);
-    for (const [i, one] of leases.entries()) if (i % 7 !== 0) list.delete(one);
+describe('LeaseList', () => {
+  it('has what was added and not removed, in order', () => {
+    const list = new LeaseList();
+    const items = Array.from({ length: 1000 }, item);
+    for (const one of items) list.add(one);
+    for (const [i, one] of items.entries()) if (i % 7 !== 0) list.delete(one);
 
-    expect([...list]).to.deep.equal(leases.filter((_, i) => i % 7 === 0));
+    expect([...list]).to.deep.equal(items.filter((_, i) => i % 7 === 0));
   });
 
-  it('has a lease once, however often it is added', () => {
-    const list = new Watchlist();
-    const one = lease();
+  it('has an item once, however often it is added', () => {
+    const list = new LeaseList();
+    const one = item();
     list.add(one);
     list.add(one);
 
     expect([...list]).to.deep.equal([one]);
-    list.delete(one);
-    list.delete(one);
+  });
+
+  it('reports whether an item that is removed was listed', () => {
+    const list = new LeaseList();
+    const one = item();
+    list.add(one);
+
+    expect([list.delete(one), list.delete(one), list.delete(item())]).to.deep.equal([true, false, false]);
     expect([...list]).to.deep.equal([]);
   });
 
-  it('goes on while leases are taken away and added', () => {
-    const list = new Watchlist();
-    const leases = Array.from({ length: 500 }, lease);
-    for (const one of leases) list.add(one);
+  it('goes on while items are removed and added', () => {
+    const list = new LeaseList();
+    const items = Array.from({ length: 500 }, item);
+    for (const one of items) list.add(one);
 
-    const seen: KeptLease[] = [];
+    const seen: Listed[] = [];
     for (const one of list) {
       seen.push(one);
       list.delete(one);
-      list.add(lease());
+      list.add(item());
     }
 
-    expect(seen).to.include.members(leases);
+    expect(seen).to.include.members(items);
     expect(new Set(seen).size).to.equal(seen.length);
-    expect([...list].length).to.be.at.least(leases.length);
+    expect([...list].length).to.be.at.least(items.length);
   });
 
-  it('keeps little of what was taken away', async () => {
-    const list = new Watchlist();
-    const gone: WeakRef<KeptLease>[] = [];
+  it('retains little of what was removed', async () => {
+    const list = new LeaseList();
+    const removed: WeakRef<Listed>[] = [];
     for (let i = 0; i < 10_000; i++) {
-      const one = lease();
+      const one = item();
       list.add(one);
       list.delete(one);
-      gone.push(new WeakRef(one));
+      removed.push(new WeakRef(one));
     }
 
     const { default: v8 } = await import('node:v8');
@@ -62,6 +69,6 @@ describe('Watchlist', () => {
     await new Promise(resolve => setImmediate(resolve));
     (runInNewContext('gc') as () => void)();
 
-    expect(gone.filter(ref => ref.deref()).length).to.be.below(200);
+    expect(removed.filter(ref => ref.deref()).length).to.be.below(200);
   });
 });

@@ -2,324 +2,394 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { expect } from 'chai';
 import sinon from 'sinon';
-import type { Claim, Lease, LockCache, Verdict } from '../../src/cache/contract.ts';
 import { CacheError, LockLostError } from '../../src/core/errors.ts';
-import { Keeper } from '../../src/lock/lease-renewer.ts';
-import { KeptLease } from '../../src/lock/lease.ts';
-import { request } from '../support/claims.ts';
-import { type Deferred, deferred, rejection } from '../support/index.ts';
+import { Lease } from '../../src/lock/lease.ts';
+import { LeaseRenewer } from '../../src/lock/lease-renewer.ts';
+import { deferred, rejection } from '../support/index.ts';
+import { leaseTerms } from '../support/lease-terms.ts';
+import { ScriptedCache } from './scripted-cache.ts';
 
-describe('a keeper', () => {
+describe('LeaseRenewer', () => {
   let clock: sinon.SinonFakeTimers;
   let cache: ScriptedCache;
-  let keeper: Keeper;
+  let renewer: LeaseRenewer;
 
   beforeEach(() => {
     clock = sinon.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance', 'Date'] });
     clock.tick(1000);
     cache = new ScriptedCache();
-    keeper = new Keeper(cache);
+    renewer = new LeaseRenewer(cache);
   });
   afterEach(() => sinon.restore());
 
-  const lease = (key = 'k', ttl = 900, maxHold = Number.POSITIVE_INFINITY) =>
-    new KeptLease(request({ key, name: key, ttl, maxHold }));
-  const take = async (key?: string, ttl?: number, maxHold?: number) => {
-    const taken = lease(key, ttl, maxHold);
-    await keeper.claim(taken);
-    return taken;
+  const leaseOf = (key = 'k', ttl = 900, maxHold = Number.POSITIVE_INFINITY) =>
+    new Lease(leaseTerms({ storedKey: key, key, ttl, maxHold }));
+  const acquire = async (key?: string, ttl?: number, maxHold?: number) => {
+    const lease = leaseOf(key, ttl, maxHold);
+    await renewer.acquire(lease);
+    return lease;
   };
 
-  it('renews a lease at a third of its ttl, as long as it is held', async () => {
-    const taken = await take();
+  describe('renewing', () => {
+    it('renews a lease at a third of its ttl, for as long as it is held', async () => {
+      const lease = await acquire();
 
-    await clock.tickAsync(299);
-    const early = cache.renewals.length;
-    await clock.tickAsync(1);
-    const once_ = cache.renewals.length;
-    await clock.tickAsync(3000);
-    const often = cache.renewals.length;
-    await keeper.release(taken, 0);
-    await clock.tickAsync(3000);
+      await clock.tickAsync(299);
+      const early = cache.renewals.length;
+      await clock.tickAsync(1);
+      const first = cache.renewals.length;
+      await clock.tickAsync(3000);
+      const later = cache.renewals.length;
 
-    expect([early, once_, often]).to.deep.equal([0, 1, 11]);
-    expect(cache.renewals).to.have.length(11);
-    expect(taken.signal.aborted).to.equal(false);
-  });
-
-  it('renews all that are due in one batch, with one timer', async () => {
-    for (let i = 0; i < 50; i++) await take(`k${i}`);
-
-    expect(clock.countTimers()).to.equal(1);
-    await clock.tickAsync(300);
-
-    expect(cache.batches.filter(([verb]) => verb === 'renew')).to.deep.equal([['renew', 50]]);
-    expect(clock.countTimers()).to.equal(1);
-  });
-
-  it('renews very many four thousand in a turn, so that work goes on in between', async () => {
-    const taken = await Promise.all(Array.from({ length: 10_000 }, (_, i) => take(`k${i}`)));
-    cache.batches.length = 0;
-
-    await clock.tickAsync(310);
-
-    expect(cache.batches).to.deep.equal([
-      ['renew', 4000],
-      ['renew', 4000],
-      ['renew', 2000],
-    ]);
-    expect(new Set(cache.renewals).size).to.equal(10_000);
-    await clock.tickAsync(5000);
-    expect(taken.every(lease => lease.held)).to.equal(true);
-  });
-
-  it('has no timer once nothing is held', async () => {
-    const taken = await take();
-    await keeper.release(taken, 0);
-    await clock.tickAsync(1000);
-
-    expect(clock.countTimers()).to.equal(0);
-  });
-
-  it('claims, renews and lets go of what one turn asks for together', async () => {
-    const held = await Promise.all([take('a'), take('b'), take('c')]);
-    await Promise.all(held.map(one => keeper.release(one, 0)));
-
-    expect(cache.batches).to.deep.equal([
-      ['acquire', 3],
-      ['release', 3],
-    ]);
-  });
-
-  it('renews a lease for no longer than its maxHold, then tells it and leaves it to end', async () => {
-    const taken = await take('k', 900, 1000);
-
-    await clock.tickAsync(999);
-    const before = { held: taken.held, renewals: cache.renewals.length };
-    await clock.tickAsync(1);
-    const after = { held: taken.held, why: taken.lost?.why };
-    await clock.tickAsync(10_000);
-
-    expect(before).to.deep.equal({ held: true, renewals: 3 });
-    expect(after).to.deep.equal({ held: false, why: 'overdue' });
-    expect([cache.renewals.length, cache.releases.length, clock.countTimers()]).to.deep.equal([3, 0, 0]);
-  });
-
-  it('lets go of a lease that was held too long when its work ends after all', async () => {
-    const taken = await take('k', 900, 1000);
-    await clock.tickAsync(1100);
-
-    const wasHeld = await keeper.release(taken, 0);
-
-    expect(wasHeld).to.equal(false);
-    expect(cache.releases.map(({ token }) => token)).to.deep.equal([taken.token]);
-  });
-
-  it('counts maxHold from when the lock was taken, not from when it was asked for', async () => {
-    cache.stuck = deferred();
-    const asked = lease('k', 5000, 1000);
-    const claimed = keeper.claim(asked);
-    await clock.tickAsync(800);
-    cache.stuck.resolve();
-    cache.stuck = undefined;
-    await claimed;
-
-    await clock.tickAsync(999);
-    const before = asked.held;
-    await clock.tickAsync(1);
-
-    expect([before, asked.held]).to.deep.equal([true, false]);
-  });
-
-  it('loses a lease whose renewal is refused, and stops renewing', async () => {
-    const taken = await take();
-    const { signal } = taken;
-    cache.renewAnswer = false;
-
-    await clock.tickAsync(300);
-    await clock.tickAsync(5000);
-
-    expect(signal.reason).to.be.instanceOf(LockLostError);
-    expect(signal.reason).to.include({ code: 'ERR_LOCK_LOST', key: 'k', why: 'taken-over' });
-    expect(cache.renewals).to.have.length(1);
-    expect(taken.held).to.equal(false);
-  });
-
-  it('loses a lease before it can have ended where the cache does not answer', async () => {
-    const sentAt = performance.now();
-    const { signal } = await take();
-    cache.stuck = deferred();
-    let abortedAt = 0;
-    signal.addEventListener('abort', () => {
-      abortedAt = performance.now();
+      expect([early, first, later]).to.deep.equal([0, 1, 11]);
+      expect(lease.signal.aborted).to.equal(false);
     });
 
-    await clock.tickAsync(5000);
+    it('does not renew a lease that was released', async () => {
+      const lease = await acquire();
+      await clock.tickAsync(3300);
+      const before = cache.renewals.length;
 
-    expect(signal.reason).to.include({ why: 'unreachable' });
-    expect(abortedAt - sentAt).to.be.below(900);
-  });
+      await renewer.release(lease, 0);
+      await clock.tickAsync(3000);
 
-  it('tries a renewal again that failed, and keeps the lease when that succeeds', async () => {
-    const { signal } = await take();
-    cache.renewAnswer = new Error('busy');
-
-    await clock.tickAsync(400);
-    cache.renewAnswer = true;
-    await clock.tickAsync(2000);
-
-    expect(cache.renewals.length).to.be.within(4, 12);
-    expect(signal.aborted).to.equal(false);
-  });
-
-  it('counts a lease from before the claim was sent', async () => {
-    cache.stuck = deferred();
-    const taken = lease();
-    const claimed = keeper.claim(taken);
-    await clock.tickAsync(700);
-    cache.stuck.resolve();
-    await claimed;
-    const { signal } = taken;
-    cache.stuck = deferred();
-
-    await clock.tickAsync(150);
-
-    expect(signal.reason).to.include({ code: 'ERR_LOCK_LOST' });
-  });
-
-  it('counts a renewal from before it was sent', async () => {
-    const taken = await take();
-    cache.stuck = deferred();
-    await clock.tickAsync(600);
-    cache.stuck.resolve();
-    await clock.tickAsync(0);
-
-    expect(taken.safeUntil).to.equal(taken.ttl * 0.9 + 1000 + 300);
-  });
-
-  it('notices a blocked event loop on the next turn, before the end is reported', async () => {
-    clock.restore();
-    const taken = await take('k', 50);
-    const { signal } = taken;
-    const end = performance.now() + 60;
-    while (performance.now() < end);
-
-    const released = await keeper.release(taken, 0);
-
-    expect(released).to.equal(false);
-    expect(signal.reason).to.include({ why: 'expired' });
-  });
-
-  it('fails a claim that is not answered in time, and lets go of it: at once, and when it lands late', async () => {
-    cache.stuck = deferred();
-    const failure = rejection(keeper.claim(lease()));
-    await clock.tickAsync(900);
-    const error = await failure;
-    const before = cache.releases.length;
-    cache.stuck.resolve();
-    cache.stuck = undefined;
-    await clock.tickAsync(10);
-
-    expect(error).to.be.instanceOf(CacheError);
-    expect(error).to.include({ code: 'ERR_LOCK_CACHE', key: 'k' });
-    expect(before).to.equal(1);
-    expect(cache.releases).to.have.length(2);
-  });
-
-  it('fails a claim with the error of the cache, and lets go of what it may have got', async () => {
-    const cause = new Error('READONLY');
-    cache.claimAnswer = cause;
-
-    const error = await rejection(keeper.claim(lease()));
-    await clock.tickAsync(1);
-
-    expect(error).to.include({ code: 'ERR_LOCK_CACHE', cause });
-    expect(error.message).to.contain('READONLY');
-    expect(cache.releases).to.have.length(1);
-  });
-
-  it('does not wait for the answer to a release for longer than the lease is safe', async () => {
-    const taken = await take();
-    cache.stuck = deferred();
-    let released: boolean | undefined;
-    void keeper.release(taken, 0).then(answer => {
-      released = answer;
+      expect(before).to.equal(11);
+      expect(cache.renewals).to.have.length(before);
+      expect(lease.signal.aborted).to.equal(false);
     });
 
-    await clock.tickAsync(800);
-    const early = released;
-    await clock.tickAsync(100);
+    it('renews all leases that are due in one batch, with one timer', async () => {
+      for (let i = 0; i < 50; i++) await acquire(`k${i}`);
 
-    expect(early).to.equal(undefined);
-    expect(released).to.equal(false);
+      expect(clock.countTimers()).to.equal(1);
+      await clock.tickAsync(300);
+
+      expect(cache.batches.filter(([verb]) => verb === 'renew')).to.deep.equal([['renew', 50]]);
+      expect(clock.countTimers()).to.equal(1);
+    });
+
+    it('renews at most four thousand leases in a turn of the event loop, so that work goes on in between', async () => {
+      const leases = await Promise.all(Array.from({ length: 10_000 }, (_, i) => acquire(`k${i}`)));
+      cache.batches.length = 0;
+
+      await clock.tickAsync(310);
+
+      expect(cache.batches).to.deep.equal([
+        ['renew', 4000],
+        ['renew', 4000],
+        ['renew', 2000],
+      ]);
+      expect(new Set(cache.renewals).size).to.equal(10_000);
+      await clock.tickAsync(5000);
+      expect(leases.every(({ held }) => held)).to.equal(true);
+    });
+
+    it('has no timer (nothing is held)', async () => {
+      const lease = await acquire();
+      await renewer.release(lease, 0);
+      await clock.tickAsync(1000);
+
+      expect(clock.countTimers()).to.equal(0);
+    });
+
+    it('repeats a renewal that failed, and the lease stays held when it succeeds', async () => {
+      const { signal } = await acquire();
+      cache.renewAnswer = new Error('busy');
+
+      await clock.tickAsync(400);
+      cache.renewAnswer = true;
+      await clock.tickAsync(2000);
+
+      expect(cache.renewals.length).to.be.within(4, 12);
+      expect(signal.aborted).to.equal(false);
+    });
+
+    it('counts a renewal from before it was sent', async () => {
+      const lease = await acquire();
+      cache.stuck = deferred();
+      await clock.tickAsync(600);
+      cache.stuck.resolve();
+      await clock.tickAsync(0);
+
+      expect(lease.safeUntil).to.equal(lease.ttl * 0.9 + 1000 + 300);
+    });
   });
 
-  it('does not wait for the answer to a last extension for longer than the lease is safe', async () => {
-    const taken = await take();
-    cache.renew = () => new Promise(() => {});
+  describe('acquiring', () => {
+    it('acquires and releases in one batch what one turn of the event loop asks for', async () => {
+      const leases = await Promise.all([acquire('a'), acquire('b'), acquire('c')]);
+      await Promise.all(leases.map(lease => renewer.release(lease, 0)));
 
-    const left = keeper.leave(taken, 60_000);
-    await clock.tickAsync(810);
-    await left;
+      expect(cache.batches).to.deep.equal([
+        ['acquire', 3],
+        ['release', 3],
+      ]);
+    });
 
-    expect(taken.phase).to.equal('over');
-    expect(clock.countTimers()).to.equal(0);
+    it('counts a lease from before its request was sent', async () => {
+      cache.stuck = deferred();
+      const lease = leaseOf();
+      const acquired = renewer.acquire(lease);
+      await clock.tickAsync(700);
+      cache.stuck.resolve();
+      await acquired;
+      const { signal } = lease;
+      cache.stuck = deferred();
+
+      await clock.tickAsync(150);
+
+      expect(signal.reason).to.include({ code: 'ERR_LOCK_LOST' });
+    });
+
+    it('fails with a CacheError, and releases what it may acquire (no answer comes in time)', async () => {
+      cache.stuck = deferred();
+      const failure = rejection(renewer.acquire(leaseOf()));
+
+      await clock.tickAsync(900);
+      const error = await failure;
+
+      expect(error).to.be.instanceOf(CacheError);
+      expect(error).to.include({ code: 'ERR_LOCK_CACHE', key: 'k' });
+      expect(cache.releases).to.have.length(1);
+    });
+
+    it('releases an acquisition once more when it succeeds after its timeout', async () => {
+      cache.stuck = deferred();
+      const lease = leaseOf();
+      const failure = rejection(renewer.acquire(lease));
+      await clock.tickAsync(900);
+      await failure;
+
+      cache.stuck.resolve();
+      cache.stuck = undefined;
+      await clock.tickAsync(10);
+
+      expect(cache.releases.map(({ token }) => token)).to.deep.equal([lease.token, lease.token]);
+      expect(lease.held).to.equal(false);
+    });
+
+    it('fails with the error of the cache as the cause, and releases what it may have acquired', async () => {
+      const cause = new Error('READONLY');
+      cache.acquireAnswer = cause;
+
+      const error = await rejection(renewer.acquire(leaseOf()));
+      await clock.tickAsync(1);
+
+      expect(error).to.include({ code: 'ERR_LOCK_CACHE', cause });
+      expect(error.message).to.contain('READONLY');
+      expect(cache.releases).to.have.length(1);
+    });
+
+    it('fails with a CacheError (the cache gives too few answers)', async () => {
+      cache.acquire = async () => [];
+
+      expect(await rejection(renewer.acquire(leaseOf()))).to.include({ code: 'ERR_LOCK_CACHE' });
+    });
+
+    it('fails with a CacheError (the cache throws synchronously)', async () => {
+      cache.acquire = () => {
+        throw new Error('at once');
+      };
+
+      const error = await rejection(renewer.acquire(leaseOf()));
+
+      expect(error).to.include({ code: 'ERR_LOCK_CACHE' });
+      expect(error.message).to.contain('at once');
+    });
   });
 
-  it('never rejects a release', async () => {
-    const taken = await take();
-    cache.releaseAnswer = new Error('gone');
+  describe('a lost lease', () => {
+    it('aborts the signal of an earlier run in this process as soon as a newer run reclaims its lease', async () => {
+      const first = await acquire();
+      cache.acquireAnswer = { acquired: true, fence: 2, reclaimed: true };
 
-    expect(await keeper.release(taken, 0)).to.equal(false);
+      await acquire();
+
+      expect(first.signal.reason).to.include({ reason: 'revoked' });
+    });
+
+    it('aborts its signal and is not renewed any more (a renewal is refused)', async () => {
+      const lease = await acquire();
+      const { signal } = lease;
+      cache.renewAnswer = false;
+
+      await clock.tickAsync(300);
+      await clock.tickAsync(5000);
+
+      expect(signal.reason).to.be.instanceOf(LockLostError);
+      expect(signal.reason).to.include({ code: 'ERR_LOCK_LOST', key: 'k', reason: 'revoked' });
+      expect(cache.renewals).to.have.length(1);
+      expect(lease.held).to.equal(false);
+    });
+
+    it('aborts its signal before the lease can have ended (the cache does not answer)', async () => {
+      const sentAt = performance.now();
+      const { signal } = await acquire();
+      cache.stuck = deferred();
+      let abortedAt = 0;
+      signal.addEventListener('abort', () => {
+        abortedAt = performance.now();
+      });
+
+      await clock.tickAsync(5000);
+
+      expect(signal.reason).to.include({ reason: 'unreachable' });
+      expect(abortedAt - sentAt).to.be.below(900);
+    });
+
+    it('aborts its signal before its release resolves (the event loop was blocked for longer than the ttl)', async () => {
+      clock.restore();
+      const lease = await acquire('k', 50);
+      const { signal } = lease;
+      const end = performance.now() + 60;
+      while (performance.now() < end);
+
+      const released = await renewer.release(lease, 0);
+
+      expect(released).to.equal(false);
+      expect(signal.reason).to.include({ reason: 'expired' });
+    });
   });
 
-  it("aborts the work's signal when a release finds the lease gone, though nobody waited for its answer", async () => {
-    const taken = await take();
-    const { signal } = taken;
-    cache.releaseAnswer = false;
+  describe('a lease with maxHold', () => {
+    it('is renewed until maxHold is over, is lost then, and is left to expire', async () => {
+      const lease = await acquire('k', 900, 1000);
 
-    await keeper.releaseUnanswered(taken, 0);
-    const early = signal.aborted;
-    await clock.tickAsync(0);
+      await clock.tickAsync(999);
+      const before = { held: lease.held, renewals: cache.renewals.length };
+      await clock.tickAsync(1);
+      const after = { held: lease.held, reason: lease.loss?.reason };
+      await clock.tickAsync(10_000);
 
-    expect(early).to.equal(false);
-    expect(signal.reason).to.include({ code: 'ERR_LOCK_LOST', why: 'taken-over' });
+      expect(before).to.deep.equal({ held: true, renewals: 3 });
+      expect(after).to.deep.equal({ held: false, reason: 'max-hold-exceeded' });
+      expect([cache.renewals.length, cache.releases.length, clock.countTimers()]).to.deep.equal([3, 0, 0]);
+    });
+
+    it('is released when its work ends after all (maxHold was exceeded)', async () => {
+      const lease = await acquire('k', 900, 1000);
+      await clock.tickAsync(1100);
+
+      const wasHeld = await renewer.release(lease, 0);
+
+      expect(wasHeld).to.equal(false);
+      expect(cache.releases.map(({ token }) => token)).to.deep.equal([lease.token]);
+    });
+
+    it('counts maxHold from when the key was acquired, not from when it was asked for', async () => {
+      cache.stuck = deferred();
+      const lease = leaseOf('k', 5000, 1000);
+      const acquired = renewer.acquire(lease);
+      await clock.tickAsync(800);
+      cache.stuck.resolve();
+      cache.stuck = undefined;
+      await acquired;
+
+      await clock.tickAsync(999);
+      const before = lease.held;
+      await clock.tickAsync(1);
+
+      expect([before, lease.held]).to.deep.equal([true, false]);
+    });
   });
 
-  it('does not revive a lease whose renewal was under way when it was let go', async () => {
-    const taken = await take();
-    cache.stuck = deferred();
-    await clock.tickAsync(300);
-    const sent = keeper.releaseUnanswered(taken, 0);
-    cache.stuck.resolve();
-    await sent;
-    await clock.tickAsync(5000);
+  describe('releasing', () => {
+    it('resolves when the lease is no longer safe at the latest (a release is not answered)', async () => {
+      const lease = await acquire();
+      cache.stuck = deferred();
+      let released: boolean | undefined;
+      void renewer.release(lease, 0).then(answer => {
+        released = answer;
+      });
 
-    expect(cache.renewals).to.have.length(1);
-    expect(clock.countTimers()).to.equal(0);
-  });
+      await clock.tickAsync(800);
+      const early = released;
+      await clock.tickAsync(100);
 
-  it('tells an earlier run in this process at once that it was taken over', async () => {
-    const first = await take();
-    cache.claimAnswer = { taken: true, fence: 2, tookOver: true };
+      expect(early).to.equal(undefined);
+      expect(released).to.equal(false);
+    });
 
-    await take();
+    it('resolves when the lease is no longer safe at the latest (a last extension is not answered)', async () => {
+      const lease = await acquire();
+      cache.renew = () => new Promise(() => {});
 
-    expect(first.signal.reason).to.include({ why: 'taken-over' });
-  });
+      const left = renewer.extendAndLeave(lease, 60_000);
+      await clock.tickAsync(810);
+      await left;
 
-  it('survives a cache that gives too few answers, or throws at once', async () => {
-    cache.acquire = async () => [];
-    expect(await rejection(keeper.claim(lease()))).to.include({ code: 'ERR_LOCK_CACHE' });
-    cache.acquire = () => {
-      throw new Error('at once');
-    };
-    expect((await rejection(keeper.claim(lease()))).message).to.contain('at once');
+      expect(lease.phase).to.equal('ended');
+      expect(clock.countTimers()).to.equal(0);
+    });
+
+    it('does not reject, and resolves when the lease is no longer safe at the latest (the cache fails)', async () => {
+      const lease = await acquire();
+      cache.releaseAnswer = new Error('gone');
+
+      const released = renewer.release(lease, 0);
+      await clock.tickAsync(900);
+
+      expect(await released).to.equal(false);
+    });
+
+    it('sends a release that failed again, for as long as the lease is safe', async () => {
+      const lease = await acquire();
+      cache.releaseAnswer = new Error('busy');
+
+      const released = renewer.release(lease, 0);
+      await clock.tickAsync(100);
+      cache.releaseAnswer = true;
+      await clock.tickAsync(200);
+
+      expect(await released).to.equal(true);
+      expect(cache.releases.length).to.be.within(2, 10);
+      expect(new Set(cache.releases.map(({ token }) => token))).to.deep.equal(new Set([lease.token]));
+    });
+
+    it('counts as released, and not as lost, if only the answer to the release got lost', async () => {
+      const lease = await acquire();
+      const { signal } = lease;
+      cache.releaseAnswer = new Error('the connection was closed');
+
+      const released = renewer.release(lease, 0);
+      await clock.tickAsync(0);
+      cache.releaseAnswer = false;
+      await clock.tickAsync(200);
+
+      expect(await released).to.equal(true);
+      expect(signal.aborted).to.equal(false);
+    });
+
+    it('aborts the signal when the answer says that the lease was gone (nobody waited for the answer)', async () => {
+      const lease = await acquire();
+      const { signal } = lease;
+      cache.releaseAnswer = false;
+
+      await renewer.sendRelease(lease, 0);
+      const early = signal.aborted;
+      await clock.tickAsync(0);
+
+      expect(early).to.equal(false);
+      expect(signal.reason).to.include({ code: 'ERR_LOCK_LOST', reason: 'revoked' });
+    });
+
+    it('does not revive the lease (a renewal was under way)', async () => {
+      const lease = await acquire();
+      cache.stuck = deferred();
+      await clock.tickAsync(300);
+      const sent = renewer.sendRelease(lease, 0);
+      cache.stuck.resolve();
+      await sent;
+      await clock.tickAsync(5000);
+
+      expect(cache.renewals).to.have.length(1);
+      expect(clock.countTimers()).to.equal(0);
+    });
   });
 });
 
-describe('a process that holds a lock and has nothing to do', () => {
-  it('exits by itself', async () => {
+describe('A process that holds a lock', () => {
+  it('exits by itself (it has nothing else to do)', async () => {
     const child = fork(new URL('../fixtures/idle-holder.ts', import.meta.url), {
       execArgv: ['--import', 'tsx'],
     });
@@ -328,39 +398,3 @@ describe('a process that holds a lock and has nothing to do', () => {
     expect(code).to.equal(0);
   });
 });
-
-/** Answers as it is told to, and notes what it was asked. */
-class ScriptedCache implements LockCache {
-  readonly batches: [string, number][] = [];
-  readonly renewals: Lease[] = [];
-  readonly releases: Lease[] = [];
-  claimAnswer: Verdict | Error = { taken: true, fence: 1, tookOver: false };
-  renewAnswer: boolean | Error = true;
-  releaseAnswer: boolean | Error = true;
-  /** While it is there, no answer comes. */
-  stuck: Deferred | undefined;
-
-  async acquire(claims: readonly Claim[]): Promise<(Verdict | Error)[]> {
-    this.batches.push(['acquire', claims.length]);
-    await this.stuck?.promise;
-    return claims.map(() => this.claimAnswer);
-  }
-
-  async renew(leases: readonly Lease[]): Promise<(boolean | Error)[]> {
-    this.batches.push(['renew', leases.length]);
-    this.renewals.push(...leases);
-    await this.stuck?.promise;
-    return leases.map(() => this.renewAnswer);
-  }
-
-  async release(leases: readonly Lease[]): Promise<(boolean | Error)[]> {
-    this.batches.push(['release', leases.length]);
-    this.releases.push(...leases);
-    await this.stuck?.promise;
-    return leases.map(() => this.releaseAnswer);
-  }
-
-  async inspect(): Promise<undefined[]> {
-    return [];
-  }
-}

@@ -1,177 +1,257 @@
 import { expect } from 'chai';
-import {
-  caches,
-  type HeldLock,
-  KeyError,
-  Lock,
-  LockError,
-  LockLostError,
-  MemoryCache,
-  RedisCache,
-} from '../../src/index.ts';
-import { connectRedis, deferred, rejection, uniqueName, until } from '../support/index.ts';
+import { type Cache, Lock, LockError, LockLostError, MemoryCache } from '../../src/index.ts';
+import { deferred, rejection, uniqueName, until } from '../support/index.ts';
+import { LOCK_STORES, type LockStore, SHARED_STORES } from './lock-stores.ts';
 
-describe('a Lock', () => {
-  const stores = {
-    'a MemoryCache': () => new MemoryCache(),
-    'a Map': () => new Map<string, unknown>(),
-    Redis: () => new RedisCache(redis),
-  };
-  let redis: ReturnType<typeof connectRedis>;
-  before(() => {
-    redis = connectRedis();
-  });
-  after(() => redis.disconnect());
+for (const [where, open] of Object.entries(LOCK_STORES)) {
+  describe(`Lock (${where})`, () => {
+    let store: LockStore;
+    let cache: Cache;
+    let key: string;
+    before(() => {
+      store = open();
+      cache = store.cache;
+    });
+    beforeEach(() => {
+      key = uniqueName('lock');
+    });
+    after(() => store.close());
 
-  for (const [name, store] of Object.entries(stores)) {
-    describe(`in ${name}`, () => {
-      let cache: ReturnType<typeof store>;
-      let key: string;
-      beforeEach(() => {
-        cache = store();
-        key = uniqueName('lock');
+    it('is acquired by one at a time', async () => {
+      const first = await new Lock(key, { cache }).tryAcquire();
+      const second = await new Lock(key, { cache }).tryAcquire();
+
+      expect([first?.held, second]).to.deep.equal([true, undefined]);
+    });
+
+    it('is free once its handle is released', async () => {
+      const first = await new Lock(key, { cache }).acquire();
+
+      expect(await first.release()).to.equal(true);
+
+      const second = await new Lock(key, { cache }).tryAcquire();
+      expect([first.held, second?.held]).to.deep.equal([false, true]);
+    });
+
+    it('raises a LockError that says who holds the key (acquire)', async () => {
+      const { fence } = await new Lock(key, { cache, owner: 'importer' }).acquire();
+
+      const error = (await rejection(new Lock(key, { cache }).acquire())) as unknown as LockError;
+
+      expect(error).to.be.instanceOf(LockError).and.include({ code: 'ERR_LOCK_HELD', key });
+      expect(error.holder).to.include({ key, state: 'running', owner: 'importer', fence });
+      expect(error.message).to.match(/^lock 'lock-.*' is held by importer for another 30 s$/);
+    });
+
+    it('raises a LockError, and does not run the work (run)', async () => {
+      const holder = await new Lock(key, { cache }).acquire();
+      let isRun = false;
+
+      const error = await rejection(
+        new Lock(key, { cache }).run(() => {
+          isRun = true;
+        }),
+      );
+
+      expect(error).to.be.instanceOf(LockError);
+      expect([isRun, holder.held, await holder.release()]).to.deep.equal([false, true, true]);
+    });
+
+    it('is released when the work throws, and the error comes out unchanged', async () => {
+      const error = new Error('work');
+
+      const thrown = await rejection(
+        new Lock(key, { cache }).run(() => {
+          throw error;
+        }),
+      );
+
+      expect(thrown).to.equal(error);
+      expect(await new Lock(key, { cache }).tryAcquire()).not.to.equal(undefined);
+    });
+
+    it('returns what the work returns', async () => {
+      const lock = new Lock(key, { cache });
+
+      for (const value of [undefined, false, 0, '', null, key]) {
+        expect(await lock.run(() => value)).to.equal(value);
+      }
+    });
+
+    it('is held until the work has settled', async () => {
+      const lock = new Lock(key, { cache });
+      const seen: unknown[] = [];
+
+      const handle = await lock.run(async handle => {
+        await until(() => true);
+        seen.push(handle.held, await lock.tryAcquire());
+        return handle;
       });
 
-      it('is taken by one at a time', async () => {
-        const one = new Lock(key, { cache });
-        const two = new Lock(key, { cache });
+      expect(seen).to.deep.equal([true, undefined]);
+      expect(handle.held).to.equal(false);
+    });
 
-        expect(await one.tryAcquire()).to.equal(true);
-        expect(await two.tryAcquire()).to.equal(false);
-        expect([one.held, two.held]).to.deep.equal([true, false]);
-        expect(await one.release()).to.equal(true);
-        expect(await two.tryAcquire()).to.equal(true);
-        await two.release();
-      });
+    it('does not swallow a LockError of another key', async () => {
+      const other = `${key}-other`;
+      await new Lock(other, { cache }).acquire();
 
-      it('that is held raises on entry, and leaving does not let go of it', async () => {
-        const holder = new Lock(key, { cache });
-        await holder.acquire();
-        let ran = false;
-        const other = new Lock(key, { cache });
+      const error = await rejection(
+        new Lock(key, { cache }).run(() => new Lock(other, { cache }).run(() => 'ran')),
+      );
 
-        const error = await rejection(
-          other.run(() => {
-            ran = true;
-          }),
-        );
-        const released = await other.release();
+      expect(error).to.include({ code: 'ERR_LOCK_HELD', key: other });
+    });
 
-        expect(error).to.be.instanceOf(LockError).and.include({ code: 'ERR_LOCK_HELD', key });
-        expect((error as unknown as LockError).holder).to.include({ state: 'running', fence: holder.fence });
-        expect([ran, released, holder.held]).to.deep.equal([false, false, true]);
-        expect(await holder.release()).to.equal(true);
-      });
+    it('is held beside locks on other keys', async () => {
+      const ran = new Lock(key, { cache }).run(() => new Lock(`${key}-2`, { cache }).run(() => 'ran'));
 
-      it('is let go when the body throws, whose error comes out unchanged', async () => {
-        const lock = new Lock(key, { cache });
-        const error = new Error('body');
+      expect(await ran).to.equal('ran');
+    });
 
-        const thrown = await rejection(
-          lock.run(() => {
-            throw error;
-          }),
-        );
+    it('is not re-entrant (the work acquires it again)', async () => {
+      const lock = new Lock(key, { cache });
 
-        expect(thrown).to.equal(error);
-        expect(await new Lock(key, { cache }).tryAcquire()).to.equal(true);
-      });
+      const error = await rejection(lock.run(() => lock.run(() => 'ran')));
 
-      it('returns what the body returns, and is held until it settles', async () => {
-        const lock = new Lock(key, { cache });
-        for (const value of [undefined, false, 0, '', null])
-          expect(await lock.run(() => value)).to.equal(value);
+      expect(error).to.include({ code: 'ERR_LOCK_HELD' });
+    });
 
-        let heldInside: boolean | undefined;
-        await lock.run(async held => {
-          await until(() => true);
-          heldInside = held.held && !(await new Lock(key, { cache }).tryAcquire());
-        });
+    it('is not re-entrant (another caller shares it)', async () => {
+      const lock = new Lock(key, { cache });
+      const gate = deferred();
+      const first = lock.run(() => gate.promise);
 
-        expect(heldInside).to.equal(true);
-        expect(lock.held).to.equal(false);
-      });
+      const error = await rejection(lock.run(() => 'ran'));
+      gate.resolve();
+      await first;
 
-      it('does not swallow a LockError of another key', async () => {
-        const other = new Lock(`${key}-other`, { cache });
-        await other.acquire();
+      expect(error).to.include({ code: 'ERR_LOCK_HELD' });
+    });
 
-        const error = await rejection(
-          new Lock(key, { cache }).run(() => new Lock(`${key}-other`, { cache }).run(() => 'ran')),
-        );
+    it('has a fence that rises with every acquisition', async () => {
+      const fences: number[] = [];
+      for (let i = 0; i < 10; i++) {
+        await new Lock(key, { cache }).run(({ fence }) => fences.push(fence));
+      }
 
-        expect(error).to.include({ code: 'ERR_LOCK_HELD', key: `${key}-other` });
-      });
+      expect(fences).to.deep.equal([...new Set(fences)].sort((a, b) => a - b));
+    });
 
-      it('is not re-entrant, nested or at once, while different keys go together', async () => {
-        const lock = new Lock(key, { cache });
-
-        const nested = await rejection(lock.run(() => lock.run(() => 'ran')));
-        const different = await lock.run(() => new Lock(`${key}-2`, { cache }).run(() => 'ran'));
-        const gate = deferred();
-        const first = lock.run(() => gate.promise);
-        const second = await rejection(lock.run(() => 'ran'));
-        gate.resolve();
-        await first;
-
-        expect(nested).to.include({ code: 'ERR_LOCK_HELD' });
-        expect(second).to.include({ code: 'ERR_LOCK_HELD' });
-        expect(different).to.equal('ran');
-      });
-
-      it('with an owner is not re-entrant either', async () => {
+    describe('with an owner', () => {
+      it('is not re-entrant (the work acquires it again)', async () => {
         const lock = new Lock(key, { cache, owner: 'importer' });
 
-        const nested = await rejection(lock.run(() => lock.run(() => 'ran')));
+        const error = await rejection(lock.run(() => lock.run(() => 'ran')));
+
+        expect(error).to.include({ code: 'ERR_LOCK_HELD' });
+      });
+
+      it('is acquired by one of those who ask at once', async () => {
+        const lock = new Lock(key, { cache, owner: 'importer' });
+
         const [one, two] = await Promise.all([lock.tryAcquire(), lock.tryAcquire()]);
 
-        expect(nested).to.include({ code: 'ERR_LOCK_HELD' });
-        expect([one, two]).to.deep.equal([true, false]);
-        expect(lock.held).to.equal(true);
-        await lock.release();
+        expect([one?.held, two]).to.deep.equal([true, undefined]);
       });
 
-      it('of one owner is taken over at once after a crash; the old holder is told, and can do no harm', async () => {
-        const crashed = new Lock(key, { cache, owner: 'importer', ttl: 60_000 });
-        await crashed.acquire();
-        const { signal } = crashed;
-        const next = new Lock(key, { cache, owner: 'importer' });
+      it('is reclaimed at once by another Lock of the same owner, with a higher fence', async () => {
+        const crashed = await new Lock(key, { cache, owner: 'importer', ttl: 60_000 }).acquire();
 
-        expect(await next.tryAcquire()).to.equal(true);
+        const next = await new Lock(key, { cache, owner: 'importer' }).acquire();
 
-        expect(next.fence).to.be.above(crashed.fence);
-        expect(await crashed.release()).to.equal(false);
-        expect(signal.reason).to.be.instanceOf(LockLostError).and.include({ why: 'taken-over', key });
         expect(next.held).to.equal(true);
-        await next.release();
+        expect(next.fence).to.be.above(crashed.fence);
       });
 
-      it('is waited for, and taken when it is let go', async () => {
-        const holder = new Lock(key, { cache });
-        await holder.acquire();
+      it('aborts the signal of a holder whose key is reclaimed, which can then not release it', async () => {
+        const crashed = await new Lock(key, { cache, owner: 'importer', ttl: 60_000 }).acquire();
+        const { signal } = crashed;
+        const next = await new Lock(key, { cache, owner: 'importer' }).acquire();
+
+        expect(await crashed.release()).to.equal(false);
+
+        expect(signal.reason).to.be.instanceOf(LockLostError).and.include({ reason: 'revoked', key });
+        expect(next.held).to.equal(true);
+        expect(await next.release()).to.equal(true);
+      });
+    });
+
+    describe('with dedupeFor', () => {
+      it('keeps the key held as done after the work succeeded (run)', async () => {
+        await new Lock(key, { cache, dedupeFor: 60_000, owner: 'importer' }).run(() => 'done');
+
+        const error = (await rejection(new Lock(key, { cache }).acquire())) as unknown as LockError;
+
+        expect(error.holder.state).to.equal('done');
+        expect(error.message).to.equal(`lock '${key}' was done by importer and stays held for another 60 s`);
+      });
+
+      it('does not run the work again while the key is held as done', async () => {
+        const lock = new Lock(key, { cache, dedupeFor: 60_000 });
+        await lock.run(() => 'done');
+
+        expect(await rejection(lock.run(() => 'again'))).to.be.instanceOf(LockError);
+      });
+
+      it('frees the key when dedupeFor is over', async () => {
+        const lock = new Lock(key, { cache, dedupeFor: 30 });
+        await lock.run(() => 'done');
+
+        expect(await lock.run(() => 'again', { waitFor: 30_000 })).to.equal('again');
+      });
+
+      it('frees the key at once (the work failed)', async () => {
+        const lock = new Lock(key, { cache, dedupeFor: 60_000 });
+        await rejection(lock.run(() => Promise.reject(new Error('failed'))));
+
+        expect(await lock.run(() => 'again')).to.equal('again');
+      });
+
+      it('frees the key at once (the work releases its handle)', async () => {
+        const lock = new Lock(key, { cache, dedupeFor: 60_000 });
+        await lock.run(handle => handle.release());
+
+        expect(await lock.run(() => 'again')).to.equal('again');
+      });
+
+      for (const method of ['acquire', 'tryAcquire'] as const) {
+        it(`refuses ${method}(), which can't know whether the work succeeded`, async () => {
+          const lock = new Lock(key, { cache, dedupeFor: 60_000 });
+
+          const error = await rejection(lock[method]());
+
+          expect(error).to.be.instanceOf(TypeError);
+          expect(error.message).to.equal(
+            `Lock: option 'dedupeFor' needs to know whether the work succeeded, which ${method}() can't; use run()`,
+          );
+          expect(await new Lock(key, { cache }).tryAcquire(), 'the key is free').not.to.equal(undefined);
+        });
+      }
+    });
+
+    describe('that is waited for', () => {
+      it('is acquired when its holder releases it', async () => {
+        const holder = await new Lock(key, { cache }).acquire();
         const waiting = new Lock(key, { cache }).acquire({ waitFor: 30_000 });
 
         await holder.release();
 
         expect((await waiting).held).to.equal(true);
-        await (await waiting).release();
       });
 
-      it('is waited for no longer than asked', async () => {
-        const holder = new Lock(key, { cache });
-        await holder.acquire();
+      it('raises a LockError after waitFor', async () => {
+        await new Lock(key, { cache }).acquire();
         const start = performance.now();
 
         const error = await rejection(new Lock(key, { cache }).acquire({ waitFor: 120 }));
 
         expect(error).to.include({ code: 'ERR_LOCK_HELD' });
         expect(performance.now() - start).to.be.at.least(118);
-        await holder.release();
       });
 
-      it('is waited for until a signal aborts, with its reason', async () => {
-        const holder = new Lock(key, { cache });
-        await holder.acquire();
+      it("rejects with the signal's reason when the signal aborts", async () => {
+        await new Lock(key, { cache }).acquire();
         const controller = new AbortController();
         const reason = new Error('enough');
 
@@ -181,112 +261,48 @@ describe('a Lock', () => {
         controller.abort(reason);
 
         expect(await waiting).to.equal(reason);
-        const aborted = new Lock(`${key}-2`, { cache }).acquire({ signal: AbortSignal.abort(reason) });
-        expect(await rejection(aborted)).to.equal(reason);
-        await holder.release();
       });
 
-      it('has a fence that rises with every taking', async () => {
-        const fences: number[] = [];
-        for (let i = 0; i < 10; i++) {
-          const lock = new Lock(key, { cache });
-          await lock.run(held => fences.push(held.fence));
-          expect(lock.fence).to.equal(fences[i]);
-        }
+      it("rejects with the signal's reason, and does not acquire (the signal has aborted before)", async () => {
+        const reason = new Error('enough');
 
-        expect(fences).to.deep.equal([...new Set(fences)].sort((a, b) => a - b));
+        const failed = new Lock(key, { cache }).acquire({ signal: AbortSignal.abort(reason) });
+
+        expect(await rejection(failed)).to.equal(reason);
+        expect(await new Lock(key, { cache }).tryAcquire()).not.to.equal(undefined);
       });
+    });
+  });
+}
 
-      it('keeps its key after a run that succeeded, for keepFor', async () => {
-        const lock = new Lock(key, { cache, keepFor: 60_000 });
-        await rejection(lock.run(() => Promise.reject(new Error('failed'))));
-        await lock.run(() => 'done');
+describe('Lock (in any store)', () => {
+  for (const [where, open] of Object.entries(SHARED_STORES)) {
+    it(`is held by a value that no lock wrote, and leaves the value alone (${where})`, async () => {
+      const { cache, write, read, close } = open();
+      const key = uniqueName('lock');
+      const storedKey = `once:1:default:${key}`;
+      await write(storedKey, 'mine');
 
-        const error = await rejection(lock.acquire());
+      const error = (await rejection(new Lock(key, { cache }).acquire())) as unknown as LockError;
 
-        expect((error as unknown as LockError).holder.state).to.equal('done');
-        expect(error.message).to.match(/^lock '.*' was done by .* and is kept for another \d+\.\d s$/);
-      });
-
-      it('is let go at the end of an await using block', async () => {
-        let inside: Lock | undefined;
-        {
-          await using lock = await new Lock(key, { cache }).acquire();
-          inside = lock;
-          expect(await new Lock(key, { cache }).tryAcquire()).to.equal(false);
-        }
-
-        expect(inside?.held).to.equal(false);
-        expect(await new Lock(key, { cache }).tryAcquire()).to.equal(true);
-      });
-
-      it('counts a value that somebody else put under the key as held', async () => {
-        const full = `once:1:default:${key}`;
-        if (cache instanceof Map) cache.set(full, 'mine');
-        else if (cache instanceof RedisCache) await redis.set(full, 'mine');
-        else return;
-
-        const error = await rejection(new Lock(key, { cache }).acquire());
-
-        expect((error as unknown as LockError).holder.state).to.equal('foreign');
-        expect(error.message).to.contain('by a value that is not a lock');
-        expect(cache instanceof Map ? cache.get(full) : await redis.get(full)).to.equal('mine');
-      });
+      expect(error.holder).to.include({ state: 'foreign', fence: 0 });
+      expect(error.message).to.equal(`lock '${key}' is held by a value that is not a lock's`);
+      expect(await read(storedKey)).to.equal('mine');
+      close();
     });
   }
 
-  it('shares its key with others of its scope, and with none of another', async () => {
-    const cache = new MemoryCache();
-    const lock = (scope?: string) => new Lock('k', scope === undefined ? { cache } : { cache, scope });
-    await lock('a').acquire();
-
-    expect(await lock('a').tryAcquire()).to.equal(false);
-    expect(await lock('b').tryAcquire()).to.equal(true);
-    expect(await lock().tryAcquire()).to.equal(true);
-  });
-
-  it('without a cache is in caches.default, else in the memory of the process', async () => {
-    const key = uniqueName();
-    const inMemory = new Lock(key);
-    await inMemory.acquire();
-    const sameMemory = await new Lock(key).tryAcquire();
-    caches.default = new MemoryCache();
-    const inDefault = await new Lock(key).tryAcquire();
-    caches.default = undefined;
-
-    expect([sameMemory, inDefault]).to.deep.equal([false, true]);
-    await inMemory.release();
-  });
-
-  it('takes a cache by its name', async () => {
-    const name = uniqueName('cache');
-    const lock = new Lock('k', { cache: name });
-    expect((await rejection(lock.acquire())).message).to.contain(`no cache is named '${name}'`);
-
-    caches.set(name, new Map());
-    expect(await lock.tryAcquire()).to.equal(true);
-    expect(caches.delete(name)).to.equal(true);
-    expect(caches.get(name)).to.equal(undefined);
-  });
-
-  it('has an aborted signal, no fence and nothing held before it is taken', () => {
+  it('has no state of its own: its handles have', async () => {
     const lock = new Lock('k', { cache: new MemoryCache() });
-
-    expect(lock).to.include({ held: false, fence: 0 });
-    expect(lock.signal.aborted).to.equal(true);
-    expect(String(lock.signal.reason)).to.contain("lock 'k' was not taken yet");
-  });
-
-  it('lets go harmlessly of what it does not hold', async () => {
-    const lock = new Lock('k', { cache: new MemoryCache() });
-
-    expect(await lock.release()).to.equal(false);
     await lock.acquire();
-    expect(await lock.release()).to.equal(true);
-    expect(await lock.release()).to.equal(false);
+
+    expect(Object.keys(lock)).to.deep.equal(['key']);
+    for (const name of ['held', 'fence', 'signal', 'release', 'throwIfLost', Symbol.asyncDispose]) {
+      expect(name in lock, String(name)).to.equal(false);
+    }
   });
 
-  it('says what a store did when it fails: it is never held, and never free', async () => {
+  it('is neither held nor free, and says what the store did (the store fails)', async () => {
     const broken = { get: () => Promise.reject(new Error('ECONNREFUSED')), set() {}, delete() {} };
 
     const error = await rejection(new Lock('k', { cache: broken }).tryAcquire());
@@ -296,36 +312,12 @@ describe('a Lock', () => {
     expect((error.cause as Error).message).to.equal('ECONNREFUSED');
   });
 
-  it('does not believe a store that keeps nothing', async () => {
+  it('is not acquired (the store does not keep what is written)', async () => {
     const forgetful = { get() {}, set() {}, delete() {} };
 
     const error = await rejection(new Lock('k', { cache: forgetful }).tryAcquire());
 
+    expect(error).to.include({ code: 'ERR_LOCK_CACHE' });
     expect(error.message).to.contain('did not keep what was written');
-  });
-
-  it('refuses wrong keys and options where they are written', () => {
-    expect(() => new Lock('')).to.throw(KeyError, /empty/);
-    expect(() => new Lock(7 as never)).to.throw(KeyError, /not number/);
-    expect(() => new Lock('k', { tll: 1 } as never)).to.throw(TypeError, /no option 'tll'/);
-    expect(() => new Lock('k', { owner: '' })).to.throw(TypeError, /'owner' must be a text/);
-    expect(() => new Lock('k', { ttl: 9 })).to.throw(TypeError, /'ttl' .* 10 or more, not 9/);
-  });
-
-  it('refuses a wrong wait', async () => {
-    const error = await rejection(new Lock('k').acquire({ waitFor: -1 }));
-
-    expect(error).to.be.instanceOf(TypeError);
-    expect(error.message).to.contain("'waitFor'");
-  });
-
-  it('gives its work no more than it needs: a key, a fence, a signal, and a way to let go', async () => {
-    let seen: HeldLock | undefined;
-    await new Lock('k', { cache: new MemoryCache() }).run(held => {
-      seen = held;
-    });
-
-    expect(Object.keys(seen as HeldLock)).to.deep.equal([]);
-    expect(seen?.key).to.equal('k');
   });
 });

@@ -1,8 +1,8 @@
-/** The locks live in a store of their own, which is down. To this team a letter sent twice is better than none. */
+/** The locks are in a store of their own, which is down. For this team a letter that is sent twice is better than none. */
 
 import { subscribe } from 'node:diagnostics_channel';
 import { type Job, Queue, Worker } from 'bullmq';
-import { onceProcessor } from 'bullmq-once';
+import { type CacheErrorEvent, onceProcessor } from 'bullmq-once';
 
 const connection = { url: process.env.REDIS_URL ?? 'redis://127.0.0.1:6379' };
 const queue = new Queue('letters', { connection });
@@ -16,10 +16,11 @@ const guarded = onceProcessor(async (job: Job<{ to: string }>) => `sent to ${job
   cache: { get: down, set: down, delete: down },
   onCacheError: 'run',
 });
-// One warning a minute goes to stderr; the channel has every case.
+// There is one warning a minute on stderr. The channel has an event for every job.
 process.removeAllListeners('warning');
-subscribe('bullmq-once:failed', message => {
-  console.log(`unguarded: ${(message as { error: Error }).error.message}`);
+subscribe('bullmq-once:cache-error', event => {
+  const { jobId, error } = event as CacheErrorEvent;
+  console.log(`job ${jobId} runs without a lock: ${error.message}`);
 });
 const worker = new Worker('letters', guarded, { connection });
 worker.on('completed', (_job, result) => console.log(result));

@@ -1,10 +1,10 @@
-/** A duplicate answers with where the work is being done: what the function returns is the job's result. */
+/** A duplicate completes with a result of its own: whatever the function returns. */
 
 import { type Job, Queue, Worker } from 'bullmq';
 import { onceProcessor } from 'bullmq-once';
 
 const connection = { url: process.env.REDIS_URL ?? 'redis://127.0.0.1:6379' };
-const queue = new Queue('reports-asked-for', { connection });
+const queue = new Queue('sales-reports', { connection });
 await queue.obliterate({ force: true });
 
 async function build(job: Job<{ report: string }>): Promise<string> {
@@ -14,13 +14,13 @@ async function build(job: Job<{ report: string }>): Promise<string> {
 
 const guarded = onceProcessor(build, {
   key: 'report-{report}',
-  whenLocked: (job, holder) =>
-    `${job.data.report} is under way for ${Date.now() - holder.since < 60_000 ? 'less' : 'more'} than a minute`,
+  whenLocked: (job, holder) => `${job.data.report} is being built by job ${holder.jobId}`,
 });
-const worker = new Worker('reports-asked-for', guarded, { connection, concurrency: 10 });
+const worker = new Worker('sales-reports', guarded, { connection, concurrency: 10 });
 worker.on('completed', (_job, result) => console.log(result));
 
-await queue.addBulk([1, 2].map(() => ({ name: 'build', data: { report: 'sales' } })));
+const data = { report: 'sales' };
+await queue.addBulk(['first', 'second'].map(jobId => ({ name: 'build', data, opts: { jobId } })));
 while ((await queue.getCompletedCount()) < 2) await new Promise(resolve => setTimeout(resolve, 50));
 
 await worker.close();

@@ -1,6 +1,6 @@
 /**
- * A customer asks for an export again while the first is being made. Both must happen, but not at once: the second comes
- * back when the first is done, and costs none of its attempts.
+ * A customer asks for an export again while the first is being made. Both must be made, but not at the same time: the second is
+ * delayed, which costs none of its attempts.
  */
 
 import { type Job, Queue, Worker } from 'bullmq';
@@ -15,10 +15,11 @@ async function makeExport(job: Job<{ customer: number }>): Promise<string> {
   return `export ${job.id}, failed ${job.attemptsMade} times before`;
 }
 
-// In 200 to 250 ms, ten times at most; then it fails with a LockError. `retryIn: 'holder'` waits for the holder's lease to end.
+// By 200 to 250 ms, ten times at most; then it fails with a LockError. `delay: 'holder'` delays it until the holder's lease would
+// end.
 const guarded = onceProcessor(makeExport, {
   key: 'export-{customer}',
-  whenLocked: { retryIn: 200, limit: 10 },
+  whenLocked: { delay: 200, limit: 10 },
 });
 const worker = new Worker('exports', guarded, { connection, concurrency: 10 });
 worker.on('completed', (_job, result) => console.log(result));

@@ -1,0 +1,46 @@
+/** A cache whose answers a test chooses, and which records what it was asked. */
+
+import type {
+  AcquireResult,
+  AcquireStep,
+  LockCache,
+  ReleaseStep,
+  RenewStep,
+} from '../../src/cache/contract.ts';
+import type { Deferred } from '../support/index.ts';
+
+export class ScriptedCache implements LockCache {
+  /** The verb and the size of each batch, in order. */
+  readonly batches: [string, number][] = [];
+  readonly renewals: RenewStep[] = [];
+  readonly releases: ReleaseStep[] = [];
+  acquireAnswer: AcquireResult | Error = { acquired: true, fence: 1, reclaimed: false };
+  renewAnswer: boolean | Error = true;
+  releaseAnswer: boolean | Error = true;
+  /** No answer comes before it is resolved. */
+  stuck: Deferred | undefined;
+
+  async acquire(steps: readonly AcquireStep[]): Promise<(AcquireResult | Error)[]> {
+    this.batches.push(['acquire', steps.length]);
+    await this.stuck?.promise;
+    return steps.map(() => this.acquireAnswer);
+  }
+
+  async renew(steps: readonly RenewStep[]): Promise<(boolean | Error)[]> {
+    this.batches.push(['renew', steps.length]);
+    this.renewals.push(...steps);
+    await this.stuck?.promise;
+    return steps.map(() => this.renewAnswer);
+  }
+
+  async release(steps: readonly ReleaseStep[]): Promise<(boolean | Error)[]> {
+    this.batches.push(['release', steps.length]);
+    this.releases.push(...steps);
+    await this.stuck?.promise;
+    return steps.map(() => this.releaseAnswer);
+  }
+
+  async inspect(): Promise<undefined[]> {
+    return [];
+  }
+}
