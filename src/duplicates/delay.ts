@@ -3,9 +3,9 @@
 import { countDelays, delayJob, mayStartAgain } from '../bullmq/delay.ts';
 import type { RunningJob } from '../bullmq/job.ts';
 import type { Holder } from '../core/holder.ts';
-import { count, ms, type Parser, parseOptions, show, withDefault } from '../core/validation.ts';
+import { count, ms, type Parser, show, withDefault } from '../core/validation.ts';
 import { raiseDuplicate } from './skip-or-raise.ts';
-import { type DuplicateStrategy, type GuardedJob, objectWith, plain, type StrategyForm } from './strategy.ts';
+import { type DuplicateStrategy, type GuardedJob, parseForm, plain, type StrategyForm } from './strategy.ts';
 
 /** The duplicate is delayed and tried again. It costs none of its attempts. */
 export interface Delay<Job = any> {
@@ -33,11 +33,12 @@ const limit: Parser<number> = (value, option) =>
 
 export const delayForm: StrategyForm<GuardedJob> = {
   usage: '{ delay: ms }',
-  parse(whenLocked, { option }) {
-    const form = objectWith(whenLocked, 'delay');
-    if (!form) return undefined;
-    const table = { delay: delayTime, limit: withDefault(Number.POSITIVE_INFINITY, limit) };
-    return delayed(parseOptions(option, form, table));
+  parse(whenLocked, context) {
+    const form = parseForm(whenLocked, context, 'delay', {
+      delay: delayTime,
+      limit: withDefault(Number.POSITIVE_INFINITY, limit),
+    });
+    return form && delayed(form);
   },
 };
 

@@ -12,7 +12,7 @@ import { attemptOf, findSibling, type RunningJob } from '../bullmq/job.ts';
 import { longestBackoff, willRunAgain } from '../bullmq/retries.ts';
 import { arrivalsOf } from '../cache/batching/arrivals.ts';
 import type { Newest } from '../cache/contract.ts';
-import { asError, CacheError } from '../core/errors.ts';
+import { asError } from '../core/errors.ts';
 import type { Holder } from '../core/holder.ts';
 import { jobName } from '../key/stored-name.ts';
 import type { LockHandle } from '../lock/lock-handle.ts';
@@ -80,7 +80,10 @@ class KeepLast {
       await this.#promoteNewest();
       return undefined;
     }
-    if (!handle.held) throw new CacheError(handle.key, 'its lock was lost before its work began');
+    if (!handle.held) {
+      await handle.release();
+      handle.throwIfLost();
+    }
     try {
       return await this.#work.run(handle, work => this.#remembered(startedAt, work));
     } finally {

@@ -3,6 +3,7 @@
 import type { RunningJob } from '../bullmq/job.ts';
 import type { LockCache } from '../cache/contract.ts';
 import type { Holder } from '../core/holder.ts';
+import { type Parsed, type Parser, parseOptions } from '../core/validation.ts';
 import type { Outcome } from '../events/events.ts';
 import type { LockHandle } from '../lock/lock-handle.ts';
 import type { AcquireAttempt, LockRequest } from '../lock/lock-request.ts';
@@ -89,11 +90,23 @@ export interface StrategyForm<Work extends GuardedWork = any> {
   parse(whenLocked: unknown, context: ParseContext): DuplicateStrategy<Work> | undefined;
 }
 
-/** The object that an option is, if it has this field. */
-export function objectWith<Field extends string>(
+/**
+ * Parses a form that is an object.
+ * @param main - the field by which the form is recognised.
+ * @param table - a parser for each of its fields.
+ * @returns `undefined` where `whenLocked` has another form.
+ * @throws TypeError it has a field of another form, or a wrong value.
+ */
+export function parseForm<Table extends Record<string, Parser<any>>>(
   whenLocked: unknown,
-  field: Field,
-): Record<Field, unknown> | undefined {
-  const isForm = typeof whenLocked === 'object' && whenLocked !== null && field in whenLocked;
-  return isForm ? (whenLocked as Record<Field, unknown>) : undefined;
+  { option }: ParseContext,
+  main: keyof Table & string,
+  table: Table,
+): Parsed<Table> | undefined {
+  if (typeof whenLocked !== 'object' || whenLocked === null || !(main in whenLocked)) return undefined;
+  const other = Object.keys(whenLocked).find(field => !Object.hasOwn(table, field));
+  if (other === undefined) return parseOptions(option, whenLocked, table);
+  throw new TypeError(
+    `${option} can't have '${other}' beside '${main}'; there are: ${Object.keys(table).join(', ')}`,
+  );
 }

@@ -1,10 +1,10 @@
 /** `{ waitFor }`: a duplicate waits in its slot of the worker; if the wait is in vain it is skipped, or raises. */
 
 import { asError } from '../core/errors.ts';
-import { ms, parseOptions } from '../core/validation.ts';
+import { ms } from '../core/validation.ts';
 import { acquireInTurn } from '../lock/wait-queue.ts';
 import { raiseDuplicate, skipDuplicate } from './skip-or-raise.ts';
-import { type DuplicateStrategy, objectWith, plain, type StrategyForm } from './strategy.ts';
+import { type DuplicateStrategy, parseForm, plain, type StrategyForm } from './strategy.ts';
 
 /** The duplicate waits for its key, for this time at most, in whole ms. Then it is skipped, or raises with `raiseIfLock: true`. */
 export interface WaitFor {
@@ -14,11 +14,9 @@ export interface WaitFor {
 export const waitInSlotForm: StrategyForm = {
   usage: '{ waitFor: ms }',
   takesRaiseIfLock: true,
-  parse(whenLocked, { option, raiseIfLock }) {
-    const form = objectWith(whenLocked, 'waitFor');
-    if (!form) return undefined;
-    const { waitFor } = parseOptions(option, form, { waitFor: ms(0) });
-    return waitInSlot(waitFor, { raiseIfLock });
+  parse(whenLocked, context) {
+    const form = parseForm(whenLocked, context, 'waitFor', { waitFor: ms(0) });
+    return form && waitInSlot(form.waitFor, context);
   },
 };
 

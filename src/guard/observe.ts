@@ -1,7 +1,10 @@
 /** The mode `'observe'`: all work runs, and what would have become of a duplicate is emitted as its event. */
 
 import { setTimeout as delay } from 'node:timers/promises';
+import { asError, KeyError } from '../core/errors.ts';
 import type { DuplicateStrategy, GuardedWork } from '../duplicates/strategy.ts';
+import { emitCacheError, emitKeyError } from '../lock/lease-events.ts';
+import type { LeaseTerms } from '../lock/lease-terms.ts';
 import type { AcquireAttempt, LockRequest } from '../lock/lock-request.ts';
 
 /** Observed work waits no longer than this for its cache. */
@@ -23,6 +26,12 @@ export function observing<Work extends GuardedWork>(
     },
     run: (work, handle) => (strategy.waits ? runBesideWait(work, strategy) : work.run(handle)),
   };
+}
+
+/** Emits why work runs without a lock before it could even ask for its key. */
+export function emitUnlocked(terms: LeaseTerms, error: unknown): void {
+  if (error instanceof KeyError) emitKeyError(terms, error);
+  else emitCacheError(terms, 'acquire', asError(error));
 }
 
 /** A cache that fails, or is slow, holds observed work up for no longer than this. The event `cache-error` is emitted. */

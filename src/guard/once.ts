@@ -1,6 +1,5 @@
 /** `once`: guards a function or a method, which then runs once at a time for each key. */
 
-import { asError } from '../core/errors.ts';
 import type { Holder } from '../core/holder.ts';
 import type { Parser } from '../core/validation.ts';
 import type { DuplicateHandler, GuardedWork } from '../duplicates/strategy.ts';
@@ -8,7 +7,6 @@ import type { WaitFor } from '../duplicates/wait-in-slot.ts';
 import { FUNCTION_FORMS } from '../duplicates/when-locked.ts';
 import { fillTemplate, keyFromFunction, parseTemplate } from '../key/template.ts';
 import type { CallTemplateErrors, CheckedCallTemplate } from '../key/template-types.ts';
-import { emitKeyError } from '../lock/lease-events.ts';
 import { keylessTerms } from '../lock/lease-terms.ts';
 import type { LockHandle } from '../lock/lock-handle.ts';
 import type { LockRequest } from '../lock/lock-request.ts';
@@ -17,7 +15,7 @@ import { scopedRequest } from '../lock/scoped-request.ts';
 import { acquireOrFailOpen, rethrowUnlessOpen } from './fail-open.ts';
 import { type DecoratedMethod, type MethodDescriptor, methodDecorator } from './method-decorator.ts';
 import { modeOfProcess } from './mode.ts';
-import { observing } from './observe.ts';
+import { emitUnlocked, observing } from './observe.ts';
 import { type GuardOptions, type ParsedGuardOptions, parseGuardOptions } from './options.ts';
 
 type AnyFunction = (this: any, ...args: any[]) => any;
@@ -140,7 +138,7 @@ function guard(fn: AnyFunction, options: ParsedOnceOptions): AnyFunction {
       call = new FunctionCall(request, fn, this, args, options.dedupeFor);
     } catch (error) {
       if (!isObserved) throw error;
-      emitKeyError(keylessTerms({ emitter: options.onEvent }), asError(error));
+      emitUnlocked(keylessTerms({ emitter: options.onEvent }), error);
       return fn.apply(this, args);
     }
 

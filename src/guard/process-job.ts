@@ -3,10 +3,9 @@
 import { warnOfConfig } from '../bullmq/config-warnings.ts';
 import { isStillOwned, mayHaveStalled } from '../bullmq/job-ownership.ts';
 import { findQueueCache } from '../bullmq/queue-cache.ts';
-import { asError, LockLostError } from '../core/errors.ts';
+import { LockLostError } from '../core/errors.ts';
 import type { Holder } from '../core/holder.ts';
 import { raiseDuplicate, skipDuplicate } from '../duplicates/skip-or-raise.ts';
-import { emitKeyError } from '../lock/lease-events.ts';
 import { acquireOrFailOpen } from './fail-open.ts';
 import {
   type GuardedProcessor,
@@ -17,7 +16,7 @@ import {
   unlockedTerms,
 } from './job-context.ts';
 import { modeOfProcess } from './mode.ts';
-import { observing } from './observe.ts';
+import { emitUnlocked, observing } from './observe.ts';
 
 /**
  * Processes one job.
@@ -39,7 +38,7 @@ export async function processJob(guarded: GuardedProcessor, call: ProcessorCall)
     context = new JobContext(guarded, call, { key, queueCache, receivedAt, isObserved });
   } catch (error) {
     if (!isObserved) throw error;
-    emitKeyError(unlockedTerms(guarded, call), asError(error));
+    emitUnlocked(unlockedTerms(guarded, call), error);
     return runUnlocked(guarded, call);
   }
   warnOnceOfConfig(guarded, context);

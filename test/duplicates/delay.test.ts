@@ -1,18 +1,20 @@
+/** `whenLocked: { delay }`: a duplicate is moved to BullMQ's delayed set and tried again. */
+
 import type { Job } from 'bullmq';
 import { expect } from 'chai';
 import { type Holder, MemoryCache, onceProcessor } from '../../src/index.ts';
-import { Bench, oneOfEachKind } from '../support/bullmq.ts';
-import { deferred, until } from '../support/index.ts';
+import { Bench, oneOfEachKind, plainJob } from '../support/bullmq.ts';
+import { deferred, rejection, until } from '../support/index.ts';
 
 for (const setup of oneOfEachKind) {
-  describe(`a duplicate that is put off, on ${setup.name}`, () => {
+  describe(`A duplicate that is delayed (${setup.name})`, () => {
     let bench: Bench;
     beforeEach(async () => {
       bench = await Bench.open(setup);
     });
     afterEach(() => bench.close());
 
-    it('runs later, and costs none of its attempts', async () => {
+    it('runs later, at no cost of an attempt', async () => {
       const gate = deferred();
       const ran: unknown[] = [];
       const worker = await bench.worker(
@@ -22,7 +24,7 @@ for (const setup of oneOfEachKind) {
             if (ran.length === 1) await gate.promise;
             return { attemptsMade: job.attemptsMade, attemptsStarted: job.attemptsStarted };
           },
-          { key: 'k', whenLocked: { retryIn: 50 } },
+          { key: 'k', whenLocked: { delay: 50 } },
         ),
         { concurrency: 2 },
       );
@@ -32,7 +34,7 @@ for (const setup of oneOfEachKind) {
       await until(() => ran.length === 1);
 
       const duplicate = await bench.add({});
-      await until(async () => (await duplicate.getState()) === 'delayed');
+      await bench.reaches(duplicate, 'delayed');
       gate.resolve();
       await bench.result(first);
 
@@ -43,101 +45,64 @@ for (const setup of oneOfEachKind) {
       expect(failures).to.deep.equal([]);
     });
 
-    it('raises after its limit', async () => {
-      const gate = deferred();
-      let running = false;
+    it('fails with a LockError after its limit', async () => {
       let starts = 0;
-      await bench.worker(
-        onceProcessor(
-          async () => {
-            running = true;
-            await gate.promise;
-          },
-          {
-            key: () => {
-              starts++;
-              return 'k';
-            },
-            whenLocked: { retryIn: 10, limit: 2 },
-          },
-        ),
-        { concurrency: 2 },
-      );
-      const first = await bench.add({});
-      await until(() => running);
+      const key = () => {
+        starts++;
+        return 'k';
+      };
+      const first = await bench.hold({ key, whenLocked: { delay: 10, limit: 2 } });
 
       const failure = await bench.failure(await bench.add({}));
-      gate.resolve();
-      await bench.result(first);
+      await first.finish();
 
       expect(failure).to.match(/^lock 'k' is held by/);
       expect(starts).to.equal(1 + 3);
     });
 
-    it("comes back when the holder's lease would end, or when a function says", async () => {
-      const gate = deferred();
-      const asked: [unknown, Holder][] = [];
-      let running = false;
-      const fn = async () => {
-        running = true;
-        await gate.promise;
-      };
-      const byFunction = onceProcessor(fn, {
-        key: 'k',
+    it("comes back when the holder's lease would end ({ delay: 'holder' })", async () => {
+      const first = await bench.hold({ whenLocked: { delay: 'holder' } });
+
+      const duplicate = await bench.add({});
+      await bench.reaches(duplicate, 'delayed');
+      const delay = (await bench.queue.getJob(duplicate.id as string))?.delay;
+      await first.finish();
+
+      expect(delay).to.be.within(25_000, 30_000 * 1.25 + 100);
+    });
+
+    it('comes back when a function of the job and the holder says', async () => {
+      const calls: [unknown, Holder][] = [];
+      const first = await bench.hold({
         whenLocked: {
-          retryIn: (job: Job, holder) => {
-            asked.push([job.id, holder]);
+          delay: (job: Job, holder) => {
+            calls.push([job.id, holder]);
             return 5_000;
           },
         },
       });
-      const byHolder = onceProcessor(fn, { key: 'k', whenLocked: { retryIn: 'holder' } });
-      await bench.worker(
-        (job: Job, token?: string) =>
-          (job.data.by === 'holder' ? byHolder : byFunction)(job as never, token) as never,
-        { concurrency: 3 },
-      );
-      const first = await bench.add({ by: 'holder' });
-      await until(() => running);
 
-      const [one, other] = [await bench.add({ by: 'holder' }), await bench.add({ by: 'function' })];
-      await until(async () => (await bench.queue.getDelayedCount()) === 2);
-      const delays = await Promise.all(
-        [one, other].map(async ({ id }) => (await bench.queue.getJob(`${id}`))?.delay),
-      );
-      gate.resolve();
-      await bench.result(first);
+      const duplicate = await bench.add({});
+      await bench.reaches(duplicate, 'delayed');
+      const delay = (await bench.queue.getJob(duplicate.id as string))?.delay;
+      await first.finish();
 
-      expect(delays[0]).to.be.within(25_000, 30_000 * 1.25 + 100);
-      expect(delays[1]).to.be.within(4_900, 5_000 * 1.25 + 100);
-      expect(asked[0]?.[0]).to.equal(other.id);
-      expect(asked[0]?.[1]).to.include({ state: 'running' });
+      expect(delay).to.be.within(4_900, 5_000 * 1.25 + 100);
+      expect(calls).to.have.length(1);
+      expect(calls[0]?.[0]).to.equal(duplicate.id);
+      expect(calls[0]?.[1]).to.include({ state: 'running', jobId: first.job.id });
     });
 
-    it('fails with a LockError before BullMQ would fail it for having started too often', async () => {
-      const gate = deferred();
-      let running = false;
-      await bench.worker(
-        onceProcessor(
-          async () => {
-            running = true;
-            await gate.promise;
-          },
-          { key: 'k', whenLocked: { retryIn: 10 } },
-        ),
-        { concurrency: 2, maxStartedAttempts: 3 },
-      );
-      const first = await bench.add({});
-      await until(() => running);
+    it('fails with a LockError before BullMQ would fail it for its maxStartedAttempts', async () => {
+      const first = await bench.hold({ whenLocked: { delay: 10 } }, { maxStartedAttempts: 3 });
 
       const failure = await bench.failure(await bench.add({}));
-      gate.resolve();
-      await bench.result(first);
+      await first.finish();
 
       expect(failure).to.match(/^lock 'k' is held by/);
     });
 
-    it('is one of twenty with one key: never two at once, all run, each once', async () => {
+    it('runs once, and alone, as one of twenty with one key', async () => {
       let running = 0;
       const ran: unknown[] = [];
       const overlaps: unknown[] = [];
@@ -149,7 +114,7 @@ for (const setup of oneOfEachKind) {
             ran.push(job.id);
             running--;
           },
-          { key: 'k', whenLocked: { retryIn: 20 } },
+          { key: 'k', whenLocked: { delay: 20 } },
         ),
         { concurrency: 10 },
       );
@@ -164,33 +129,23 @@ for (const setup of oneOfEachKind) {
   });
 }
 
-describe('a duplicate that is put off', () => {
-  it('fails where the function that says for how long says nonsense', async () => {
-    const cache = new MemoryCache();
-    const job = (id: string) => ({
-      id,
-      name: 'j',
-      data: {},
-      timestamp: 1,
-      queueName: 'q',
-      queueQualifiedName: 'bull:q',
-      opts: {},
-    });
+describe('The function of whenLocked.delay', () => {
+  it('fails the duplicate if it returns no number of milliseconds', async () => {
     const gate = deferred();
     const guarded = onceProcessor(() => gate.promise, {
       key: 'k',
-      cache,
-      whenLocked: { retryIn: () => Number.NaN },
+      cache: new MemoryCache(),
+      whenLocked: { delay: () => Number.NaN },
     });
-    const first = guarded(job('1') as never);
+    const first = guarded(plainJob('1'));
 
-    const error = await guarded(job('2') as never).catch(thrown => thrown);
+    const error = await rejection(guarded(plainJob('2')));
     gate.resolve();
     await first;
 
     expect(error).to.be.instanceOf(TypeError);
     expect(error.message).to.equal(
-      "onceProcessor: the function of option 'whenLocked.retryIn' must return a number of milliseconds, not NaN",
+      "onceProcessor: the function of option 'whenLocked.delay' must return a number of milliseconds, not NaN",
     );
   });
 });

@@ -1,11 +1,21 @@
+/** `once`: guards a function, or a method as its decorator. */
+
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
-import { caches, KeyError, LockError, MemoryCache, once, RedisCache } from '../../src/index.ts';
+import {
+  caches,
+  KeyError,
+  LockError,
+  type LockEvent,
+  MemoryCache,
+  once,
+  RedisCache,
+} from '../../src/index.ts';
 import { connectRedis, deferred, rejection, uniqueName } from '../support/index.ts';
 
 describe('once', () => {
-  it('skips a call whose key is held, and runs it when the key is free', async () => {
+  it('skips a call whose key is held, and runs calls whose keys are free', async () => {
     const gate = deferred();
     const ran: unknown[] = [];
     const cache = new MemoryCache();
@@ -30,7 +40,7 @@ describe('once', () => {
     expect(ran).to.have.length(3);
   });
 
-  it('raises where it is told to', async () => {
+  it('rejects with a LockError under raiseIfLock', async () => {
     const gate = deferred();
     const guarded = once((id: number) => gate.promise.then(() => id), {
       key: 'k-{0}',
@@ -46,7 +56,7 @@ describe('once', () => {
     expect(await first).to.equal(1);
   });
 
-  it('takes its key from the arguments by their number, or from a function of them', async () => {
+  it("builds its key from the arguments' numbers, or by a function of them", async () => {
     const cache = new MemoryCache();
     const keys: string[] = [];
     const note = async (..._args: unknown[]) => {
@@ -62,18 +72,22 @@ describe('once', () => {
     expect(keys).to.deep.equal(['a-7-x', 'b-9', 'plain']);
   });
 
-  it('returns and throws what the function does, and frees the key', async () => {
-    const cache = new MemoryCache();
+  it('returns what its function returns', async () => {
+    const guarded = once((value: unknown) => value, { key: 'k', cache: new MemoryCache() });
+
+    for (const value of [undefined, false, 0, null, 'x']) expect(await guarded(value)).to.equal(value);
+  });
+
+  it('throws what its function throws, and releases the key', async () => {
     const error = new TypeError('own');
     const guarded = once(
       (what: unknown) => {
         if (what === error) throw error;
         return what;
       },
-      { key: 'k', cache },
+      { key: 'k', cache: new MemoryCache() },
     );
 
-    for (const value of [undefined, false, 0, null, 'x']) expect(await guarded(value)).to.equal(value);
     expect(await rejection(guarded(error))).to.equal(error);
     expect(await guarded('again')).to.equal('again');
   });
@@ -90,7 +104,7 @@ describe('once', () => {
     expect(await guarded.call({ id: 7 }, 1, 2)).to.equal(7);
   });
 
-  it('rejects a call of which no key can be built, without running it', async () => {
+  it('rejects a call without running it if no key can be built from its arguments', async () => {
     let runs = 0;
     const guarded = once((_named: { id?: number | undefined }) => runs++, {
       key: 'k-{id}',
@@ -105,14 +119,14 @@ describe('once', () => {
     expect(runs).to.equal(0);
   });
 
-  it('keeps the key after a success for keepFor', async () => {
-    const guarded = once(() => 'ran', { key: 'k', keepFor: 60_000, cache: new MemoryCache() });
+  it('keeps its key held, as done, for dedupeFor after a success', async () => {
+    const guarded = once(() => 'ran', { key: 'k', dedupeFor: 60_000, cache: new MemoryCache() });
 
     expect(await guarded()).to.equal('ran');
     expect(await guarded()).to.equal(undefined);
   });
 
-  it('holds between instances that share a Redis, and only within its scope', async () => {
+  it('excludes other instances that share its Redis and its scope, and no others', async () => {
     const redis = connectRedis();
     const scope = uniqueName();
     const gate = deferred();
@@ -129,7 +143,7 @@ describe('once', () => {
     redis.disconnect();
   });
 
-  it('uses caches.default where it is given no cache', async () => {
+  it('keeps its locks in caches.default if it has no cache', async () => {
     const cache = new Map<string, unknown>();
     caches.default = cache;
     let stored = 0;
@@ -145,22 +159,62 @@ describe('once', () => {
     expect(cache.size).to.equal(0);
   });
 
-  it('refuses wrong options where they are written', () => {
-    const fn = () => 1;
-    expect(() => once(fn, {} as never)).to.throw(TypeError, /'key' must be a template/);
-    expect(() => once(fn, { key: '{' })).to.throw(TypeError, /never closed/);
-    expect(() => once(fn, { key: 'k', raiseIfLocked: true } as never)).to.throw(
-      TypeError,
-      /no option 'raiseIfLocked'/,
+  it('waits for its key under { waitFor }', async () => {
+    const gate = deferred();
+    const ran: number[] = [];
+    const guarded = once(
+      async (n: number) => {
+        ran.push(n);
+        await gate.promise;
+        return n;
+      },
+      { key: 'k', cache: new MemoryCache(), whenLocked: { waitFor: 20_000 } },
     );
+
+    const both = Promise.all([guarded(1), guarded(2)]);
+    gate.resolve();
+
+    expect(await both).to.deep.equal([1, 2]);
+    expect(ran).to.deep.equal([1, 2]);
+  });
+
+  it("resolves to what the function of whenLocked makes of the holder and the call's arguments", async () => {
+    const gate = deferred();
+    const events: LockEvent[] = [];
+    const guarded = once(async (_n: number) => gate.promise, {
+      key: 'k',
+      cache: new MemoryCache(),
+      whenLocked: (holder, n: number) => `${n} finds it ${holder.state}`,
+      onEvent: event => events.push(event),
+    });
+    const first = guarded(1);
+
+    expect(await guarded(2)).to.equal('2 finds it running');
+
+    gate.resolve();
+    await first;
+    expect(events.map(({ type }) => type)).to.deep.equal(['acquired', 'handled', 'released']);
+  });
+
+  for (const [options, problem] of [
+    [{}, /'key' must be a template/],
+    [{ key: '{' }, /never closed/],
+    [{ key: 'k', raiseIfLocked: true }, /no option 'raiseIfLocked'/],
+    [{ key: 'k', whenLocked: 'keep-last' }, /must be 'skip', 'raise', { waitFor: ms } or a function/],
+    [{ key: 'k', whenLocked: { delay: 5 } }, /must be 'skip', 'raise', { waitFor: ms } or a function/],
+  ] as const) {
+    it(`throws a TypeError where its options are written (${JSON.stringify(options)})`, () => {
+      expect(() => once(() => 1, options as never)).to.throw(TypeError, problem);
+    });
+  }
+
+  it('throws a TypeError if it wraps no function', () => {
     expect(() => once('fn' as never, { key: 'k' })).to.throw(TypeError, /must be a function, not string/);
-    expect(() => once({ key: '{' })).to.throw(TypeError, /never closed/);
-    expect(() => once(undefined as never)).to.throw(TypeError, /must be an object/);
   });
 });
 
 describe('@once', () => {
-  it('decorates a method by the standard rules, which keeps its `this`', async () => {
+  it('guards a method by the standard rules for decorators, and keeps its `this`', async () => {
     const gate = deferred();
     class Invoices {
       readonly sent: number[] = [];
@@ -185,7 +239,7 @@ describe('@once', () => {
     expect(invoices.send).to.have.length(1);
   });
 
-  it("decorates a method by TypeScript's legacy rules", () => {
+  it("guards a method by TypeScript's legacy rules for decorators", () => {
     const folder = fileURLToPath(new URL('../fixtures/legacy-decorators/', import.meta.url));
     const env = { ...process.env, TSX_TSCONFIG_PATH: `${folder}tsconfig.json` };
 
@@ -201,7 +255,12 @@ describe('@once', () => {
     });
   });
 
-  it('refuses what is no method', () => {
+  it('throws a TypeError where its options are written', () => {
+    expect(() => once({ key: '{' })).to.throw(TypeError, /never closed/);
+    expect(() => once(undefined as never)).to.throw(TypeError, /must be an object/);
+  });
+
+  it('throws a TypeError if it decorates anything but a method', () => {
     const decorate = once({ key: 'k' }) as (...args: unknown[]) => unknown;
 
     expect(() => decorate(undefined, { kind: 'field' })).to.throw(TypeError, /decorates methods/);

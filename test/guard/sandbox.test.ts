@@ -15,6 +15,9 @@ const inProcess = fixture('sandboxed.ts');
 const inThread = fixture('sandboxed-thread.mjs');
 const execArgv = ['--import', 'tsx'];
 
+/** Longer than any test takes: the jobs are promoted. */
+const BACKOFF = 60_000;
+
 interface Result {
   readonly pid: number;
   readonly held: boolean;
@@ -35,25 +38,19 @@ const sandboxes = [
 ];
 
 for (const { name, useWorkerThreads, setup } of sandboxes) {
-  describe(`a sandboxed processor in ${name}`, () => {
+  describe(`A job in a sandbox (${name})`, () => {
     let bench: Bench;
-    beforeEach(async () => {
-      bench = await Bench.open(setup);
-    });
-    afterEach(() => bench.close());
     let folder: string;
     before(() => {
       folder = mkdtempSync(join(tmpdir(), 'bullmq-once-sandbox-'));
     });
     after(() => rmSync(folder, { recursive: true }));
+    beforeEach(async () => {
+      bench = await Bench.open(setup);
+    });
+    afterEach(() => bench.close());
 
-    /** The process at work on a job, which tells it as its progress. */
-    const pidOf = async (job: Job): Promise<number> => {
-      const progress = async () => (await bench.queue.getJob(job.id as string))?.progress;
-      await until(progress);
-      return Number(await progress());
-    };
-    const start = (variables: NodeJS.ProcessEnv): Promise<Worker> => {
+    function start(variables: NodeJS.ProcessEnv): Promise<Worker> {
       const env = { ...process.env, ...variables };
       return bench.worker((useWorkerThreads ? inThread : inProcess) as never, {
         useWorkerThreads,
@@ -63,77 +60,84 @@ for (const { name, useWorkerThreads, setup } of sandboxes) {
         lockDuration: 2000,
         stalledInterval: 500,
       });
-    };
-    const withCache = async (options: object = {}) =>
-      start({
+    }
+
+    async function startWithCache(options: object = {}): Promise<void> {
+      await start({
         SANDBOX_OPTIONS: JSON.stringify(options),
         ...(setup === postgresSetup
           ? { SANDBOX_POSTGRES: (await sharedPostgres()).url }
           : { SANDBOX_REDIS: redisUrl() }),
       });
+    }
 
-    /** The name of a file that is not there yet. */
-    const gateFile = () => join(folder, uniqueName('gate'));
-
-    it('runs a job under a lock of its queue, and skips its duplicate', async () => {
-      await withCache();
-      const gate = gateFile();
-      const job = await bench.add({ id: 1, for: gate });
+    /** Adds a job that holds its key, and runs until the file that is its gate is written. */
+    async function hold(options?: object): Promise<{ job: Job; open(): void }> {
+      const gate = join(folder, uniqueName('gate'));
+      const job = await bench.add({ id: 1, for: gate }, options);
       await until(async () => (await bench.holder('k-1'))?.state === 'running');
+      return { job, open: () => writeFileSync(gate, '') };
+    }
+
+    it('runs under a lock of its queue, and is skipped if its key is held', async () => {
+      await startWithCache();
+      const first = await hold();
 
       const duplicate = await bench.add({ id: 1, for: 0 });
       const other = await bench.add({ id: 2, for: 0 });
 
       expect(await bench.result(duplicate)).to.equal(null);
       expect(await bench.result(other)).to.include({ held: true, aborted: false });
-      writeFileSync(gate, '');
-      expect(await bench.result(job)).to.include({ held: true, aborted: false });
+      first.open();
+      expect(await bench.result(first.job)).to.include({ held: true, aborted: false });
       expect(await bench.holder('k-1')).to.equal(undefined);
     });
 
-    it('puts a duplicate off, which runs later', async () => {
-      await withCache({ whenLocked: { retryIn: 200 } });
-      const job = await bench.add({ id: 1, for: 700 });
-      await until(async () => (await bench.holder('k-1'))?.state === 'running');
+    it('is delayed if its key is held, and runs later ({ delay })', async () => {
+      await startWithCache({ whenLocked: { delay: 100 } });
+      const { job, open } = await hold();
 
       const duplicate = await bench.add({ id: 1, for: 0 });
-      await until(async () => (await duplicate.getState()) === 'completed');
+      await bench.reaches(duplicate, 'delayed');
+      open();
 
       const [first, second] = await Promise.all([bench.result(job), bench.result(duplicate)]);
       expect((second as Result).fence).to.be.above((first as Result).fence);
     });
 
-    it('keeps the last of several duplicates', async () => {
-      // Nobody can call it here: it comes back when the lease would have ended.
-      await withCache({ whenLocked: 'keep-last', ttl: 500 });
-      const gate = gateFile();
-      const job = await bench.add({ id: 1, for: gate });
-      await until(async () => (await bench.holder('k-1'))?.state === 'running');
+    it("is parked if its key is held, and runs as the newest ('keep-last')", async () => {
+      await startWithCache({ whenLocked: 'keep-last' });
+      const first = await hold();
 
       const older = await bench.add({ id: 1, for: 0 });
       const newest = await bench.add({ id: 1, for: 0 });
-      await until(async () => (await newest.getState()) === 'delayed');
-      await until(async () => ['delayed', 'completed'].includes(await older.getState()));
-      writeFileSync(gate, '');
-      await until(async () => (await bench.queue.getCompletedCount()) === 3);
+      await bench.reaches(newest, 'delayed');
+      await bench.reaches(older, 'delayed', 'completed');
+      // No other job can promote it here, so that it comes back by itself, and soon.
+      expect((await bench.queue.getJob(newest.id as string))?.delay).to.be.within(1, 5000);
+      first.open();
+      await bench.result(first.job);
+      await older.promote().catch(() => {});
 
-      expect((await bench.queue.getJob(older.id as string))?.returnvalue).to.equal(null);
-      for (const { id } of [job, newest]) {
-        expect((await bench.queue.getJob(id as string))?.returnvalue).to.include({ held: true });
-      }
+      expect(await bench.result(older)).to.equal(null);
+      await newest.promote();
+      for (const one of [first.job, newest]) expect(await bench.result(one)).to.include({ held: true });
     });
 
-    it('keeps the key of a failed job through its backoff', async () => {
-      await withCache({ holdThroughRetries: true });
-      const job = await bench.add({ id: 1, for: 0, failsAtFirst: true }, { attempts: 2, backoff: 1000 });
-      await until(async () => (await job.getState()) === 'delayed');
+    it('keeps its key until its retry, and reclaims it then (holdThroughRetries)', async () => {
+      await startWithCache({ holdThroughRetries: true });
+      const job = await bench.add({ id: 1, for: 0, failsAtFirst: true }, { attempts: 2, backoff: BACKOFF });
+      await bench.reaches(job, 'delayed');
 
       expect(await bench.result(await bench.add({ id: 1, for: 0 }))).to.equal(null);
+      expect((await bench.holder('k-1'))?.expiresIn).to.be.above(BACKOFF);
+      await job.promote();
+
       expect(await bench.result(job)).to.include({ held: true });
       expect(await bench.holder('k-1')).to.equal(undefined);
     });
 
-    it('says exactly what to write where it has no cache', async () => {
+    it('fails, and says exactly what to write, if it has no cache', async () => {
       await start({});
 
       const failure = await bench.failure(await bench.add({ id: 1, for: 0 }));
@@ -148,19 +152,29 @@ for (const { name, useWorkerThreads, setup } of sandboxes) {
     });
 
     if (!useWorkerThreads) {
-      it('takes its lease over when its process was killed and it runs again', async () => {
-        await withCache();
-        const job = await bench.add({ id: 1, for: 3000 }, { attempts: 3 });
-        const victim = await pidOf(job);
+      it('reclaims its lease when it runs again after its process was killed', async () => {
+        await startWithCache();
+        const { job, open } = await hold({ attempts: 3 });
         const first = await bench.holder('k-1');
+        const victim = await pidOf(job);
 
         process.kill(victim, 'SIGKILL');
+        await until(async () => (await bench.holder('k-1'))?.fence !== first?.fence);
+        open();
         const result = (await bench.result(job)) as Result;
 
         expect(result.held).to.equal(true);
+        expect(result.pid).not.to.equal(victim);
         expect(result.fence).to.be.above(first?.fence as number);
         expect(await bench.holder('k-1')).to.equal(undefined);
       });
+    }
+
+    /** The process that works on a job, which the job reports as its progress. */
+    async function pidOf(job: Job): Promise<number> {
+      const progress = async () => (await bench.queue.getJob(job.id as string))?.progress;
+      await until(progress);
+      return Number(await progress());
     }
   });
 }

@@ -14,12 +14,18 @@ import {
 import * as bullmq5 from 'bullmq5';
 import pg from 'pg';
 import { createClient } from 'redis';
-import { type Holder, type LockCache, RedisCache } from '../../src/index.ts';
+import {
+  type LockCache,
+  type LockRecord,
+  type OnceProcessorOptions,
+  onceProcessor,
+  RedisCache,
+} from '../../src/index.ts';
 import { PostgresCache } from '../../src/postgres.ts';
-import { connectRedis, redisOptions, redisUrl, uniqueName, until } from './index.ts';
+import { connectRedis, type Deferred, deferred, redisOptions, redisUrl, uniqueName, until } from './index.ts';
 import { sharedCluster, sharedPostgres } from './shared-servers.ts';
 
-/** What a user passes as `connection`, and how it is closed where it is the user's to close. */
+/** What a user passes as `connection`, and how the user closes it. */
 interface Connection {
   readonly connection: unknown;
   close(): unknown;
@@ -31,7 +37,7 @@ interface Store {
   /** BullMQ's prefix; none in a schema. */
   readonly prefix: string | undefined;
   readonly cache: LockCache;
-  /** The names of the locks that start with a text. */
+  /** The names of the locks that begin with a prefix. */
   keys(start: string): Promise<string[]>;
   /** Opens a connection for BullMQ. */
   connect(): Connection;
@@ -40,7 +46,7 @@ interface Store {
 
 export interface Setup {
   readonly name: string;
-  /** It uses the Redis of the run, where a test can look over the server's shoulder. */
+  /** It uses the Redis of the run, whose connections and commands a test can look at. */
   readonly onRedis: boolean;
   open(): Promise<Store>;
   /** Opens a worker's connection. */
@@ -93,7 +99,7 @@ async function openPostgres(): Promise<Store> {
     prefix: undefined,
     cache,
     async keys(start) {
-      // Asks the cache first, which makes the table.
+      // Asking the cache creates the table.
       await cache.inspect([start]);
       const sql = 'SELECT key FROM bullmq.once_lock WHERE starts_with(key, $1) AND expires > now()';
       return (await pool.query(sql, [start])).rows.map(({ key }) => key);
@@ -125,7 +131,7 @@ async function connectGlide(): Promise<Connection> {
   return { connection: createValkeyGlideClient(client as never), close: () => client.close() };
 }
 
-/** A pool of the user's own, of which BullMQ takes a connection to listen. */
+/** A pool of the user's own. BullMQ listens on one of its connections. */
 async function connectPool(): Promise<Connection> {
   const pool = new pg.Pool({
     connectionString: (await sharedPostgres()).url,
@@ -169,6 +175,22 @@ export const oneOfEachKind: readonly Setup[] = [
 
 type AnyProcessor = (job: Job, token?: string, signal?: AbortSignal) => Promise<unknown>;
 
+/** A job that runs, and holds its key, until it is finished. */
+export interface HoldingJob {
+  readonly job: Job;
+  readonly worker: Worker;
+  /** The ids of all jobs that ran, in the order in which they started. */
+  readonly ran: readonly unknown[];
+  /** Lets the job finish. Resolves to its result. */
+  finish(): Promise<unknown>;
+}
+
+/** How {@link Bench.hold} starts its worker and its job. */
+interface HoldOptions extends Partial<WorkerOptions> {
+  readonly data?: unknown;
+  readonly jobOptions?: object;
+}
+
 /** One queue of a test, its workers, and how each of its jobs ended. */
 export class Bench {
   readonly queueName: string;
@@ -177,6 +199,8 @@ export class Bench {
   readonly #store: Store;
   readonly #workers: Worker[] = [];
   readonly #closes: (() => unknown)[] = [];
+  /** Each resolves when a job that holds its key may end. */
+  readonly #gates: Deferred[] = [];
   readonly #events: QueueEvents;
 
   private constructor(setup: Setup, store: Store, queueName: string) {
@@ -209,7 +233,7 @@ export class Bench {
   }
 
   /** Who holds a key of this queue. */
-  async holder(key: string): Promise<Holder | undefined> {
+  async holder(key: string): Promise<LockRecord | undefined> {
     return (await this.#store.cache.inspect([this.storedName(key)]))[0];
   }
 
@@ -233,16 +257,60 @@ export class Bench {
     return this.queue.add('job', data, options);
   }
 
-  /** The result of a job that is expected to complete. */
-  result(job: Job): Promise<unknown> {
-    return job.waitUntilFinished(this.#events as never, 60_000);
+  /**
+   * Starts a guarded worker with five slots, and a first job that runs until it is finished. Its key is `k` unless `options`
+   * name another. The jobs that run after it complete at once. All of them have the result `'worked'`.
+   */
+  async hold(
+    options: OnceProcessorOptions = {},
+    { data = {}, jobOptions, ...workerOptions }: HoldOptions = {},
+  ): Promise<HoldingJob> {
+    const gate = deferred();
+    this.#gates.push(gate);
+    const ran: unknown[] = [];
+    const processor = onceProcessor(
+      async (job: Job) => {
+        ran.push(job.id);
+        if (ran.length === 1) await gate.promise;
+        return 'worked';
+      },
+      { key: 'k', ...options },
+    );
+    const worker = await this.worker(processor, { concurrency: 5, ...workerOptions });
+    const job = await this.add(data, jobOptions);
+    await until(() => ran.length === 1);
+    const finish = () => {
+      gate.resolve();
+      return this.result(job);
+    };
+    return { job, worker, ran, finish };
   }
 
-  /** Waits until a job has completed or failed, however it did. */
+  /**
+   * The result of a job that is expected to complete. It is asked for again every second: on PostgreSQL BullMQ loses an event
+   * when the transactions that write two of them commit in another order than that of their numbers.
+   */
+  async result(job: Job): Promise<unknown> {
+    for (let seconds = 1; ; seconds++) {
+      try {
+        return await job.waitUntilFinished(this.#events as never, 1000);
+      } catch (error) {
+        const isPending = (error as Error).message.includes('timed out before finishing');
+        if (!isPending || seconds === 60) throw error;
+      }
+    }
+  }
+
+  /** Waits until a job has completed or failed. */
   ended(job: Job): Promise<void> {
+    return this.reaches(job, 'completed', 'failed');
+  }
+
+  /** Waits until a job is in one of these states. */
+  reaches(job: Job, ...states: string[]): Promise<void> {
     return until(
-      async () => ['completed', 'failed'].includes(await job.getState()),
-      `job ${job.id} has ended`,
+      async () => states.includes(await job.getState()),
+      `job ${job.id} is ${states.join(' or ')}`,
     );
   }
 
@@ -255,7 +323,9 @@ export class Bench {
     return error.message;
   }
 
+  /** Closes all that the test has opened. Jobs that still hold their keys end first. */
   async close(): Promise<void> {
+    for (const gate of this.#gates) gate.resolve();
     await Promise.all(this.#workers.map(worker => worker.close()));
     await this.#events.close();
     await this.queue.obliterate({ force: true }).catch(() => {});
@@ -269,4 +339,10 @@ export class Bench {
     const { prefix } = this.#store;
     return prefix === undefined ? { connection } : { connection, prefix };
   }
+}
+
+/** A job without a queue, as a sandboxed processor gets it. */
+export function plainJob(id: string, fields: object = {}): Job {
+  const job = { id, name: 'job', data: {}, timestamp: 1, queueName: 'emails', opts: {} };
+  return { ...job, queueQualifiedName: 'bull:emails', ...fields } as unknown as Job;
 }

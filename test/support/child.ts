@@ -1,4 +1,4 @@
-/** A process of its own, and what it told. */
+/** A process of its own, and the messages that it has sent. */
 
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -9,7 +9,8 @@ export type Message = { readonly event: string; readonly [field: string]: unknow
 const FIXTURES = new URL('../fixtures/', import.meta.url);
 
 export class Child {
-  readonly told: Message[] = [];
+  /** All messages so far, in the order in which they came. */
+  readonly messages: Message[] = [];
   readonly #process: ChildProcess;
   readonly #exit: Promise<unknown[]>;
 
@@ -19,7 +20,7 @@ export class Child {
       execArgv: ['--import', 'tsx', ...execArgv],
     });
     this.#exit = once(this.#process, 'exit');
-    this.#process.on('message', message => this.told.push(message as Message));
+    this.#process.on('message', message => this.messages.push(message as Message));
   }
 
   get pid(): number {
@@ -30,14 +31,19 @@ export class Child {
     return this.#process.exitCode === null && this.#process.signalCode === null;
   }
 
-  /** The first message of an event, of a job where one is named; waited for. */
-  async hears(event: string, id?: string): Promise<Message> {
-    const find = () => this.told.find(told => told.event === event && (id === undefined || told.id === id));
+  /** Waits for the first message of an event, of one job where an id is given. */
+  async message(event: string, id?: string): Promise<Message> {
+    const find = () => this.messages.find(one => one.event === event && (id === undefined || one.id === id));
     await until(find, `'${event}' from process ${this.#process.pid}`, 60_000);
     return find() as Message;
   }
 
-  tell(message: object | string): void {
+  /** All messages of an event so far. */
+  messagesOf(event: string): Message[] {
+    return this.messages.filter(one => one.event === event);
+  }
+
+  send(message: object | string): void {
     this.#process.send(message);
   }
 

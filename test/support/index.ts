@@ -27,7 +27,7 @@ export function connectRedis(options: RedisOptions = {}): Redis {
 
 const connected = new Set<Redis>();
 
-/** Closes what a test that failed did not: an open connection would keep the run from ending. */
+/** Closes what a failed test has left open: an open connection would keep the run from ending. */
 export function disconnectAll(): void {
   for (const client of connected) client.disconnect();
   connected.clear();
@@ -38,7 +38,7 @@ export function uniqueName(base: string = 'test'): string {
   return `${base}-${randomUUID()}`;
 }
 
-/** Waits until a condition holds. Generous: it fails only where the condition would never come. */
+/** Waits until a condition holds. The time limit is generous: it fails only if the condition would never hold. */
 export async function until(
   condition: () => unknown,
   what: string = String(condition),
@@ -46,7 +46,7 @@ export async function until(
 ): Promise<void> {
   const end = Date.now() + within;
   while (!(await condition())) {
-    if (Date.now() > end) throw new Error(`this did not come true within ${within} ms: ${what}`);
+    if (Date.now() > end) throw new Error(`this did not hold within ${within} ms: ${what}`);
     await delay(5);
   }
 }
