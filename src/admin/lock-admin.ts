@@ -4,7 +4,7 @@ import { cacheOnConnection } from '../bullmq/queue-cache.ts';
 import type { LockCache } from '../cache/contract.ts';
 import { type Cache, cacheOfQueue, resolveCache, toLockCache } from '../cache/registry.ts';
 import { type Holder, type LockRecord, nameOfHolder } from '../core/holder.ts';
-import { optional, parseOptions, text } from '../core/validation.ts';
+import { oneOf, optional, parseOptions, text, withDefault } from '../core/validation.ts';
 import { type LockName, parseName, queueName, scopedName } from '../key/stored-name.ts';
 import { checkKey } from '../key/template.ts';
 import { holderOf } from '../lock/lock-request.ts';
@@ -109,6 +109,15 @@ export function describeRefusal(now: LockInfo | undefined): string {
 /** What a long key looks like in a list. It is longer than a key may be, so no other key looks like it. */
 const SHORT_FORM = /^.{255,256}~[\w-]{43}$/s;
 
+const FILTER_OPTIONS = {
+  startsWith: withDefault('', prefix),
+  state: optional(oneOf(['running', 'done', 'foreign'])),
+};
+
+function prefix(value: unknown, option: string): string {
+  return value === '' ? '' : text(value, option);
+}
+
 class CacheLocks implements LockAdmin {
   readonly #findCache: () => Promise<LockCache>;
   /** The qualified name of the queue; absent where the locks are a scope's, or all of the cache. */
@@ -121,7 +130,8 @@ class CacheLocks implements LockAdmin {
     this.#scope = scope;
   }
 
-  async *list({ startsWith = '', state }: LockFilter = {}): AsyncIterable<LockInfo> {
+  async *list(filter: LockFilter = {}): AsyncIterable<LockInfo> {
+    const { startsWith, state } = parseOptions('locksOf: list', filter, FILTER_OPTIONS);
     const cache = await this.#findCache();
     if (!cache.list) throw cannot('list its locks', 'list');
     const isWholeCache = this.#queue === undefined && this.#scope === undefined;
@@ -176,7 +186,7 @@ class CacheLocks implements LockAdmin {
 }
 
 function givenCache(given: unknown, option: string): LockCache {
-  return typeof given === 'string' ? resolveCache(given) : toLockCache(given, option);
+  return typeof given === 'string' ? resolveCache(given, option) : toLockCache(given, option);
 }
 
 /**

@@ -1,6 +1,6 @@
 /** What a BullMQ job looks like to the guard: the only file that knows. */
 
-import { ownerOfJob } from '../lock/owner-id.ts';
+import { newOwner, ownerOfJob } from '../lock/owner-id.ts';
 import type { Telemetry } from './telemetry.ts';
 
 /**
@@ -57,9 +57,9 @@ export interface WorkerLike {
   };
 }
 
-/** Who a job's lease is for, see {@link ownerOfJob}. */
+/** Who a job's lease is for, see {@link ownerOfJob}. A job that a test made without an id is no other's earlier run. */
 export function ownerOf({ queueQualifiedName, id, timestamp }: JobLike): string {
-  return ownerOfJob({ queueQualifiedName, id, timestamp });
+  return id === undefined ? newOwner() : ownerOfJob({ queueQualifiedName, id, timestamp });
 }
 
 /** Which run of the job this is. An older run never reclaims the lease of a newer one. */

@@ -9,6 +9,7 @@ import type { PostgresPool } from '../cache/postgres/pool.ts';
 import { PostgresCache } from '../cache/postgres/postgres-cache.ts';
 import { isCluster, type RedisClient } from '../cache/redis/client.ts';
 import { RedisCache } from '../cache/redis/redis-cache.ts';
+import { nameOfJob } from '../core/holder.ts';
 import type { RunningJob } from './job.ts';
 
 /** The cache of a queue. */
@@ -46,9 +47,10 @@ export async function findQueueCache(job: RunningJob): Promise<QueueCache> {
   const found = worker && (await queueCacheOf(worker));
   if (!worker || !found) {
     throw new Error(
-      `job ${job.id} of ${job.queueName} came without a connection to its queue, as jobs do in a sandboxed processor: ` +
-        'name a cache for its lock, such as onceProcessor(fn, { cache: new RedisCache(new Redis()) }) or, on PostgreSQL, ' +
-        `{ cache: new PostgresCache(new pg.Pool()) }, or call caches.set('${job.queueName}', …) in that file`,
+      `${nameOfJob(job.id, job.queueName)} came without a connection to its queue, as jobs do in a sandboxed processor and in ` +
+        'tests: name a cache for its lock, such as onceProcessor(fn, { cache: new RedisCache(new Redis()) }) or, on PostgreSQL, ' +
+        `{ cache: new PostgresCache(new pg.Pool()) }, or call caches.set('${job.queueName}', …) in that file; in a test, set ` +
+        'caches.default = new MemoryCache()',
     );
   }
   ofWorkers.set(worker, found);

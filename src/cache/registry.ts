@@ -69,16 +69,20 @@ export const caches: CacheRegistry = {
 
 /**
  * The cache that an option `cache` stands for; without it `caches.default`, else the memory of this process.
+ * @param option - how errors name it.
  * @throws TypeError the name is not in the registry.
  */
-export function resolveCache(option: LockCache | string | undefined): LockCache {
-  if (option === undefined) return registry.default ?? memoryOfProcess();
-  if (typeof option !== 'string') return option;
-  const cache = registry.named.get(option);
-  if (cache) return cache;
+export function resolveCache(
+  cache: LockCache | string | undefined,
+  option: string = "option 'cache'",
+): LockCache {
+  if (cache === undefined) return registry.default ?? memoryOfProcess();
+  if (typeof cache !== 'string') return cache;
+  const named = registry.named.get(cache);
+  if (named) return named;
   const known = [...registry.named.keys()].join(', ') || 'none';
   throw new TypeError(
-    `option 'cache': no cache is named '${option}' (named are: ${known}); call caches.set('${option}', cache) first`,
+    `${option}: no cache is named '${cache}' (named are: ${known}); call caches.set('${cache}', cache) first`,
   );
 }
 
@@ -128,9 +132,7 @@ function refuseClient(given: object, option: string): void {
   const isPool = typeof query === 'function' && typeof connect === 'function';
   if (!isPool && !isRedisClient(given)) return;
   const wrapper = isPool ? "new PostgresCache(pool), from 'bullmq-once/postgres'" : 'new RedisCache(client)';
-  throw new TypeError(
-    `${option}: this is a client of a datastore (${showClass(given)}) and no store of its own; give ${wrapper}`,
-  );
+  throw new TypeError(`${option} must be a cache, not a client of a datastore; give ${wrapper}`);
 }
 
 function memoryOfProcess(): LockCache {

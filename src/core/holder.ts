@@ -35,7 +35,7 @@ export function nameOfHolder({ jobId, queueName, owner }: Holder): string {
 
 /** A job is named like this in every error, event, log line, command and page. */
 export function nameOfJob(jobId: string | undefined, queueName: string | undefined): string {
-  return `job ${jobId} of ${queueName}`;
+  return jobId === undefined ? 'a job without an id' : `job ${jobId} of ${queueName}`;
 }
 
 /** Completes the sentence "lock 'welcome-42' …": `is held by job 17 of emails for another 12 s`. */

@@ -74,6 +74,11 @@ export const flag: Parser<boolean> = (value, option) => {
   throw new TypeError(`${option} must be true or false, not ${show(value)}`);
 };
 
+export const abortSignal: Parser<AbortSignal> = (value, option) => {
+  if (value instanceof AbortSignal) return value;
+  throw new TypeError(`${option} must be an AbortSignal, not ${show(value)}`);
+};
+
 /** A string that is not empty and has a form in UTF-8. */
 export const text: Parser<string> = (value, option) => {
   if (typeof value === 'string' && value !== '' && value.isWellFormed()) return value;
@@ -96,7 +101,10 @@ export function oneOf<const Value extends string>(values: readonly Value[]): Par
 export function show(value: unknown): string {
   if (typeof value === 'string') return `'${value}'`;
   if (typeof value === 'function') return 'a function';
-  return typeof value === 'object' && value !== null ? 'an object' : String(value);
+  if (typeof value !== 'object' || value === null) return String(value);
+  if (Array.isArray(value)) return 'an array';
+  const fields = Object.keys(value);
+  return fields.length === 0 ? 'an object' : `an object with ${fields.slice(0, 3).join(', ')}`;
 }
 
 /** The class of a value, as errors show it. */

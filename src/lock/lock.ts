@@ -1,7 +1,7 @@
 /** A key and its options: acquired, held and released without any queue. */
 
 import { LockError } from '../core/errors.ts';
-import { ms, optional, parseOptions, text } from '../core/validation.ts';
+import { abortSignal, ms, optional, parseOptions, text, withDefault } from '../core/validation.ts';
 import { checkKey } from '../key/template.ts';
 import type { LockHandle } from './lock-handle.ts';
 import type { AcquireAttempt, LockRequest } from './lock-request.ts';
@@ -34,7 +34,7 @@ export interface WaitOptions {
 }
 
 const OPTIONS = { ...LEASE_OPTIONS, owner: optional(text) };
-const waitMs = ms(0);
+const WAIT_OPTIONS = { waitFor: withDefault(0, ms(0)), signal: optional(abortSignal) };
 
 /**
  * A lock on one key. Any number of callers may share one `Lock`: each acquisition gives out a {@link LockHandle} of its own.
@@ -113,8 +113,8 @@ export class Lock {
     return handle.runAndRelease(() => work(handle), this.#options);
   }
 
-  async #acquire({ waitFor = 0, signal }: WaitOptions): Promise<LockHandle> {
-    waitMs(waitFor, "Lock: option 'waitFor'");
+  async #acquire(wait: WaitOptions): Promise<LockHandle> {
+    const { waitFor, signal } = parseOptions('Lock', wait, WAIT_OPTIONS);
     const request = this.#request();
     const attempt = await acquireInTurn(
       {

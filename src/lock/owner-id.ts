@@ -15,7 +15,7 @@ export function newOwner(): string {
 export interface JobIdentity {
   /** `<prefix>:<queue>` */
   readonly queueQualifiedName: string;
-  readonly id: string | undefined;
+  readonly id: string;
   /** When the job was created, in ms since the epoch: distinguishes it from an earlier job of the same id. */
   readonly timestamp: number;
 }
@@ -25,7 +25,7 @@ export interface JobIdentity {
  * stalled, it has the same owner and reclaims its lease. Different jobs never share an owner.
  */
 export function ownerOfJob({ queueQualifiedName, id, timestamp }: JobIdentity): string {
-  return `${queueQualifiedName}:${escapeId(String(id))}@${timestamp}`;
+  return `${queueQualifiedName}:${escapeId(id)}@${timestamp}`;
 }
 
 /** The job that an owner id names. */

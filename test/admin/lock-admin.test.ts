@@ -275,4 +275,13 @@ describe('locksOf a cache', () => {
     expect(() => locksOf('nobody')).to.throw(TypeError, "no cache is named 'nobody'");
     expect(() => locksOf(undefined as never)).to.throw(TypeError, 'must be a cache');
   });
+
+  it('refuses a filter that there is not', async () => {
+    const error = await rejection(all(locksOf(new MemoryCache()).list({ startWith: 'a' } as never)));
+
+    expect(error).to.be.instanceOf(TypeError);
+    expect(error.message).to.equal(
+      "locksOf: list: there is no option 'startWith'; there are: startsWith, state",
+    );
+  });
 });

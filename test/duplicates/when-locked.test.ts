@@ -65,7 +65,7 @@ describe('The option raiseIfLock', () => {
 
   for (const [whenLocked, shown] of [
     ['skip', "'skip'"],
-    [{ delay: 1000 }, 'an object'],
+    [{ delay: 1000 }, 'an object with delay'],
     ['keep-last', "'keep-last'"],
     [() => 'handled', 'a function'],
   ] as const) {
@@ -90,7 +90,10 @@ describe('The option whenLocked', () => {
       { delay: 5, limit: -1 },
       /option 'whenLocked': option 'limit' must be a whole number, 0 or more, not -1/,
     ],
-    [{ delay: 5, waitFor: 5 }, /option 'whenLocked' can't have 'delay' beside 'waitFor'; there are: waitFor$/],
+    [
+      { delay: 5, waitFor: 5 },
+      /option 'whenLocked' can't have 'delay' beside 'waitFor'; there are: waitFor$/,
+    ],
     [{ waitFor: -1 }, /option 'whenLocked': option 'waitFor' must be .* not -1/],
   ] as const) {
     it(`throws a TypeError where it is written if it has no valid form (${show(whenLocked)})`, () => {

@@ -75,4 +75,16 @@ describe('The options of a Lock', () => {
     expect(error).to.be.instanceOf(TypeError);
     expect(error.message).to.contain("'waitFor'");
   });
+
+  for (const [wait, problem] of [
+    [{ waitfor: 5 }, "Lock: there is no option 'waitfor'; there are: waitFor, signal"],
+    [5000, 'Lock: the options must be an object, not 5000'],
+    [{ signal: 'soon' }, "Lock: option 'signal' must be an AbortSignal, not 'soon'"],
+  ] as const) {
+    it(`refuse a wrong way to wait (${JSON.stringify(wait)})`, async () => {
+      const error = await rejection(new Lock('k').acquire(wait as never));
+
+      expect(error).to.be.instanceOf(TypeError).and.include({ message: problem });
+    });
+  }
 });
