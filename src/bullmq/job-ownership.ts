@@ -18,9 +18,20 @@ export function mayHaveStalled(job: RunningJob, receivedAt: number): boolean {
   return Math.max(sinceReceived, sinceAskedFor) > lockDuration / 2;
 }
 
-/** Whether BullMQ's own lock on the job is still its worker's. Extends it. */
+/** Whether BullMQ's own lock on the job is still its worker's, as far as can be known. Extends it. */
 export async function isStillOwned(job: RunningJob, token: string | undefined): Promise<boolean> {
+  return (await extendLock(job, token)) ?? true;
+}
+
+/** Whether BullMQ says that this is the job's current run. Extends its lock. */
+export async function isCurrentRun(job: RunningJob, token: string | undefined): Promise<boolean> {
+  return (await extendLock(job, token)) ?? false;
+}
+
+/** @returns whether the lock was the token's; `undefined` where that can't be known. */
+async function extendLock(job: RunningJob, token: string | undefined): Promise<boolean | undefined> {
   const lockDuration = lockDurationOf(job);
-  if (lockDuration === undefined || token === undefined || !job.extendLock) return true;
-  return (await job.extendLock(token, lockDuration)) === 1;
+  if (lockDuration === undefined || token === undefined || !job.extendLock) return undefined;
+  // A client may be told to give numbers as strings.
+  return Number(await job.extendLock(token, lockDuration)) === 1;
 }

@@ -43,7 +43,7 @@ export interface RunningJob extends JobLike {
   /** Runs a delayed job now. Not in a sandbox. */
   promote?(): Promise<void>;
   /** Answers 1 if BullMQ's own lock on the job was this token's, else 0. Not in a sandbox. */
-  extendLock?(token: string, duration: number): Promise<number>;
+  extendLock?(token: string, duration: number): Promise<number | string>;
   /** The worker. BullMQ's types hide it; not in a sandbox. */
   readonly queue?: WorkerLike;
 }
@@ -65,6 +65,11 @@ export function ownerOf({ queueQualifiedName, id, timestamp }: JobLike): string 
 /** Which run of the job this is. An older run never reclaims the lease of a newer one. */
 export function attemptOf(job: JobLike): number {
   return job.attemptsStarted ?? 0;
+}
+
+/** Whether BullMQ has recorded an earlier run of the job that failed or stalled. */
+export function hasRunBefore({ attemptsMade = 0, stalledCounter = 0, stacktrace }: JobLike): boolean {
+  return attemptsMade > 0 || stalledCounter > 0 || (stacktrace?.length ?? 0) > 0;
 }
 
 /** The `lockDuration` of the job's worker in ms: BullMQ's own lease on the job. */

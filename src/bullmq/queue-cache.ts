@@ -10,6 +10,7 @@ import { PostgresCache } from '../cache/postgres/postgres-cache.ts';
 import { isCluster, type RedisClient } from '../cache/redis/client.ts';
 import { RedisCache } from '../cache/redis/redis-cache.ts';
 import { nameOfJob } from '../core/holder.ts';
+import { setImmediate } from '../core/timers.ts';
 import type { RunningJob } from './job.ts';
 
 /** The cache of a queue. */
@@ -31,6 +32,7 @@ interface Connected {
 }
 
 const ofWorkers = new WeakMap<object, QueueCache>();
+const lookups = new WeakMap<object, Promise<QueueCache | undefined>>();
 const ofConnections = new WeakMap<object, QueueCache>();
 
 /** The cache of a job's queue, if a job of its worker was here before. */
@@ -44,17 +46,27 @@ export function knownQueueCache(job: RunningJob): QueueCache | undefined {
  */
 export async function findQueueCache(job: RunningJob): Promise<QueueCache> {
   const worker = job.queue;
-  const found = worker && (await queueCacheOf(worker));
-  if (!worker || !found) {
-    throw new Error(
-      `${nameOfJob(job.id, job.queueName)} came without a connection to its queue, as jobs do in a sandboxed processor and in ` +
-        'tests: name a cache for its lock, such as onceProcessor(fn, { cache: new RedisCache(new Redis()) }) or, on PostgreSQL, ' +
-        `{ cache: new PostgresCache(new pg.Pool()) }, or call caches.set('${job.queueName}', …) in that file; in a test, set ` +
-        'caches.default = new MemoryCache()',
-    );
-  }
-  ofWorkers.set(worker, found);
-  return found;
+  const found = worker && (await lookUp(worker));
+  if (found) return found;
+  throw new Error(
+    `${nameOfJob(job.id, job.queueName)} came without a connection to its queue, as jobs do in a sandboxed processor and in ` +
+      'tests: name a cache for its lock, such as onceProcessor(fn, { cache: new RedisCache(new Redis()) }) or, on PostgreSQL, ' +
+      `{ cache: new PostgresCache(new pg.Pool()) }, or call caches.set('${job.queueName}', …) in that file; in a test, set ` +
+      'caches.default = new MemoryCache()',
+  );
+}
+
+/** The first jobs of a worker wait for its cache one behind another, so that none overtakes another on the way to its key. */
+function lookUp(worker: object): Promise<QueueCache | undefined> {
+  const known = lookups.get(worker);
+  if (known) return known;
+  const lookup = queueCacheOf(worker);
+  lookups.set(worker, lookup);
+  lookup.then(
+    found => setImmediate(() => (found ? ofWorkers.set(worker, found) : lookups.delete(worker))),
+    () => lookups.delete(worker),
+  );
+  return lookup;
 }
 
 /** The cache on the connection of BullMQ's `Queue` or `Worker`. */

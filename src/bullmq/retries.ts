@@ -1,5 +1,6 @@
 /** Whether BullMQ will run a job again whose processor threw, and when. */
 
+import { factsOf } from '../core/errors.ts';
 import { mayStartAgain } from './delay.ts';
 import type { RunningJob } from './job.ts';
 
@@ -30,8 +31,8 @@ export function longestBackoff({ attemptsMade = 0, opts }: RunningJob): number |
 }
 
 function wasMoved(error: unknown): boolean {
-  const { name, message } = (error ?? {}) as { name?: string; message?: string };
-  return MOVED.includes(name ?? '') || message === RATE_LIMITED;
+  const { name, message } = factsOf(error);
+  return MOVED.includes(name as string) || message === RATE_LIMITED;
 }
 
 /**
@@ -39,12 +40,12 @@ function wasMoved(error: unknown): boolean {
  * @see https://docs.bullmq.io/guide/retrying-failing-jobs
  */
 function willBeRetried(job: RunningJob, error: unknown): boolean {
-  if ((error as { name?: string } | null)?.name === 'UnrecoverableError') return false;
+  if (factsOf(error).name === 'UnrecoverableError') return false;
   const { attemptsMade = 0, opts } = job;
   return mayStartAgain(job) && attemptsMade + 1 < (opts?.attempts ?? 1);
 }
 
 /** `moveToDelayed` records on the job how long. In a sandbox it does not. */
 function movedFor({ delay, getState }: RunningJob, error: unknown): number | undefined {
-  return (error as { name?: string }).name === 'DelayedError' && getState ? delay : undefined;
+  return factsOf(error).name === 'DelayedError' && getState ? delay : undefined;
 }

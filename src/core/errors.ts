@@ -98,6 +98,16 @@ export function asError(thrown: unknown): Error {
   return thrown instanceof Error ? thrown : new Error(describeThrown(thrown), { cause: thrown });
 }
 
+/** The name and the message of what was thrown. Reading them may throw too: anything can be thrown. */
+export function factsOf(thrown: unknown): { readonly name?: unknown; readonly message?: unknown } {
+  try {
+    const { name, message } = (thrown ?? {}) as { name?: unknown; message?: unknown };
+    return { name, message };
+  } catch {
+    return {};
+  }
+}
+
 /** What was thrown, for a message. Anything can be thrown: `null`, a symbol, an object that has no string form. */
 export function describeThrown(thrown: unknown): string {
   try {

@@ -22,7 +22,7 @@ export function parseOptions<Table extends Record<string, Parser<any>>>(
   options: unknown,
   table: Table,
 ): Parsed<Table> {
-  if (typeof options !== 'object' || options === null) {
+  if (Object.prototype.toString.call(options) !== '[object Object]') {
     throw new TypeError(`${of}: the options must be an object, not ${show(options)}`);
   }
   const given = options as Record<string, unknown>;

@@ -12,7 +12,7 @@ import { attemptOf, findSibling, type RunningJob } from '../bullmq/job.ts';
 import { longestBackoff, willRunAgain } from '../bullmq/retries.ts';
 import { arrivalsOf } from '../cache/batching/arrivals.ts';
 import type { Newest } from '../cache/contract.ts';
-import { asError } from '../core/errors.ts';
+import { asError, CacheError } from '../core/errors.ts';
 import type { Holder } from '../core/holder.ts';
 import { jobName } from '../key/stored-name.ts';
 import type { LockHandle } from '../lock/lock-handle.ts';
@@ -71,7 +71,7 @@ class KeepLast {
     try {
       newest = await this.#announce({ parked: false, rememberFor: REMEMBER_TTLS * this.#ttl });
     } catch (error) {
-      await handle.release();
+      void handle.release();
       return this.#work.failOpen(error);
     }
     if (newest.owner !== this.#owner) {
@@ -81,8 +81,10 @@ class KeepLast {
       return undefined;
     }
     if (!handle.held) {
-      await handle.release();
-      handle.throwIfLost();
+      const error = new CacheError(handle.key, 'its lock was lost before the work began');
+      request.emitCacheError('park', error);
+      void handle.release();
+      return this.#work.failOpen(error);
     }
     try {
       return await this.#work.run(handle, work => this.#remembered(startedAt, work));

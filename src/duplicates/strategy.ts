@@ -13,6 +13,8 @@ export interface GuardedWork {
   readonly request: LockRequest;
   /** Aborts when BullMQ cancels the job. */
   readonly signal: AbortSignal | undefined;
+  /** It runs whatever its key's state: the guard only observes. */
+  readonly isObserved: boolean;
   /**
    * Runs the work under its lock, and releases it.
    * @param wrap - runs something around the work, before the lock is released.

@@ -26,10 +26,11 @@ function waitInSlot(waitFor: number, { raiseIfLock }: { raiseIfLock: boolean }):
     needs: { signal: true },
     waits: true,
     outcome: raiseIfLock ? 'raised' : 'skipped',
-    async acquire({ request, signal }) {
+    async acquire({ request, signal, isObserved }) {
       try {
         const mayOwnLease = request.terms.attempt > 1;
-        return await acquireInTurn(request, { waitFor, signal, mayOwnLease, waitsForOthersOnly: true });
+        const wait = { waitFor, signal, mayOwnLease, keepsAlive: !isObserved, waitsForOthersOnly: true };
+        return await acquireInTurn(request, wait);
       } catch (error) {
         // BullMQ may cancel a job for a reason that is only a string, and can record only an error.
         throw asError(error);

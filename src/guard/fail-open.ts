@@ -16,6 +16,8 @@ export async function acquireOrFailOpen<Work extends GuardedWork>(
   try {
     return await strategy.acquire(work);
   } catch (error) {
+    // The work of a job that was cancelled meanwhile does not begin.
+    if (work.signal?.aborted) throw error;
     rethrowUnlessOpen(work.request, error);
     return { acquired: true, handle: work.request.unguarded() };
   }

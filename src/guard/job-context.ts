@@ -68,9 +68,9 @@ export class JobContext implements GuardedJob {
   readonly token: string | undefined;
   readonly signal: AbortSignal | undefined;
   readonly scope: string | undefined;
+  readonly isObserved: boolean;
   readonly #guarded: GuardedProcessor;
   readonly #call: ProcessorCall;
-  readonly #isObserved: boolean;
 
   constructor(
     guarded: GuardedProcessor,
@@ -99,7 +99,7 @@ export class JobContext implements GuardedJob {
     this.request = new LockRequest(cache, terms, { releasesInOrder });
     this.#guarded = guarded;
     this.#call = call;
-    this.#isObserved = isObserved;
+    this.isObserved = isObserved;
   }
 
   run(handle: LockHandle, wrap?: (work: () => Promise<unknown>) => Promise<unknown>): Promise<unknown> {
@@ -122,7 +122,7 @@ export class JobContext implements GuardedJob {
 
   #work(handle: LockHandle): any {
     // The loss of a lock does not abort work that is only observed.
-    const own = this.#isObserved ? this.request.unguarded() : handle;
+    const own = this.isObserved ? this.request.unguarded() : handle;
     if (this.signal) own.follow(this.signal);
     return callProcessor(this.#guarded, this.#call, handle, () => own.signal);
   }

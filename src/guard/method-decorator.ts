@@ -26,18 +26,35 @@ export function methodDecorator(
   of: string,
   wrap: (method: AnyFunction) => AnyFunction,
 ): (method: unknown, name: unknown, descriptor?: PropertyDescriptor) => unknown {
-  return function decorate(method, _name, descriptor) {
+  return function decorate(method, context, descriptor) {
     const isLegacy = descriptor !== undefined;
     const decorated = isLegacy ? descriptor.value : method;
-    if (typeof decorated !== 'function') throw new TypeError(`@${of} decorates methods, and this is none`);
+    if (typeof decorated !== 'function' || !isOfMethod(context)) {
+      throw new TypeError(`@${of} decorates methods, and this is none`);
+    }
     const wrapped = wrap(decorated as AnyFunction);
     return isLegacy ? { ...descriptor, value: wrapped } : wrapped;
   };
 }
 
-/** Whether a function is called as a decorator: with a method's context, or with the name of a property and its descriptor. */
+/** A standard decorator gets a context, a legacy one the method's name. A legacy decorator of a class gets neither. */
+function isOfMethod(context: unknown): boolean {
+  if (typeof context === 'string' || typeof context === 'symbol') return true;
+  return (context as { kind?: unknown } | undefined)?.kind === 'method';
+}
+
+/** Whether a function is called as a decorator, and not with a job. */
 export function isDecoratorCall(args: readonly unknown[]): boolean {
   const [, second, third] = args;
-  const isStandard = (second as { kind?: unknown } | undefined)?.kind === 'method';
+  const isStandard = typeof (second as { kind?: unknown } | undefined)?.kind === 'string';
   return isStandard || (typeof third === 'object' && third !== null && 'configurable' in third);
+}
+
+/** A generator returns before its body has begun: its lock would be released at once, and guard nothing. */
+export function refuseGenerator(of: string, fn: AnyFunction): void {
+  if (!/^\[object (?:Async)?GeneratorFunction\]$/.test(Object.prototype.toString.call(fn))) return;
+  throw new TypeError(
+    `${of}: '${fn.name || 'the function'}' is a generator, whose body runs after it has returned; guard the function that ` +
+      'iterates over it',
+  );
 }

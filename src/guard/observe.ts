@@ -5,6 +5,7 @@ import { asError, KeyError } from '../core/errors.ts';
 import type { DuplicateStrategy, GuardedWork } from '../duplicates/strategy.ts';
 import { emitCacheError, emitKeyError } from '../lock/lease-events.ts';
 import type { LeaseTerms } from '../lock/lease-terms.ts';
+import type { LockHandle } from '../lock/lock-handle.ts';
 import type { AcquireAttempt, LockRequest } from '../lock/lock-request.ts';
 
 /** Observed work waits no longer than this for its cache. */
@@ -24,7 +25,7 @@ export function observing<Work extends GuardedWork>(
       work.request.emitOutcome(outcome, holder, { observed: true });
       return work.run(work.request.unguarded());
     },
-    run: (work, handle) => (strategy.waits ? runBesideWait(work, strategy) : work.run(handle)),
+    run: (work, handle) => (strategy.waits ? runBesideWait(work, strategy) : runBesideRelease(work, handle)),
   };
 }
 
@@ -59,6 +60,24 @@ function releaseWhenAcquired(attempt: Promise<AcquireAttempt>): void {
     late => late.acquired && late.handle.release(),
     () => {},
   );
+}
+
+/** The result of observed work does not wait for the release of its key. */
+function runBesideRelease(work: GuardedWork, handle: LockHandle): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    const released = work.run(handle, async run => {
+      try {
+        const result = await run();
+        resolve(result);
+        return result;
+      } catch (error) {
+        reject(error);
+        throw error;
+      }
+    });
+    // It has the error too.
+    released.catch(() => {});
+  });
 }
 
 /**

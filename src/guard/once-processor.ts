@@ -14,6 +14,7 @@ import {
   isDecoratorCall,
   type MethodDescriptor,
   methodDecorator,
+  refuseGenerator,
 } from './method-decorator.ts';
 import { type GuardOptions, parseGuardOptions } from './options.ts';
 import { processJob } from './process-job.ts';
@@ -193,6 +194,7 @@ type Wrapped = (this: unknown, job: RunningJob, token?: string, signal?: AbortSi
 type OptionsOfInstance = (instance: any) => OnceProcessorOptions;
 
 function guard(fn: Fn, options: ProcessorOptions): Wrapped {
+  refuseGenerator('onceProcessor', fn);
   const guarded: GuardedProcessor = { fn, options };
   // BullMQ makes a signal for each job of a processor with three parameters, and none for one with fewer.
   return fn.length >= 3 || options.strategy.needs.signal

@@ -13,7 +13,12 @@ import type { LockRequest } from '../lock/lock-request.ts';
 import { newOwner } from '../lock/owner-id.ts';
 import { scopedRequest } from '../lock/scoped-request.ts';
 import { acquireOrFailOpen, rethrowUnlessOpen } from './fail-open.ts';
-import { type DecoratedMethod, type MethodDescriptor, methodDecorator } from './method-decorator.ts';
+import {
+  type DecoratedMethod,
+  type MethodDescriptor,
+  methodDecorator,
+  refuseGenerator,
+} from './method-decorator.ts';
 import { modeOfProcess } from './mode.ts';
 import { emitUnlocked, observing } from './observe.ts';
 import { type GuardOptions, type ParsedGuardOptions, parseGuardOptions } from './options.ts';
@@ -125,7 +130,7 @@ const keyOption: Parser<ParsedOnceOptions['key']> = (key, option) => {
 };
 
 function guard(fn: AnyFunction, options: ParsedOnceOptions): AnyFunction {
-  refuseGenerator(fn);
+  refuseGenerator('once', fn);
   async function guarded(this: unknown, ...args: unknown[]): Promise<unknown> {
     const mode = options.mode ?? modeOfProcess();
     if (mode === 'off') return fn.apply(this, args);
@@ -135,7 +140,7 @@ function guard(fn: AnyFunction, options: ParsedOnceOptions): AnyFunction {
     try {
       const failsOpen = options.failsOpen || isObserved;
       const request = scopedRequest(options.key(args), newOwner(), options, { failsOpen });
-      call = new FunctionCall(request, fn, this, args, options.dedupeFor);
+      call = new FunctionCall(request, { fn, self: this, args, dedupeFor: options.dedupeFor, isObserved });
     } catch (error) {
       if (!isObserved) throw error;
       emitUnlocked(keylessTerms({ emitter: options.onEvent }), error);
@@ -153,45 +158,36 @@ function guard(fn: AnyFunction, options: ParsedOnceOptions): AnyFunction {
   return guarded;
 }
 
-/** A generator returns before its body has begun: its lock would be released at once, and guard nothing. */
-function refuseGenerator(fn: AnyFunction): void {
-  if (!/^\[object (?:Async)?GeneratorFunction\]$/.test(Object.prototype.toString.call(fn))) return;
-  throw new TypeError(
-    `once: '${fn.name || 'the function'}' is a generator, whose body runs after it has returned; guard the function that ` +
-      'iterates over it',
-  );
+interface CallTerms {
+  readonly fn: AnyFunction;
+  readonly self: unknown;
+  readonly args: readonly unknown[];
+  readonly dedupeFor: number;
+  readonly isObserved: boolean;
 }
 
 /** One call of a guarded function. */
 class FunctionCall implements GuardedWork {
   readonly request: LockRequest;
   readonly signal = undefined;
-  readonly #fn: AnyFunction;
-  readonly #self: unknown;
-  readonly #args: readonly unknown[];
-  readonly #dedupeFor: number;
+  readonly isObserved: boolean;
+  readonly #terms: CallTerms;
 
-  constructor(
-    request: LockRequest,
-    fn: AnyFunction,
-    self: unknown,
-    args: readonly unknown[],
-    dedupeFor: number,
-  ) {
+  constructor(request: LockRequest, terms: CallTerms) {
     this.request = request;
-    this.#fn = fn;
-    this.#self = self;
-    this.#args = args;
-    this.#dedupeFor = dedupeFor;
+    this.isObserved = terms.isObserved;
+    this.#terms = terms;
   }
 
   run(handle: LockHandle, wrap?: (work: () => Promise<unknown>) => Promise<unknown>): Promise<unknown> {
-    const work = () => this.#fn.apply(this.#self, [...this.#args]);
-    return handle.runAndRelease(wrap ? () => wrap(work) : work, { dedupeFor: this.#dedupeFor });
+    const { fn, self, args, dedupeFor } = this.#terms;
+    const work = () => fn.apply(self, [...args]);
+    return handle.runAndRelease(wrap ? () => wrap(work) : work, { dedupeFor });
   }
 
   callHandler(handler: DuplicateHandler, holder: Holder): unknown {
-    return handler.call(this.#self, holder, ...this.#args);
+    const { self, args } = this.#terms;
+    return handler.call(self, holder, ...args);
   }
 
   async failOpen(error: unknown): Promise<unknown> {

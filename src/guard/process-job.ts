@@ -1,11 +1,13 @@
 /** The way of a job through the guard: job → key → acquire → strategy → run → release. */
 
 import { warnOfConfig } from '../bullmq/config-warnings.ts';
-import { isStillOwned, mayHaveStalled } from '../bullmq/job-ownership.ts';
+import { hasRunBefore } from '../bullmq/job.ts';
+import { isCurrentRun, isStillOwned, mayHaveStalled } from '../bullmq/job-ownership.ts';
 import { findQueueCache } from '../bullmq/queue-cache.ts';
 import { LockLostError } from '../core/errors.ts';
 import type { Holder } from '../core/holder.ts';
 import { raiseDuplicate, skipDuplicate } from '../duplicates/skip-or-raise.ts';
+import type { LockHandle } from '../lock/lock-handle.ts';
 import { acquireOrFailOpen } from './fail-open.ts';
 import {
   type GuardedProcessor,
@@ -44,7 +46,10 @@ export async function processJob(guarded: GuardedProcessor, call: ProcessorCall)
   warnOnceOfConfig(guarded, context);
 
   const strategy = isObserved ? observing(options.strategy) : options.strategy;
-  const attempt = await acquireOrFailOpen(context, strategy);
+  let attempt = await acquireOrFailOpen(context, strategy);
+  if (!attempt.acquired && !isObserved && (await freeOlderRun(context, attempt.holder))) {
+    attempt = await acquireOrFailOpen(context, strategy);
+  }
 
   if (!attempt.acquired) {
     const { holder } = attempt;
@@ -53,11 +58,36 @@ export async function processJob(guarded: GuardedProcessor, call: ProcessorCall)
   }
 
   const { handle } = attempt;
-  if (!isObserved && mayHaveStalled(call.job, receivedAt) && !(await isStillOwned(call.job, call.token))) {
-    await handle.forfeit('stalled');
-    throw new LockLostError(handle.key, 'stalled');
-  }
+  if (!isObserved && mayHaveStalled(call.job, receivedAt)) await checkStillOwned(context, handle);
   return strategy.run(context, handle);
+}
+
+/**
+ * Frees the key of an older run of the same job whose number is not lower: `job.retry()` may count the starts of a job anew. BullMQ
+ * says which run is the current one. A job that never ran before is another one, which was given the id and the time of a removed
+ * job.
+ * @returns whether the key was freed.
+ */
+async function freeOlderRun({ job, token, request }: JobContext, holder: Holder): Promise<boolean> {
+  const { owner, storedKey } = request.terms;
+  if (holder.owner !== owner || holder.state !== 'running') return false;
+  if (!hasRunBefore(job) || !(await isCurrentRun(job, token))) return false;
+  const [freed] = (await request.cache.forceRelease?.([{ storedKey, fence: holder.fence }])) ?? [];
+  return freed === true;
+}
+
+/** @throws LockLostError BullMQ has given the job to another worker before its work began. */
+async function checkStillOwned({ job, token }: JobContext, handle: LockHandle): Promise<void> {
+  let isOwned: boolean;
+  try {
+    isOwned = await isStillOwned(job, token);
+  } catch (error) {
+    void handle.release();
+    throw error;
+  }
+  if (isOwned) return;
+  await handle.forfeit('stalled');
+  throw new LockLostError(handle.key, 'stalled');
 }
 
 /**

@@ -6,6 +6,7 @@
 
 import { Batcher } from '../cache/batching/batcher.ts';
 import type { AcquireResult, LockCache } from '../cache/contract.ts';
+import { refusalOf } from '../cache/refusals.ts';
 import { CacheError, type LossReason } from '../core/errors.ts';
 import { timerDelay } from '../core/timers.ts';
 import type { Lease } from './lease.ts';
@@ -18,10 +19,11 @@ const RENEW_TOGETHER = 1 / 12;
 const MAX_RENEWALS_PER_TURN = 4000;
 /** The pause before a release that failed is sent once more: after the second failure, and at most. */
 const MIN_RETRY_PAUSE_MS = 10;
-const MAX_RETRY_PAUSE_MS = 1000;
+const MAX_RETRY_PAUSE_MS = 5000;
 const TOO_LATE = 'the cache did not answer in time';
 
 export class LeaseRenewer {
+  readonly #cache: LockCache;
   readonly #batcher: Batcher;
   /** The leases that are held. */
   readonly #leases = new LeaseList<Lease>();
@@ -31,6 +33,7 @@ export class LeaseRenewer {
   #timerAt = Number.POSITIVE_INFINITY;
 
   constructor(cache: LockCache) {
+    this.#cache = cache;
     this.#batcher = new Batcher(cache);
   }
 
@@ -42,11 +45,15 @@ export class LeaseRenewer {
     lease.countFrom(performance.now());
     return new Promise((resolve, reject) => {
       const deadline = this.#setDeadline(lease.safeUntil, () => reject(this.#abandon(lease, TOO_LATE)));
-      this.#batcher.acquire(lease, answer => {
+      const onAnswer = (answer: AcquireResult | Error): void => {
+        if (answer instanceof Error && deadline.isListed && refusalOf(answer)?.isTransient) {
+          setTimeout(() => deadline.isListed && this.#batcher.acquire(lease, onAnswer), MIN_RETRY_PAUSE_MS);
+          return;
+        }
         const isAwaited = this.#deadlines.delete(deadline);
         if (answer instanceof Error) {
           if (isAwaited) reject(this.#abandon(lease, answer.message, answer));
-          else this.#releaseLate(lease);
+          else if (!refusalOf(answer)) this.#releaseLate(lease);
         } else if (!answer.acquired) {
           lease.phase = 'ended';
           resolve(answer);
@@ -58,7 +65,8 @@ export class LeaseRenewer {
           this.#keep(lease, answer);
           resolve(answer);
         }
-      });
+      };
+      this.#batcher.acquire(lease, onAnswer);
     });
   }
 
@@ -105,16 +113,17 @@ export class LeaseRenewer {
     const step = { storedKey, token, ttl: ms };
     return new Promise(resolve => {
       const deadline = this.#setDeadline(lease.safeUntil, resolve);
-      this.#sendUntilAnswered(
-        onAnswer => this.#batcher.renew(step, onAnswer),
-        lease.safeUntil,
-        error => emitCacheError(terms, 'renew', error),
-        answer => {
+      this.#sendUntilAnswered({
+        send: onAnswer => this.#batcher.renew(step, onAnswer),
+        until: lease.safeUntil,
+        onError: error => emitCacheError(terms, 'renew', error),
+        onAnswer: answer => {
           if (answer === false) lease.lose('revoked');
           this.#deadlines.delete(deadline);
           resolve();
         },
-      );
+        isAwaited: true,
+      });
     });
   }
 
@@ -136,7 +145,7 @@ export class LeaseRenewer {
   /** Gives an acquisition up, and releases what it may have acquired all the same, or may acquire when it arrives late. */
   #abandon(lease: Lease, problem: string, cause?: Error): CacheError {
     lease.phase = 'ended';
-    this.#releaseLate(lease);
+    if (!cause || !refusalOf(cause)) this.#releaseLate(lease);
     const error = new CacheError(lease.terms.key, problem, cause && { cause });
     emitCacheError(lease.terms, 'acquire', error);
     return error;
@@ -145,7 +154,13 @@ export class LeaseRenewer {
   #releaseLate(lease: Lease): void {
     const step = lease.releaseStep(0);
     const until = performance.now() + lease.ttl;
-    this.#sendUntilAnswered(onAnswer => this.#batcher.release(step, onAnswer), until, ignore, ignore);
+    this.#sendUntilAnswered({
+      send: onAnswer => this.#batcher.release(step, onAnswer),
+      until,
+      onError: ignore,
+      onAnswer: ignore,
+      isAwaited: false,
+    });
   }
 
   #release(
@@ -155,43 +170,57 @@ export class LeaseRenewer {
   ): void {
     const step = lease.releaseStep(dedupeFor);
     let failedBefore = false;
-    this.#sendUntilAnswered(
-      onAnswer => this.#batcher.release(step, onAnswer, onSent),
-      lease.safeUntil,
-      error => {
+    this.#sendUntilAnswered({
+      send: onAnswer => this.#batcher.release(step, onAnswer, onSent),
+      until: lease.safeUntil,
+      onError(error) {
+        // One event for a release, however often it is tried.
+        if (!failedBefore) emitCacheError(lease.terms, 'release', error);
         failedBefore = true;
-        emitCacheError(lease.terms, 'release', error);
       },
-      answer => {
+      onAnswer: answer => {
         // A release whose answer got lost has freed the key, and finds nothing when it is sent again.
         const isReleased = answer === true || (answer === false && failedBefore);
         if (isReleased) emitReleased(lease.terms, lease.fence, lease.heldFor, dedupeFor);
-        else if (answer === false) lease.lose('revoked');
+        else if (answer === false) void this.#loseUnlessFree(lease);
         onAnswer(isReleased || answer);
       },
-    );
+      isAwaited: onAnswer !== ignore,
+    });
+  }
+
+  /**
+   * The cache says that the lease was gone when it was released. A client may have sent the release twice by itself, after a dropped
+   * connection. So only a key that someone has is taken for a loss.
+   */
+  async #loseUnlessFree(lease: Lease): Promise<void> {
+    try {
+      const [record] = await this.#cache.inspect([lease.storedKey]);
+      if (!record) return;
+    } catch {
+      // Then the cache's answer is all that is known.
+    }
+    lease.lose('revoked');
   }
 
   /**
    * Sends a step again after each error: at once, as one dropped connection is the most likely cause, and then less and less often.
    * That does no harm, because a step acts only where its token is stored.
-   * @param until - when the last try begins, on the monotonic clock.
    */
-  #sendUntilAnswered(
-    send: (onAnswer: (answer: boolean | Error) => void) => void,
-    until: number,
-    onError: (error: Error) => void,
-    onAnswer: (answer: boolean | Error) => void,
-    pause = 0,
-  ): void {
+  #sendUntilAnswered(step: PersistentStep, pause = 0): void {
+    const { send, until, onError, onAnswer, isAwaited } = step;
     send(answer => {
       if (!(answer instanceof Error)) return onAnswer(answer);
       onError(answer);
       if (performance.now() + pause >= until) return onAnswer(answer);
-      const next = Math.min(Math.max(pause * 2, MIN_RETRY_PAUSE_MS), MAX_RETRY_PAUSE_MS);
-      const sendAgain = () => this.#sendUntilAnswered(send, until, onError, onAnswer, next);
-      if (pause === 0) sendAgain();
-      else setTimeout(sendAgain, pause).unref();
+      const next = Math.max(pause * 2, MIN_RETRY_PAUSE_MS);
+      if (pause === 0) return this.#sendUntilAnswered(step, next);
+      const timer = setTimeout(
+        () => this.#sendUntilAnswered(step, next),
+        Math.min(pause, MAX_RETRY_PAUSE_MS),
+      );
+      // Nothing else may keep a process alive that awaits the answer.
+      if (!isAwaited) timer.unref();
     });
   }
 
@@ -295,6 +324,19 @@ export class LeaseRenewer {
 }
 
 function ignore(): void {}
+
+/** A step that is sent again until the cache has answered it. */
+interface PersistentStep {
+  readonly send: (onAnswer: (answer: boolean | Error) => void) => void;
+  /** When the last try begins, on the monotonic clock. */
+  readonly until: number;
+  /** Called at each failure. */
+  readonly onError: (error: Error) => void;
+  /** Called once: with the answer, or with the last error. */
+  readonly onAnswer: (answer: boolean | Error) => void;
+  /** Someone waits for the answer. */
+  readonly isAwaited: boolean;
+}
 
 /** An answer is awaited until this time, on the monotonic clock. */
 interface Deadline extends Listed {

@@ -27,6 +27,7 @@ export class LockHandle implements AsyncDisposable {
   readonly #renewer: LeaseRenewer | undefined;
   readonly #lease: Lease;
   readonly #releasesInOrder: boolean;
+  #releasing: Promise<boolean> | undefined;
 
   /**
    * @param renewer - absent where nothing was acquired.
@@ -96,7 +97,10 @@ export class LockHandle implements AsyncDisposable {
    */
   release(): Promise<boolean> {
     const renewer = this.#unreleased();
-    return renewer ? renewer.release(this.#lease, 0) : Promise.resolve(false);
+    if (!renewer) return Promise.resolve(false);
+    const released = renewer.release(this.#lease, 0);
+    this.#releasing = released;
+    return released;
   }
 
   /** Releases the lock at the end of the block of an `await using`. */
@@ -132,7 +136,7 @@ export class LockHandle implements AsyncDisposable {
     try {
       result = await work();
     } catch (error) {
-      if (!(await reserve?.(error))) await this.#releaseAtEnd(0);
+      if (!(await isReserved(reserve, error))) await this.#releaseAtEnd(0);
       throw error;
     }
     await this.#releaseAtEnd(dedupeFor);
@@ -141,6 +145,8 @@ export class LockHandle implements AsyncDisposable {
 
   #releaseAtEnd(dedupeFor: number): Promise<unknown> | undefined {
     const renewer = this.#unreleased();
+    // The work may have released it, and not waited for that.
+    if (!renewer && !this.#releasesInOrder) return this.#releasing;
     return this.#releasesInOrder
       ? renewer?.sendRelease(this.#lease, dedupeFor)
       : renewer?.release(this.#lease, dedupeFor);
@@ -148,5 +154,14 @@ export class LockHandle implements AsyncDisposable {
 
   #unreleased(): LeaseRenewer | undefined {
     return this.#lease.phase === 'ended' ? undefined : this.#renewer;
+  }
+}
+
+/** A reservation that fails does not hide the work's own error. */
+async function isReserved(reserve: Ending['reserve'], error: unknown): Promise<boolean> {
+  try {
+    return (await reserve?.(error)) === true;
+  } catch {
+    return false;
   }
 }

@@ -1,7 +1,9 @@
 /** A request for one key. It may be sent as often as it takes. */
 
 import type { LockCache, LockRecord } from '../cache/contract.ts';
+import { asError, CacheError } from '../core/errors.ts';
 import type { Holder } from '../core/holder.ts';
+import { timerDelay } from '../core/timers.ts';
 import type { CacheOperation, Outcome } from '../events/events.ts';
 import { Lease } from './lease.ts';
 import { emitCacheError, emitOutcome } from './lease-events.ts';
@@ -45,10 +47,21 @@ export class LockRequest {
       : { acquired: false, holder: holderOf(result.record, this.terms.key) };
   }
 
-  /** Who holds the key now, if it is held. */
+  /**
+   * Who holds the key now, if it is held.
+   * @throws CacheError the cache did not answer, or not while a lease would be safe.
+   */
   async findHolder(): Promise<Holder | undefined> {
-    const [record] = await this.cache.inspect([this.terms.storedKey]);
-    return record && holderOf(record, this.terms.key);
+    const { storedKey, key, ttl } = this.terms;
+    try {
+      const [record] = await inTime(this.cache.inspect([storedKey]), ttl);
+      return record && holderOf(record, key);
+    } catch (thrown) {
+      const cause = asError(thrown);
+      const error = new CacheError(key, cause.message, { cause });
+      this.emitCacheError('acquire', error);
+      throw error;
+    }
   }
 
   /** The handle of work that runs without a lock. */
@@ -62,6 +75,19 @@ export class LockRequest {
 
   emitCacheError(operation: CacheOperation, error: Error): void {
     emitCacheError(this.terms, operation, error);
+  }
+}
+
+/** @throws Error there is no answer within a time. */
+async function inTime<Answer>(answer: Promise<Answer>, ms: number): Promise<Answer> {
+  let timer: NodeJS.Timeout | undefined;
+  const tooLate = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error('the cache did not answer in time')), timerDelay(ms));
+  });
+  try {
+    return await Promise.race([answer, tooLate]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 

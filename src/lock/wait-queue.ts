@@ -32,6 +32,8 @@ export interface WaitTerms {
   readonly signal?: AbortSignal | undefined;
   /** The request's owner may hold the key already: a job that runs again, or a lock with a named owner. */
   readonly mayOwnLease: boolean;
+  /** `false`: the wait alone does not keep the process alive. */
+  readonly keepsAlive?: boolean;
   /** It is no use to wait for the lease of the request's own owner. */
   readonly waitsForOthersOnly?: boolean;
 }
@@ -75,7 +77,7 @@ class WaitQueue {
     this.#waiters.push(waiter);
     if (this.#waiters[0] === waiter) waiter.serve();
     try {
-      if (!waiter.isServed) await waitUntil(waiter.served, until, wait.signal);
+      if (!waiter.isServed) await waitUntil(waiter.served, until, wait);
       // A waiter whose time is over before its turn came does not push in if the key was found held since it came. What was
       // found before it came says nothing about it, and neither does a cache that has not answered.
       const holder = this.#foundSince(cameAt);
@@ -86,11 +88,8 @@ class WaitQueue {
     }
   }
 
-  async #acquire(
-    request: WaitingRequest,
-    { signal, waitsForOthersOnly }: WaitTerms,
-    until: number,
-  ): Promise<AcquireAttempt> {
+  async #acquire(request: WaitingRequest, wait: WaitTerms, until: number): Promise<AcquireAttempt> {
+    const { signal, waitsForOthersOnly } = wait;
     // Most keys are free when they are asked for, and nobody listens to these.
     let release = this.#lastFound && new ReleaseSignal(request);
     try {
@@ -98,7 +97,7 @@ class WaitQueue {
         release?.reset();
         const askedAt = performance.now();
         const attempt = await request.tryAcquire({ notify: release !== undefined });
-        if (attempt.acquired) return attempt;
+        if (attempt.acquired) return unlessAborted(attempt, signal);
         const { holder } = attempt;
         this.#lastFound = { holder, askedAt };
         const left = until - performance.now();
@@ -111,7 +110,7 @@ class WaitQueue {
         }
         const longest = jitter(release.isListening ? NOTIFIED_PAUSE_MS : pause);
         const next = Math.min(longest, Math.max(holder.expiresIn, 1), left);
-        await waitUntil(release.notified, performance.now() + next, signal);
+        await waitUntil(release.notified, performance.now() + next, wait);
       }
     } finally {
       release?.stop();
@@ -127,6 +126,16 @@ class WaitQueue {
     this.#waiters[0]?.serve();
     if (this.#waiters.length === 0) this.#onEmpty();
   }
+}
+
+/** A key that was acquired for someone who has left meanwhile is released. */
+async function unlessAborted(
+  attempt: AcquireAttempt & { acquired: true },
+  signal: AbortSignal | undefined,
+): Promise<AcquireAttempt> {
+  if (!signal?.aborted) return attempt;
+  void attempt.handle.release();
+  throw signal.reason;
 }
 
 /** One place in a queue. */
@@ -209,7 +218,7 @@ function jitter(pause: number): number {
 async function waitUntil(
   promise: Promise<unknown>,
   time: number,
-  signal: AbortSignal | undefined,
+  { signal, keepsAlive = true }: Pick<WaitTerms, 'signal' | 'keepsAlive'>,
 ): Promise<void> {
   // A signal that has aborted before emits no event.
   signal?.throwIfAborted();
@@ -218,7 +227,7 @@ async function waitUntil(
   signal?.addEventListener('abort', end);
   try {
     const left = timerDelay(time - performance.now());
-    await Promise.race([promise, delay(left, undefined, { signal: isOver.signal })]);
+    await Promise.race([promise, delay(left, undefined, { signal: isOver.signal, ref: keepsAlive })]);
   } catch {
     // The delay fails only when the signal aborts it.
   } finally {

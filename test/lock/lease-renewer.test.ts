@@ -2,6 +2,7 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { expect } from 'chai';
 import sinon from 'sinon';
+import { recordOf } from '../../src/cache/lock-rules.ts';
 import { CacheError, LockLostError } from '../../src/core/errors.ts';
 import { Lease } from '../../src/lock/lease.ts';
 import { LeaseRenewer } from '../../src/lock/lease-renewer.ts';
@@ -360,10 +361,15 @@ describe('LeaseRenewer', () => {
       expect(signal.aborted).to.equal(false);
     });
 
-    it('aborts the signal when the answer says that the lease was gone (nobody waited for the answer)', async () => {
+    it('aborts the signal when someone else holds the key by now (nobody waited for the answer)', async () => {
       const lease = await acquire();
       const { signal } = lease;
       cache.releaseAnswer = false;
+      cache.record = recordOf(
+        'k',
+        { state: 'running', token: 't', fence: 2, attempt: 0, since: 0, owner: 'o', expiresAt: 1 },
+        0,
+      );
 
       await renewer.sendRelease(lease, 0);
       const early = signal.aborted;
@@ -371,6 +377,18 @@ describe('LeaseRenewer', () => {
 
       expect(early).to.equal(false);
       expect(signal.reason).to.include({ code: 'ERR_LOCK_LOST', reason: 'revoked' });
+    });
+
+    it('is no loss if the key is free (the client has sent the release twice)', async () => {
+      const lease = await acquire();
+      const { signal } = lease;
+      cache.releaseAnswer = false;
+
+      const released = await renewer.release(lease, 0);
+      await clock.tickAsync(0);
+
+      expect(released).to.equal(false);
+      expect(signal.aborted).to.equal(false);
     });
 
     it('does not revive the lease (a renewal was under way)', async () => {

@@ -4,6 +4,7 @@ import type {
   AcquireResult,
   AcquireStep,
   LockCache,
+  LockRecord,
   ReleaseStep,
   RenewStep,
 } from '../../src/cache/contract.ts';
@@ -17,6 +18,8 @@ export class ScriptedCache implements LockCache {
   acquireAnswer: AcquireResult | Error = { acquired: true, fence: 1, reclaimed: false };
   renewAnswer: boolean | Error = true;
   releaseAnswer: boolean | Error = true;
+  /** Who holds the key by now. */
+  record: LockRecord | undefined;
   /** No answer comes before it is resolved. */
   stuck: Deferred | undefined;
 
@@ -40,7 +43,7 @@ export class ScriptedCache implements LockCache {
     return steps.map(() => this.releaseAnswer);
   }
 
-  async inspect(): Promise<undefined[]> {
-    return [];
+  async inspect(): Promise<(LockRecord | undefined)[]> {
+    return [this.record];
   }
 }

@@ -10,6 +10,11 @@ export class Listeners {
     return this.#callbacks.has(storedKey);
   }
 
+  /** The keys that have listeners. */
+  get storedKeys(): Iterable<string> {
+    return this.#callbacks.keys();
+  }
+
   /** How many keys have listeners. */
   get size(): number {
     return this.#callbacks.size;

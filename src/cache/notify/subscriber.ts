@@ -10,8 +10,10 @@ import { Listeners } from './listeners.ts';
 /** The connection stays open for this time after its last listener, for the next one. */
 const LINGER_MS = 1000;
 
-/** A connection on which releases are notified. */
+/** A connection on which releases are notified. It may be closed at any time, also while it connects. */
 export interface Subscription {
+  /** Called once, before anything is subscribed to. */
+  connect(): Promise<unknown>;
   /** Whether it is notified at this moment of what it subscribed to. */
   readonly isUp: boolean;
   subscribe(storedKey: string): Promise<unknown>;
@@ -20,14 +22,16 @@ export interface Subscription {
 }
 
 /**
- * Opens a connection; gives none where there can't be any.
+ * Makes a connection; gives none where there can't be any.
  * @param onRelease - to be called when a key was released.
  * @param onEnd - to be called when the connection has ended for good.
+ * @param onGap - to be called when it is back after a drop: notifications may have been missed.
  */
 export type OpenSubscription = (
   onRelease: (storedKey: string) => void,
   onEnd: () => void,
-) => Promise<Subscription | undefined>;
+  onGap: () => void,
+) => Subscription | undefined;
 
 export class Subscriber {
   readonly #open: OpenSubscription;
@@ -62,6 +66,7 @@ export class Subscriber {
       // Those who wait ask at once, and often from now on. The next listener tries again.
       this.#listeners.notifyAll();
     });
+    for (const storedKey of [...this.#listeners.storedKeys]) void connection.update(storedKey);
     return connection;
   }
 
@@ -77,19 +82,19 @@ export class Subscriber {
 class Connection {
   readonly #listeners: Listeners;
   readonly #onEnd: () => void;
-  readonly #opening: Promise<Subscription | undefined>;
+  readonly #connecting: Promise<void>;
+  #subscription: Subscription | undefined;
   readonly #subscribed = new Set<string>();
   /** The keys whose subscription is being changed. */
   readonly #updating = new Set<string>();
-  #subscription: Subscription | undefined;
   #hasEnded = false;
 
   /** @param onEnd - called once, when the connection has ended, or could not be opened. */
   constructor(open: OpenSubscription, listeners: Listeners, onEnd: () => void) {
     this.#listeners = listeners;
     this.#onEnd = onEnd;
-    this.#opening = this.#openWith(open);
-    this.#opening.catch(() => this.end());
+    this.#connecting = this.#connect(open);
+    this.#connecting.catch(() => this.end());
   }
 
   isSubscribed(storedKey: string): boolean {
@@ -101,7 +106,8 @@ class Connection {
     if (this.#updating.has(storedKey)) return;
     this.#updating.add(storedKey);
     try {
-      const subscription = await this.#opening;
+      await this.#connecting;
+      const subscription = this.#subscription;
       while (subscription && !this.#hasEnded) {
         const isWanted = this.#listeners.has(storedKey);
         if (isWanted === this.#subscribed.has(storedKey)) return;
@@ -123,15 +129,13 @@ class Connection {
     if (this.#subscription) closeQuietly(this.#subscription);
   }
 
-  async #openWith(open: OpenSubscription): Promise<Subscription | undefined> {
-    const subscription = await open(
+  async #connect(open: OpenSubscription): Promise<void> {
+    this.#subscription = open(
       storedKey => this.#listeners.notify(storedKey),
       () => this.end(),
+      () => this.#listeners.notifyAll(),
     );
-    if (!subscription) return undefined;
-    if (this.#hasEnded) closeQuietly(subscription);
-    this.#subscription = subscription;
-    return subscription;
+    await this.#subscription?.connect();
   }
 
   async #subscribe(subscription: Subscription, storedKey: string): Promise<void> {

@@ -9,7 +9,7 @@ import { show, showClass } from '../../core/validation.ts';
 import { isLockName } from '../../key/stored-name.ts';
 import { Coalescer } from '../batching/coalescer.ts';
 import { ExchangeCache } from '../batching/exchange.ts';
-import { allFailed, exchangeInParts, fits, keysOf, type Limits } from '../batching/split.ts';
+import { allFailed, countSteps, exchangeInParts, fits, keysOf, type Limits } from '../batching/split.ts';
 import type {
   Arrival,
   Batch,
@@ -20,6 +20,7 @@ import type {
   Newest,
 } from '../contract.ts';
 import type { Subscriber } from '../notify/subscriber.ts';
+import { refused } from '../refusals.ts';
 import { DEFAULT_SCHEMA, MAX_SWEPT, migrationSql } from './migration.ts';
 import type { PostgresPool } from './pool.ts';
 import {
@@ -32,7 +33,15 @@ import {
   writeArrivals,
   writeSteps,
 } from './protocol.ts';
-import { announceSql, exchangeSql, forceReleaseSql, inspectSql, listSql, PAGE_SIZE } from './queries.ts';
+import {
+  announceSql,
+  exchangeSql,
+  forceReleaseSql,
+  inspectSql,
+  listSql,
+  lockedSql,
+  PAGE_SIZE,
+} from './queries.ts';
 import { postgresSubscriber } from './subscriber.ts';
 
 /** Options of {@link PostgresCache}. */
@@ -171,16 +180,24 @@ export class PostgresCache extends ExchangeCache {
       if (swept === MAX_SWEPT) this.#sweepAt = now;
       return results;
     } catch (error) {
+      const problem = refusedBy(asError(error));
       const lockedKey = lockedKeyOf(error);
-      return lockedKey === undefined
-        ? allFailed(batch, asError(error))
-        : this.#sendWithout(lockedKey, batch, asError(error));
+      return lockedKey === undefined || countSteps(batch) === 1
+        ? allFailed(batch, problem)
+        : this.#sendWithoutLocked(lockedKey, batch, problem);
     }
   }
 
-  /** The steps on a row that someone else has locked fail alone; the others are sent again. */
-  #sendWithout(lockedKey: string, batch: Batch, error: Error): Promise<BatchResults> {
-    const isLocked = (storedKey: string) => rowKey(storedKey) === lockedKey;
+  /** The steps on rows that someone else has locked fail alone, and may be sent again; the others are sent at once. */
+  async #sendWithoutLocked(lockedKey: string, batch: Batch, error: Error): Promise<BatchResults> {
+    const locked = new Set([lockedKey]);
+    try {
+      const { rows } = await this.#query(lockedSql(this.#schema), [keysOf(batch).map(rowKey)]);
+      for (const { key } of rows) locked.add(key);
+    } catch {
+      // Then they are found one by one.
+    }
+    const isLocked = (storedKey: string) => locked.has(rowKey(storedKey));
     const limits = { ...LIMITS, groupOf: (storedKey: string) => String(isLocked(storedKey)) };
     return exchangeInParts(batch, limits, parts =>
       Promise.all(
@@ -270,12 +287,26 @@ function checkSchema(schema: unknown): void {
 /** BullMQ takes no other either. It can't contain the mark that quotes the body of our functions. */
 const PLAIN_NAME = /^(?!.*\$once\$)[A-Za-z_][A-Za-z0-9_$]{0,62}$/;
 
-/** The database of a `pg.Pool`, as a string; `undefined` where the pool does not say. */
+/**
+ * The database of a `pg.Pool`, as a string without a password; `undefined` where it depends on the user's name or on the environment.
+ */
 function datastoreOf(pool: object, schema: string): string | undefined {
-  const { options } = pool as { options?: Record<string, unknown> };
-  if (!options) return undefined;
-  const { connectionString, host = 'localhost', port = 5432, database } = options;
-  return `postgres ${connectionString ?? `${host}:${port}/${database}`} ${schema}`;
+  const { connectionString, ...options } = (pool as { options?: Record<string, unknown> }).options ?? {};
+  const { host, port, database } =
+    typeof connectionString === 'string' ? addressOf(connectionString) : options;
+  return host && database ? `postgres ${host}:${port || 5432}/${database} ${schema}` : undefined;
+}
+
+function addressOf(url: string): { host?: unknown; port?: unknown; database?: unknown } {
+  if (!URL.canParse(url)) return {};
+  const { hostname, port, pathname } = new URL(url);
+  return { host: hostname, port, database: pathname.slice(1) };
+}
+
+/** Marks an error that the server gave: nothing was done. A locked row, or table, may be free soon. */
+function refusedBy(error: Error): Error {
+  const isAnswer = 'severity' in error && !/^(?:08|57P)/.test(codeOf(error));
+  return isAnswer ? refused(error, { isTransient: codeOf(error) === LOCKED_CODE }) : error;
 }
 
 /** The key in the table whose row someone else has locked, where that is the error. */

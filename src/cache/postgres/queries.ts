@@ -28,6 +28,13 @@ export function inspectSql(schema: string): string {
     WHERE key = ANY($1::text[]) AND expires > clock_timestamp()`;
 }
 
+/** Finds the keys whose rows another transaction has locked. Parameter: the keys. */
+export function lockedSql(schema: string): string {
+  return `
+    WITH free AS (SELECT key FROM ${quote(schema)}.once_lock WHERE key = ANY($1::text[]) FOR UPDATE SKIP LOCKED)
+    SELECT key FROM ${quote(schema)}.once_lock WHERE key = ANY($1::text[]) AND key NOT IN (SELECT key FROM free)`;
+}
+
 /** Lists some locks in the order of their names. Parameters: the beginning of the names, the name after which to go on. */
 export function listSql(schema: string): string {
   return `

@@ -30,29 +30,31 @@ const MAX_PROBE_MS = 1000;
 
 export function postgresSubscriber(pool: PostgresPool): Subscriber {
   const { Client, options } = pool as ClientFactory;
-  return new Subscriber(async (onRelease, onEnd) =>
-    Client ? open(new Client(options), pool, onRelease, onEnd) : undefined,
+  return new Subscriber((onRelease, onEnd) =>
+    Client ? subscriptionOf(new Client(options), pool, onRelease, onEnd) : undefined,
   );
 }
 
-async function open(
+function subscriptionOf(
   client: Client,
   pool: PostgresPool,
   onRelease: (rowKey: string) => void,
   onEnd: () => void,
-): Promise<Subscription> {
+): Subscription {
   const probe = new Probe(pool);
   client.on('error', onEnd);
   client.on('end', onEnd);
   client.on('notification', ({ payload }: { payload: string }) => {
     if (!probe.receive(payload)) onRelease(payload);
   });
-  await client.connect();
-  await client.query(`LISTEN ${CHANNEL}`);
-  probe.start();
   return {
     get isUp() {
       return probe.isReceived;
+    },
+    async connect() {
+      await client.connect();
+      await client.query(`LISTEN ${CHANNEL}`);
+      probe.start();
     },
     // The channel carries the releases of all keys.
     subscribe: async () => {},
@@ -72,6 +74,7 @@ class Probe {
   /** When the last probe was sent that was received. */
   #receivedAt = Number.NEGATIVE_INFINITY;
   #timer: NodeJS.Timeout | undefined;
+  #isStopped = false;
 
   constructor(pool: PostgresPool) {
     this.#pool = pool;
@@ -84,11 +87,13 @@ class Probe {
   }
 
   start(): void {
+    if (this.#isStopped) return;
     this.#send();
     this.#timer = setInterval(() => this.#send(), PROBE_INTERVAL_MS).unref();
   }
 
   stop(): void {
+    this.#isStopped = true;
     clearInterval(this.#timer);
   }
 

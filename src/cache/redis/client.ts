@@ -70,6 +70,15 @@ export function isRedisClient(given: object): boolean {
   return isScripting(client) || isDefining(client) || isEvaluating(client) || isSender;
 }
 
+const ERROR_REPLY_NAMES = ['ReplyError', 'ErrorReply', 'SimpleError', 'BlobError'];
+const ERROR_REPLY_CODES =
+  /^(?:READONLY|OOM|MISCONF|NOREPLICAS|LOADING|MASTERDOWN|CLUSTERDOWN|NOAUTH|NOPERM|WRONGTYPE|BUSY) /;
+
+/** Whether an error is the server's answer to a command: as ioredis and node-redis name it, or by the code that it begins with. */
+export function isErrorReply({ name, message }: Error): boolean {
+  return ERROR_REPLY_NAMES.includes(name) || ERROR_REPLY_CODES.test(message);
+}
+
 /** Whether the client says that it spreads keys over several servers. */
 export function isCluster(client: object): boolean {
   return (
@@ -79,33 +88,63 @@ export function isCluster(client: object): boolean {
   );
 }
 
-interface Addressed {
+interface Address {
   readonly host?: string;
   readonly port?: number;
-  readonly path?: string;
 }
 
-/** Where ioredis and node-redis, and BullMQ's wrappers of them, keep the address of their server. */
-interface AddressOptions extends Addressed {
+/** Where clients, and BullMQ's wrappers of them, keep the address of their server. */
+interface AddressOptions extends Address {
+  readonly path?: string | null;
   readonly db?: number;
   readonly name?: string;
-  readonly sentinels?: readonly Addressed[] | null;
+  readonly sentinels?: readonly Address[] | null;
   /** Of node-redis. */
   readonly url?: string;
-  readonly socket?: Addressed;
+  readonly socket?: Address & { readonly path?: string };
   readonly database?: number;
+  /** Of Valkey GLIDE. */
+  readonly addresses?: readonly Address[];
+  readonly databaseId?: number;
 }
 
-/** The server that a client is connected to, as a string; `undefined` where the client does not say. */
+interface AddressedClient {
+  readonly options?: AddressOptions;
+  /** Of Valkey GLIDE. */
+  readonly config?: AddressOptions;
+  /** Of a cluster client of ioredis. */
+  readonly startupNodes?: readonly Address[];
+  /** Of ioredis: what was selected since. */
+  readonly condition?: { readonly select?: number } | null;
+}
+
+/**
+ * The database of Redis that a client is connected to, as a string without a password; `undefined` where the client does not say it
+ * for certain.
+ */
 export function datastoreOf(client: object): string | undefined {
-  const { options, startupNodes } = client as { options?: AddressOptions; startupNodes?: unknown };
-  if (startupNodes !== undefined) return `redis cluster ${JSON.stringify(startupNodes)}`;
-  if (!options) return undefined;
-  const { sentinels, name, url, db = options.database ?? 0 } = options;
-  if (sentinels) return `redis sentinel ${name} ${JSON.stringify(sentinels)} ${db}`;
-  if (url) return `redis ${url} ${db}`;
-  const { host = 'localhost', port = 6379, path } = options.socket ?? options;
-  return path ? `redis ${path} ${db}` : `redis ${host === '127.0.0.1' ? 'localhost' : host}:${port} ${db}`;
+  const { options, config, startupNodes, condition } = client as AddressedClient;
+  const known = options ?? config ?? {};
+  const nodes = Array.isArray(startupNodes) ? startupNodes : known.addresses;
+  const db = condition?.select ?? known.db ?? known.database ?? known.databaseId;
+  if (nodes) return nodes.every(({ host }) => host) ? nameOf(nodes, db) : undefined;
+  if (isCluster(client)) return undefined;
+  if (known.sentinels) return `${known.name} of ${nameOf(known.sentinels, db)}`;
+  if (known.url && URL.canParse(known.url)) {
+    const { hostname, port, pathname } = new URL(known.url);
+    return nameOf([{ host: hostname, port: Number(port || 6379) }], db ?? Number(pathname.slice(1) || 0));
+  }
+  const { host, port, path } = known.socket ?? known;
+  if (path) return `redis ${path} ${db ?? 0}`;
+  return host && port ? nameOf([{ host, port }], db) : undefined;
+}
+
+function nameOf(servers: readonly Address[], db = 0): string {
+  const addresses = servers.map(({ host = '', port = 6379 }) => {
+    const isLocal = /^(?:localhost|127\.0\.0\.1|::1|\[::1\])$/.test(host);
+    return `${isLocal ? 'localhost' : host.toLowerCase()}:${port}`;
+  });
+  return `redis ${addresses.sort().join(' ')} ${db}`;
 }
 
 interface Prefixed {

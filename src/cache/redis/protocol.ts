@@ -11,6 +11,7 @@ import type {
   Newest,
 } from '../contract.ts';
 import { foreignRecord, parseStored, recordOf } from '../lock-rules.ts';
+import { refused } from '../refusals.ts';
 
 /** One call of a script. */
 export interface ScriptCall {
@@ -141,8 +142,9 @@ function acquireResultFrom(storedKey: string, answer: SpecialAnswer | undefined)
 
 function errorFrom(answer: SpecialAnswer | undefined): Error {
   const [kind, message] = Array.isArray(answer) ? (answer as Encoded[]) : [];
-  const isError = kind !== undefined && textFrom(kind) === 'error';
-  return new Error(isError ? textFrom(message as Encoded) : `Redis gave ${showReply(answer)} for an answer`);
+  if (kind !== undefined && textFrom(kind) === 'error')
+    return refused(new Error(textFrom(message as Encoded)));
+  return new Error(`Redis gave ${showReply(answer)} for an answer`);
 }
 
 /** What the inspecting script says of one key. */

@@ -17,9 +17,11 @@ import type {
   Newest,
 } from '../contract.ts';
 import type { Subscriber } from '../notify/subscriber.ts';
+import { refused } from '../refusals.ts';
 import {
   datastoreOf,
   isCluster,
+  isErrorReply,
   MAX_KEYS,
   mastersOf,
   type RedisClient,
@@ -61,7 +63,6 @@ const SCAN_COUNT = 500;
  * ```
  */
 export class RedisCache extends ExchangeCache {
-  readonly datastore: string | undefined;
   readonly #exchange: ScriptRunner;
   readonly #inspect: ScriptRunner;
   readonly #announce: ScriptRunner;
@@ -82,10 +83,14 @@ export class RedisCache extends ExchangeCache {
     this.#announce = scriptRunner(client, ANNOUNCE_LUA);
     this.#scan = scriptRunner(client, SCAN_LUA);
     this.#forceRelease = scriptRunner(client, FORCE_RELEASE_LUA);
-    this.datastore = datastoreOf(client);
     this.#client = client;
     this.#subscriber = redisSubscriber(client);
     this.#limits = isCluster(client) ? IN_A_CLUSTER : ON_ONE_SERVER;
+  }
+
+  /** Asked each time: an ioredis client may select another database. */
+  get datastore(): string | undefined {
+    return datastoreOf(this.#client);
   }
 
   /** Sends the whole batch before it returns its promise, in as many calls as it takes. */
@@ -157,7 +162,9 @@ export class RedisCache extends ExchangeCache {
       return readReply(await this.#exchange.run(keys, args), batch);
     } catch (error) {
       const narrower = this.#limitsAfterRefusal(error, limits);
-      return narrower ? this.#exchangeWithin(narrower, batch) : allFailed(batch, asError(error));
+      if (narrower) return this.#exchangeWithin(narrower, batch);
+      const problem = asError(error);
+      return allFailed(batch, isErrorReply(problem) ? refused(problem) : problem);
     }
   }
 

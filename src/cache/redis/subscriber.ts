@@ -3,16 +3,19 @@
 import { Subscriber, type Subscription } from '../notify/subscriber.ts';
 import { isCluster, type RedisClient } from './client.ts';
 
-/** The name of the connection in Redis' list of clients. */
-const CONNECTION_NAME = 'bullmq-once:waiting';
+/**
+ * How the connection differs from the client's own: its name in Redis' list of clients, and that it waits for its server and
+ * subscribes again when that is back, whatever the client does.
+ */
+const OPTIONS = { connectionName: 'bullmq-once:waiting', autoResubscribe: true, enableOfflineQueue: true };
 
 export function redisSubscriber(client: RedisClient): Subscriber {
   // BullMQ's wrapper of node-redis can't subscribe; the client inside it can.
   const { raw } = client as { raw?: RedisClient };
   const source = raw && isNodeRedis(raw) ? raw : client;
-  return new Subscriber(async (onRelease, onEnd) => {
-    if (isIoredis(source)) return openIoredis(source, onRelease, onEnd);
-    if (isNodeRedis(source)) return openNodeRedis(source, onRelease);
+  return new Subscriber((onRelease, onEnd, onGap) => {
+    if (isIoredis(source)) return onIoredis(source, onRelease, onEnd, onGap);
+    if (isNodeRedis(source)) return onNodeRedis(source, onRelease, onEnd, onGap);
     return undefined;
   });
 }
@@ -27,21 +30,25 @@ interface Ioredis {
   disconnect(): void;
 }
 
-function openIoredis(
+function onIoredis(
   client: Ioredis,
   onRelease: (storedKey: string) => void,
   onEnd: () => void,
+  onGap: () => void,
 ): Subscription {
   // The plain client of a cluster takes other arguments.
   const takesOptions = !isCluster(client) || 'runCommand' in client;
-  const own = client.duplicate(takesOptions ? { connectionName: CONNECTION_NAME } : undefined);
+  const own = client.duplicate(takesOptions ? OPTIONS : undefined);
   own.on('error', () => {});
   own.on('end', onEnd);
   own.on('message', onRelease);
+  own.on('ready', afterTheFirst(onGap));
   return {
     get isUp() {
       return own.status === 'ready';
     },
+    // It connects by itself.
+    connect: async () => {},
     subscribe: storedKey => own.subscribe(storedKey),
     unsubscribe: storedKey => own.unsubscribe(storedKey),
     close: () => own.disconnect(),
@@ -50,6 +57,7 @@ function openIoredis(
 
 /** What is needed of node-redis. Bun's own client has the same methods, but `duplicate` returns a promise. */
 interface NodeRedis {
+  readonly isOpen?: boolean;
   readonly isReady?: boolean;
   readonly connected?: boolean;
   duplicate(options?: object): NodeRedis | Promise<NodeRedis>;
@@ -62,21 +70,44 @@ interface NodeRedis {
   close(): unknown;
 }
 
-async function openNodeRedis(
+function onNodeRedis(
   client: NodeRedis,
   onRelease: (storedKey: string) => void,
-): Promise<Subscription> {
-  const own = await client.duplicate();
-  own.on?.('error', () => {});
-  await own.connect();
+  onEnd: () => void,
+  onGap: () => void,
+): Subscription {
+  let own: NodeRedis | undefined;
+  let isClosed = false;
+  const close = () => {
+    isClosed = true;
+    // Version 4 has no `destroy`.
+    return own && (own.destroy ?? own.disconnect ?? own.close).call(own);
+  };
   return {
     get isUp() {
-      return own.isReady ?? own.connected ?? true;
+      return own !== undefined && (own.isReady ?? own.connected ?? true);
     },
-    subscribe: storedKey => own.subscribe(storedKey, (_message, channel) => onRelease(channel)),
-    unsubscribe: storedKey => own.unsubscribe(storedKey),
-    // Version 4 has no `destroy`.
-    close: () => (own.destroy ?? own.disconnect ?? own.close).call(own),
+    async connect() {
+      own = await client.duplicate();
+      // Without a reconnect strategy an error is the end, and there is no other event.
+      own.on?.('error', () => own?.isOpen === false && onEnd());
+      own.on?.('end', onEnd);
+      own.on?.('ready', afterTheFirst(onGap));
+      if (!isClosed) await own.connect();
+      if (isClosed) await close();
+    },
+    subscribe: async storedKey => own?.subscribe(storedKey, (_message, channel) => onRelease(channel)),
+    unsubscribe: async storedKey => own?.unsubscribe(storedKey),
+    close,
+  };
+}
+
+/** The first time that a connection is ready nothing was missed. */
+function afterTheFirst(call: () => void): () => void {
+  let isFirst = true;
+  return () => {
+    if (!isFirst) call();
+    isFirst = false;
   };
 }
 

@@ -3,18 +3,24 @@
 import { expect } from 'chai';
 import { Cluster, Redis, type RedisOptions } from 'ioredis';
 import { Cluster as Cluster5, Redis as Redis5 } from 'ioredis5';
-import { type Listener, Lock, RedisCache } from '../../../src/index.ts';
+import { RedisCache } from '../../../src/index.ts';
 import { redisOptions, uniqueName, until } from '../../support/index.ts';
 import { sharedCluster } from '../../support/shared-servers.ts';
-import { acquire, acquireStep, releaseStep } from '../../support/steps.ts';
+import { acquireStep, releaseStep } from '../../support/steps.ts';
+import { answersOf, EXPECTED_ANSWERS } from './answers.ts';
+import { completedBeforeReleased } from './release-order.ts';
 import { ALL_WELL, runUnderLoad } from './worker-under-load.ts';
 
 const READONLY_ONLY = (error: Error) => (error.message.startsWith('READONLY') ? 2 : false);
 
-const OPTIONS: readonly RedisOptions[] = [
-  {},
+const AUTO_PIPELINING: readonly RedisOptions[] = [
+  { enableAutoPipelining: false },
   { enableAutoPipelining: true },
   { enableAutoPipelining: true, autoPipeliningIgnoredCommands: ['evalsha', 'eval'] },
+];
+
+const OPTIONS: readonly RedisOptions[] = [
+  ...AUTO_PIPELINING,
   { commandTimeout: 2000 },
   { enableOfflineQueue: false },
   { lazyConnect: true },
@@ -50,7 +56,8 @@ afterEach(() => {
 });
 
 function connect(version: keyof typeof VERSIONS, options: RedisOptions): Redis {
-  const client = new VERSIONS[version]({ ...redisOptions(), maxRetriesPerRequest: null, ...options });
+  const all: RedisOptions = { ...redisOptions(), maxRetriesPerRequest: null, ...options };
+  const client = new VERSIONS[version](all as { host: string });
   client.on('error', () => {});
   opened.push(client);
   return client;
@@ -80,44 +87,22 @@ for (const version of ['ioredis 6', 'ioredis 5'] as const) {
     }
   });
 
-  describe(`A lock in a RedisCache on ${version}`, () => {
+  describe(`A RedisCache on ${version}`, () => {
     for (const options of [...OPTIONS, ...NOT_FOR_BULLMQ]) {
-      it(`is acquired, refused, listed, renewed and released (${show(options)})`, async () => {
-        const cache = new RedisCache(await ready(connect(version, options)));
-        const lock = new Lock(uniqueName('k'), { cache, ttl: 600 });
-        const storedKey = `once:1:default:${lock.key}`;
+      it(`answers each step, and notifies of releases (${show(options)})`, async () => {
+        const client = connect(version, options);
+        // A client without an offline queue takes no command before it is ready.
+        if (!options.lazyConnect) await until(() => client.status === 'ready');
 
-        const handle = await lock.acquire();
-        const refused = await lock.tryAcquire();
-        const [record] = await cache.inspect([storedKey]);
-        const listed = [];
-        for await (const { fence } of cache.list(storedKey)) listed.push(fence);
-        const acquiredAt = performance.now();
-        await until(() => performance.now() - acquiredAt > 900);
-
-        expect(refused).to.equal(undefined);
-        expect(record).to.include({ state: 'running', fence: handle.fence });
-        expect(record?.expiresIn).to.be.within(1, 600);
-        expect(listed).to.deep.equal([handle.fence]);
-        expect(handle.held, 'renewed').to.equal(true);
-        expect(await handle.release()).to.equal(true);
-        expect(await cache.inspect([storedKey])).to.deep.equal([undefined]);
+        expect(await answersOf(new RedisCache(client))).to.deep.equal(EXPECTED_ANSWERS);
       });
+    }
+  });
 
-      it(`is notified of its release to those who wait (${show(options)})`, async () => {
-        const cache = new RedisCache(await ready(connect(version, options)));
-        const held = acquireStep();
-        await acquire(cache, held);
-        let notified = 0;
-        const listener: Listener = cache.listen(held.storedKey, () => notified++);
-        await until(() => listener.isListening, 'it listens', 5000);
-        await acquire(cache, acquireStep({ storedKey: held.storedKey, notify: true }));
-        const before = notified;
-
-        await cache.release([releaseStep(held)]);
-
-        await until(() => notified > before, 'it is notified', 5000);
-        listener.stop();
+  describe(`The key of a job that has finished (${version})`, () => {
+    for (const options of AUTO_PIPELINING) {
+      it(`is released on the server before BullMQ records the completion (${show(options)})`, async () => {
+        expect(await completedBeforeReleased(connect(version, options))).to.deep.equal([]);
       });
     }
   });
@@ -135,7 +120,9 @@ for (const [name, ClusterClass] of [
         opened.push(client);
         const cache = new RedisCache(client as never);
         const steps = Array.from({ length: 60 }, () => acquireStep());
-        const tagged = Array.from({ length: 20 }, (_, i) => acquireStep({ storedKey: `{a}${uniqueName()}${i}` }));
+        const tagged = Array.from({ length: 20 }, (_, i) =>
+          acquireStep({ storedKey: `{a}${uniqueName()}${i}` }),
+        );
 
         const [one, two, three] = await Promise.all([
           cache.acquire(steps.slice(0, 30)),
@@ -152,10 +139,4 @@ for (const [name, ClusterClass] of [
       });
     }
   });
-}
-
-/** A client without an offline queue takes no command before it is ready. */
-async function ready(client: Redis): Promise<Redis> {
-  if (!client.options.lazyConnect) await until(() => client.status === 'ready');
-  return client;
 }

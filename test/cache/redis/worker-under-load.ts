@@ -30,7 +30,10 @@ export const ALL_WELL: LoadReport = { completed: JOBS, failures: [], overlaps: 0
  * @param connection - what a user passes to BullMQ's `Worker`.
  * @param db - the database of Redis that the connection uses.
  */
-export async function runUnderLoad(connection: unknown, { db = 0 } = {}): Promise<LoadReport> {
+export async function runUnderLoad(
+  connection: unknown,
+  { db = 0 }: { db?: number | undefined } = {},
+): Promise<LoadReport> {
   const plain = connectRedis({ db });
   const queue = new Queue(uniqueName('queue'), { connection: plain });
   const events: LockEvent[] = [];
@@ -51,7 +54,10 @@ export async function runUnderLoad(connection: unknown, { db = 0 } = {}): Promis
     onEvent: event => events.push(event),
   });
   await plain.script('FLUSH');
-  const worker = new Worker(queue.name, guarded, { connection: connection as never, concurrency: CONCURRENCY });
+  const worker = new Worker(queue.name, guarded, {
+    connection: connection as never,
+    concurrency: CONCURRENCY,
+  });
   worker.on('error', () => {});
   worker.on('completed', () => completed++);
   worker.on('failed', (_job, error) => failures.push(error.message));

@@ -1,0 +1,89 @@
+/** What a `RedisCache` answers to each kind of step, however its client decodes replies. */
+
+import { randomUUID } from 'node:crypto';
+import type { RedisCache } from '../../../src/index.ts';
+import { until } from '../../support/index.ts';
+import { acquireStep, releaseStep, renewStep } from '../../support/steps.ts';
+
+/** {@link answersOf} any client. */
+export const EXPECTED_ANSWERS: Readonly<Record<string, unknown>> = {
+  acquired: ['a fence', 'a fence', 'a fence'],
+  refused: ['running me 7', 'running me 7'],
+  reclaimed: ['a higher fence'],
+  inspected: ['running me 8 for a minute', undefined],
+  listed: 3,
+  renewed: [true, false],
+  announced: ['first', 'second outdoes first'],
+  notified: true,
+  released: [true, false],
+  forced: [true, false],
+  left: 0,
+};
+
+/** @param notifies - whether a release is expected to be notified. */
+export async function answersOf(
+  cache: RedisCache,
+  { notifies = true }: { notifies?: boolean } = {},
+): Promise<Record<string, unknown>> {
+  const base = `once:1:default:answers-${randomUUID()}`;
+  const mine = acquireStep({ storedKey: `${base}-a`, owner: 'me', attempt: 7 });
+  const others = ['b', 'c'].map(name => acquireStep({ storedKey: `${base}-${name}` }));
+  const again = acquireStep({ ...mine, token: randomUUID(), attempt: 8 });
+  const rival = (notify: boolean) => acquireStep({ storedKey: mine.storedKey, notify });
+
+  const acquired = await cache.acquire([mine, ...others]);
+  const refused = await cache.acquire([rival(false), rival(true)]);
+  const [reclaimed] = await cache.acquire([again]);
+  const inspected = await cache.inspect([mine.storedKey, `${base}-free`]);
+  let listed = 0;
+  for await (const _ of cache.list(base)) listed++;
+  const renewed = await cache.renew([renewStep(again), renewStep(mine)]);
+  const arrival = { storedKey: `newest:${base}`, rerun: false, parked: true, rememberFor: 1000 };
+  const announced = await cache.announce([
+    { ...arrival, owner: 'first', order: '1' },
+    { ...arrival, owner: 'second', order: '2' },
+  ]);
+  let notified = 0;
+  const listener = cache.listen(mine.storedKey, () => notified++);
+  if (notifies) await until(() => listener.isListening, 'it listens', 5000);
+  await cache.acquire([rival(true)]);
+  const before = notified;
+  const released = await cache.release([releaseStep(again), releaseStep(mine)]);
+  if (notifies) await until(() => notified > before, 'it is notified', 5000);
+  listener.stop();
+  const [b] = others as [typeof mine, typeof mine];
+  const forced = await cache.forceRelease([{ storedKey: b.storedKey }, { storedKey: mine.storedKey }]);
+  await cache.release(others.map(step => releaseStep(step)));
+  let left = 0;
+  for await (const _ of cache.list(base)) left++;
+
+  const first = acquired[0] as { fence: number };
+  return {
+    acquired: acquired.map(answer => ('fence' in answer && answer.fence > 1e15 ? 'a fence' : answer)),
+    refused: refused.map(answer =>
+      'record' in answer ? `${answer.record.state} ${answer.record.owner} ${answer.record.attempt}` : answer,
+    ),
+    reclaimed: [
+      reclaimed && 'fence' in reclaimed && reclaimed.reclaimed && reclaimed.fence > first.fence
+        ? 'a higher fence'
+        : reclaimed,
+    ],
+    inspected: inspected.map(record => {
+      if (!record) return record;
+      const isFor =
+        record.expiresIn > 50_000 && record.expiresIn <= 60_000 ? 'for a minute' : record.expiresIn;
+      return `${record.state} ${record.owner} ${record.attempt} ${isFor}`;
+    }),
+    listed,
+    renewed,
+    announced: announced.map(answer =>
+      answer instanceof Error
+        ? answer
+        : `${answer.owner}${answer.outdone ? ` outdoes ${answer.outdone}` : ''}`,
+    ),
+    notified: notified > before,
+    released,
+    forced,
+    left,
+  };
+}
