@@ -86,10 +86,20 @@ async function queueCacheOf(queue: object): Promise<QueueCache | undefined> {
   return cacheOf(client, () => ({ cache: new RedisCache(client), releasesInOrder: sendsInOrder(client) }));
 }
 
-/** A cluster has several connections, and an auto-pipeline is sent after a command that is not part of it. */
+/**
+ * A cluster has several connections. An auto-pipeline of ioredis is sent after a command that is not part of it, `asap` of
+ * node-redis sends the last command first, and Valkey GLIDE goes on with what is queued when a command failed.
+ */
 function sendsInOrder(client: RedisClient): boolean {
-  const { options } = client as { options?: { enableAutoPipelining?: boolean } };
-  return !isCluster(client) && !options?.enableAutoPipelining;
+  const { options = {} } = client as { options?: OrderOptions };
+  const isGlide = options.addresses !== undefined;
+  return !isCluster(client) && !isGlide && !options.enableAutoPipelining && !options.commandOptions?.asap;
+}
+
+interface OrderOptions {
+  readonly addresses?: unknown;
+  readonly enableAutoPipelining?: boolean;
+  readonly commandOptions?: { readonly asap?: boolean };
 }
 
 function cacheOf(connection: object, create: () => QueueCache): QueueCache {

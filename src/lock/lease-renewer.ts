@@ -182,8 +182,8 @@ export class LeaseRenewer {
         // A release whose answer got lost has freed the key, and finds nothing when it is sent again.
         const isReleased = answer === true || (answer === false && failedBefore);
         if (isReleased) emitReleased(lease.terms, lease.fence, lease.heldFor, dedupeFor);
-        else if (answer === false) void this.#loseUnlessFree(lease);
-        onAnswer(isReleased || answer);
+        if (isReleased || answer !== false) onAnswer(isReleased || answer);
+        else void this.#loseUnlessFree(lease).then(() => onAnswer(false));
       },
       isAwaited: onAnswer !== ignore,
     });

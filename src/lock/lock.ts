@@ -1,20 +1,12 @@
 /** A key and its options: acquired, held and released without any queue. */
 
 import { LockError } from '../core/errors.ts';
-import {
-  abortSignal,
-  ms,
-  optional,
-  type Parser,
-  parseOptions,
-  text,
-  withDefault,
-} from '../core/validation.ts';
+import { abortSignal, ms, optional, parseOptions, text, withDefault } from '../core/validation.ts';
 import { checkKey } from '../key/template.ts';
 import type { LockHandle } from './lock-handle.ts';
 import type { AcquireAttempt, LockRequest } from './lock-request.ts';
 import { LEASE_OPTIONS, type LeaseOptions } from './options.ts';
-import { jobOfOwner, newOwner } from './owner-id.ts';
+import { newOwner } from './owner-id.ts';
 import { scopedRequest } from './scoped-request.ts';
 import { acquireInTurn } from './wait-queue.ts';
 
@@ -41,16 +33,7 @@ export interface WaitOptions {
   readonly signal?: AbortSignal;
 }
 
-/** An owner that reads like a job's would be taken for that job by errors, operators and dashboards. */
-const ownerName: Parser<string> = (value, option) => {
-  const owner = text(value, option);
-  if (!jobOfOwner(owner)) return owner;
-  throw new TypeError(
-    `${option} must not look like the owner of a job ('queue:id@time'), as '${owner}' does`,
-  );
-};
-
-const OPTIONS = { ...LEASE_OPTIONS, owner: optional(ownerName) };
+const OPTIONS = { ...LEASE_OPTIONS, owner: optional(text) };
 const WAIT_OPTIONS = { waitFor: withDefault(0, ms(0)), signal: optional(abortSignal) };
 
 /**

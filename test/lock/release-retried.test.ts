@@ -130,30 +130,6 @@ describe('A release in PostgreSQL', () => {
     admin.query('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1', [
       application,
     ]);
-  const held = async (handles: readonly LockHandle[]) =>
-    (await cache.inspect(handles.map(({ key }) => `once:1:default:${key}`))).filter(record => record).length;
-
-  it('leaves none of twenty keys held (the backends are terminated in its moment, ten times)', async () => {
-    const left: number[] = [];
-    for (let round = 0; round < 10; round++) {
-      // Connections that were terminated leave the pool when it learns of it.
-      await until(() =>
-        pool.query('SELECT 1').then(
-          () => true,
-          () => false,
-        ),
-      );
-      const handles = await acquireAll(cache, event => events.push(event));
-      const terminated = terminate();
-      await delay(round / 5);
-      await Promise.all(handles.map(handle => handle.release()));
-      left.push(await held(handles));
-      await terminated;
-    }
-
-    expect(left).to.deep.equal(left.map(() => 0));
-    expect(events.filter(({ type }) => type === 'lost')).to.have.length(0);
-  });
 
   it('resolves when the key is free, and not before (the backends are terminated again and again)', async () => {
     const handles = await acquireAll(cache, event => events.push(event));

@@ -200,7 +200,7 @@ export class RedisCache extends ExchangeCache {
   #limitsAfterRefusal(error: unknown, limits: Limits): Limits | undefined {
     if (limits === WHILE_A_SLOT_MOVES) return undefined;
     const { message } = asError(error);
-    if (message.includes('TRYAGAIN')) return WHILE_A_SLOT_MOVES;
+    if (/TRY_?AGAIN/i.test(message)) return WHILE_A_SLOT_MOVES;
     if (limits === IN_A_CLUSTER || !message.includes('CROSSSLOT')) return undefined;
     // Some clients and proxies do not say that they lead to a cluster. From now on all calls are split.
     this.#limits = IN_A_CLUSTER;
