@@ -1,6 +1,5 @@
 /** Guarantee 6 where connections are cut in the moment of the release: no key is held by a job that is known to have finished. */
 
-import { GlideClient, Logger } from '@valkey/valkey-glide';
 import {
   createPostgresBackend,
   type Job,
@@ -19,9 +18,6 @@ import { TcpProxy } from '../faults/tcp-proxy.ts';
 import { uniqueName, until } from '../support/index.ts';
 import { RedisServer } from '../support/redis-server.ts';
 import { sharedPostgres } from '../support/shared-servers.ts';
-
-// It warns of each connection that is closed.
-Logger.setLoggerConfig('off');
 
 const JOBS = 40;
 /** A key that is not released stays held for far longer than a test waits. */
