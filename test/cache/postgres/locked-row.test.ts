@@ -80,3 +80,62 @@ describe('PostgresCache, while another transaction has locked the row of one key
     expect(await lock.tryAcquire()).to.not.equal(undefined);
   });
 });
+
+describe('A key whose row, or table, is locked for a moment', () => {
+  let pool: pg.Pool;
+  let other: pg.Client;
+  beforeEach(async () => {
+    const connectionString = (await sharedPostgres()).url;
+    pool = new pg.Pool({ connectionString });
+    other = new pg.Client({ connectionString });
+    await other.connect();
+    await new PostgresCache(pool).inspect(['x']);
+  });
+  afterEach(async () => {
+    await other.end();
+    await pool.end();
+  });
+
+  for (const [name, lock] of [
+    ['a row', "DELETE FROM bullmq.once_lock WHERE key = 'once:1:default:momentarily'"],
+    ['the table', 'LOCK TABLE bullmq.once_lock IN ACCESS EXCLUSIVE MODE'],
+  ] as const) {
+    it(`is acquired as soon as it is free (${name})`, async () => {
+      const cache = new PostgresCache(pool);
+      const held = await new Lock('momentarily', { cache }).tryAcquire();
+      await other.query('BEGIN');
+      await other.query(lock);
+
+      const acquired = new Lock('momentarily-2', { cache, ttl: 20_000 }).tryAcquire();
+      const again = new Lock('momentarily', { cache, ttl: 20_000 }).acquire({ waitFor: 10_000 });
+      const later = performance.now() + 700;
+      await until(() => performance.now() > later);
+      await other.query('COMMIT');
+      if (name === 'the table') await held?.release();
+
+      expect((await acquired)?.held).to.equal(true);
+      const handle = await again;
+      expect(handle.held).to.equal(true);
+      await handle.release();
+      await (await acquired)?.release();
+    });
+  }
+
+  it('does not cost the leases of other keys, though many rows are locked', async () => {
+    const cache = new PostgresCache(pool);
+    const stamp = Date.now();
+    const handles = await Promise.all(
+      Array.from({ length: 40 }, (_, i) => new Lock(`many-${stamp}-${i}`, { cache, ttl: 5000 }).acquire()),
+    );
+    await other.query('BEGIN');
+    await other.query('SELECT 1 FROM bullmq.once_lock WHERE key = ANY($1) FOR UPDATE', [
+      handles.slice(0, 20).map(({ key }) => `once:1:default:${key}`),
+    ]);
+    const later = performance.now() + 6000;
+    await until(() => performance.now() > later);
+    await other.query('ROLLBACK');
+
+    expect(handles.slice(20).map(({ held }) => held)).to.deep.equal(handles.slice(20).map(() => true));
+    for (const handle of handles) await handle.release();
+  });
+});
