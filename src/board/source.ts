@@ -4,7 +4,7 @@ import { describeRefusal, type LockAdmin, LockAdminError, type LockInfo } from '
 import type { LockCache } from '../cache/contract.ts';
 import { asError } from '../core/errors.ts';
 import { warn } from '../core/warnings.ts';
-import { within } from './within.ts';
+import { within } from '../core/within.ts';
 
 /** How long a page waits for one source. */
 const TIME_LIMIT_MS = 2000;

@@ -2,6 +2,7 @@
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { asError, KeyError } from '../core/errors.ts';
+import { within } from '../core/within.ts';
 import type { DuplicateStrategy, GuardedWork } from '../duplicates/strategy.ts';
 import { emitCacheError, emitKeyError } from '../lock/lease-events.ts';
 import type { LeaseTerms } from '../lock/lease-terms.ts';
@@ -38,18 +39,12 @@ export function emitUnlocked(terms: LeaseTerms, error: unknown): void {
 /** A cache that fails, or is slow, holds observed work up for no longer than this. The event `cache-error` is emitted. */
 async function acquireSoon(request: LockRequest): Promise<AcquireAttempt> {
   const attempt = request.tryAcquire();
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<undefined>(resolve => {
-    timer = setTimeout(resolve, MAX_WAIT_MS, undefined);
-  });
   try {
-    const inTime = await Promise.race([attempt, late]);
+    const inTime = await within(MAX_WAIT_MS, attempt);
     if (inTime) return inTime;
     releaseWhenAcquired(attempt);
   } catch {
     // The event says why.
-  } finally {
-    clearTimeout(timer);
   }
   return { acquired: true, handle: request.unguarded() };
 }

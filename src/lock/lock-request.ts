@@ -3,7 +3,7 @@
 import type { LockCache, LockRecord } from '../cache/contract.ts';
 import { asError, CacheError } from '../core/errors.ts';
 import type { Holder } from '../core/holder.ts';
-import { timerDelay } from '../core/timers.ts';
+import { within } from '../core/within.ts';
 import type { CacheOperation, Outcome } from '../events/events.ts';
 import { Lease } from './lease.ts';
 import { emitCacheError, emitOutcome } from './lease-events.ts';
@@ -54,8 +54,9 @@ export class LockRequest {
   async findHolder(): Promise<Holder | undefined> {
     const { storedKey, key, ttl } = this.terms;
     try {
-      const [record] = await inTime(this.cache.inspect([storedKey]), ttl);
-      return record && holderOf(record, key);
+      const records = await within(ttl, this.cache.inspect([storedKey]));
+      if (!records) throw new Error('the cache did not answer in time');
+      return records[0] && holderOf(records[0], key);
     } catch (thrown) {
       const cause = asError(thrown);
       const error = new CacheError(key, cause.message, { cause });
@@ -75,19 +76,6 @@ export class LockRequest {
 
   emitCacheError(operation: CacheOperation, error: Error): void {
     emitCacheError(this.terms, operation, error);
-  }
-}
-
-/** @throws Error there is no answer within a time. */
-async function inTime<Answer>(answer: Promise<Answer>, ms: number): Promise<Answer> {
-  let timer: NodeJS.Timeout | undefined;
-  const tooLate = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error('the cache did not answer in time')), timerDelay(ms));
-  });
-  try {
-    return await Promise.race([answer, tooLate]);
-  } finally {
-    clearTimeout(timer);
   }
 }
 
