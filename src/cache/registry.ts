@@ -108,7 +108,8 @@ export function toLockCache(cache: unknown, option: string): LockCache {
   if (typeof cache !== 'object' || cache === null) {
     throw new TypeError(`${option} must be a cache, not ${show(cache)}`);
   }
-  if ('acquire' in cache) {
+  // A sentinel of node-redis has a method `acquire` too.
+  if ('acquire' in cache && !isRedisClient(cache)) {
     const missing = missingMethods(cache, ['acquire', 'renew', 'release', 'inspect']);
     if (missing.length > 0) throw new TypeError(`${option}: the lock cache has no ${missing.join(', no ')}`);
     return cache as LockCache;
