@@ -28,18 +28,18 @@ for (const setup of oneOfEachKind) {
     });
 
     /** A processor that records which jobs ran, and when. */
-    function recording(work: (job: Job, worker: () => Worker) => unknown, options: object = {}) {
+    function recording(work: (job: Job, worker: () => Promise<Worker>) => unknown, options: object = {}) {
       const ran: string[] = [];
-      let worker: Worker | undefined;
+      let worker: Promise<Worker>;
       const processor = onceProcessor(
         async (job: Job) => {
           ran.push(`${job.name} ${job.attemptsStarted}`);
-          await work(job, () => worker as Worker);
+          await work(job, () => worker);
         },
         { key: 'k-1', ttl: TTL, whenLocked: { waitFor: 40_000 }, raiseIfLock: true, ...options },
       );
-      const start = async () => {
-        worker = await bench.worker(processor, {
+      const start = () => {
+        worker = bench.worker(processor, {
           concurrency: 5,
           lockDuration: 2000,
           stalledInterval: 200,
@@ -96,7 +96,7 @@ for (const setup of oneOfEachKind) {
       const { ran, start } = recording(
         async ({ name, attemptsStarted }, worker) => {
           if (name !== 'first' || attemptsStarted !== 1) return;
-          await worker().rateLimit(500);
+          await (await worker()).rateLimit(500);
           throw limitError();
         },
         { holdThroughRetries: true },
