@@ -9,6 +9,7 @@ import type { PostgresPool } from '../cache/postgres/pool.ts';
 import { PostgresCache } from '../cache/postgres/postgres-cache.ts';
 import { isCluster, type RedisClient } from '../cache/redis/client.ts';
 import { RedisCache } from '../cache/redis/redis-cache.ts';
+import { getOrCreate } from '../core/get-or-create.ts';
 import { nameOfJob } from '../core/holder.ts';
 import { setImmediate } from '../core/timers.ts';
 import type { RunningJob } from './job.ts';
@@ -79,11 +80,17 @@ async function queueCacheOf(queue: object): Promise<QueueCache | undefined> {
   const { pool, schema } = backend?.connection ?? {};
   if (pool && schema !== undefined) {
     // A pool belongs to one worker, or to the user, and then the schema is the same for all.
-    return cacheOf(pool, () => ({ cache: new PostgresCache(pool, { schema }), releasesInOrder: false }));
+    return getOrCreate(ofConnections, pool, () => ({
+      cache: new PostgresCache(pool, { schema }),
+      releasesInOrder: false,
+    }));
   }
   const client = await (backend ? backend.client : ofBullmq5);
   if (!client) return undefined;
-  return cacheOf(client, () => ({ cache: new RedisCache(client), releasesInOrder: sendsInOrder(client) }));
+  return getOrCreate(ofConnections, client, () => ({
+    cache: new RedisCache(client),
+    releasesInOrder: sendsInOrder(client),
+  }));
 }
 
 /**
@@ -100,10 +107,4 @@ interface OrderOptions {
   readonly addresses?: unknown;
   readonly enableAutoPipelining?: boolean;
   readonly commandOptions?: { readonly asap?: boolean };
-}
-
-function cacheOf(connection: object, create: () => QueueCache): QueueCache {
-  const known = ofConnections.get(connection) ?? create();
-  ofConnections.set(connection, known);
-  return known;
 }

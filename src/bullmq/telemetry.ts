@@ -5,6 +5,7 @@
  * @see https://opentelemetry.io/docs/specs/semconv/general/naming/
  */
 
+import { getOrCreate } from '../core/get-or-create.ts';
 import { nameOfHolder } from '../core/holder.ts';
 import type { LockEvent, LockSubject } from '../events/events.ts';
 
@@ -157,8 +158,5 @@ const instruments = new WeakMap<Meter, Instruments>();
 
 /** The metrics of a meter, created once. */
 export function instrumentsOf({ meter }: Telemetry): Instruments | undefined {
-  if (!meter) return undefined;
-  const made = instruments.get(meter) ?? new Instruments(meter);
-  instruments.set(meter, made);
-  return made;
+  return meter && getOrCreate(instruments, meter, () => new Instruments(meter));
 }

@@ -1,5 +1,6 @@
 /** Which cache serves which lock: the registry `caches`, and what is accepted as a cache. */
 
+import { getOrCreate } from '../core/get-or-create.ts';
 import { processWide } from '../core/process-wide.ts';
 import { type Parser, show, showClass, text } from '../core/validation.ts';
 import type { LockCache } from './contract.ts';
@@ -122,9 +123,7 @@ export function toLockCache(cache: unknown, option: string): LockCache {
       `${option}: a store needs get, set and delete (or del); this one, ${showClass(cache)}, has no ${lacks.join(', no ')}`,
     );
   }
-  const known = registry.ofStores.get(cache) ?? new KeyValueCache(cache as KeyValueStore);
-  registry.ofStores.set(cache, known);
-  return known;
+  return getOrCreate(registry.ofStores, cache, () => new KeyValueCache(cache as KeyValueStore));
 }
 
 /** A client's `get` and `set` can't exclude anyone between processes, and do not take the same arguments. */

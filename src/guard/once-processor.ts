@@ -2,6 +2,7 @@
 
 import type { Job } from 'bullmq';
 import type { RunningJob } from '../bullmq/job.ts';
+import { getOrCreate } from '../core/get-or-create.ts';
 import { flag, type Parser, show, withDefault } from '../core/validation.ts';
 import { JOB_FORMS, type WhenLocked } from '../duplicates/when-locked.ts';
 import { defaultKey } from '../key/default-key.ts';
@@ -227,9 +228,8 @@ function guardOfInstance(method: Fn, optionsOf: OptionsOfInstance): Wrapped {
   // It always gets BullMQ's signal: whether the options need it is not known yet.
   return function (this: unknown, job, token, signal) {
     const instance = this as object;
-    const known = ofInstances.get(instance) ?? guard(method, parse(optionsOf(instance)));
-    ofInstances.set(instance, known);
-    return known.call(instance, job, token, signal);
+    const guarded = getOrCreate(ofInstances, instance, () => guard(method, parse(optionsOf(instance))));
+    return guarded.call(instance, job, token, signal);
   };
 }
 

@@ -8,6 +8,7 @@ import { Batcher } from '../cache/batching/batcher.ts';
 import type { AcquireResult, LockCache } from '../cache/contract.ts';
 import { refusalOf } from '../cache/refusals.ts';
 import { CacheError, type LossReason } from '../core/errors.ts';
+import { getOrCreate } from '../core/get-or-create.ts';
 import { timerDelay } from '../core/timers.ts';
 import type { Lease } from './lease.ts';
 import { emitAcquired, emitCacheError, emitReleased, emitRenewed } from './lease-events.ts';
@@ -346,9 +347,7 @@ interface Deadline extends Listed {
 
 /** The one renewer of a cache. */
 export function renewerOf(cache: LockCache): LeaseRenewer {
-  const known = renewers.get(cache) ?? new LeaseRenewer(cache);
-  renewers.set(cache, known);
-  return known;
+  return getOrCreate(renewers, cache, () => new LeaseRenewer(cache));
 }
 
 const renewers = new WeakMap<LockCache, LeaseRenewer>();

@@ -5,6 +5,7 @@
 
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Listener, LockCache } from '../cache/contract.ts';
+import { getOrCreate } from '../core/get-or-create.ts';
 import type { Holder } from '../core/holder.ts';
 import { processWide } from '../core/process-wide.ts';
 import { timerDelay } from '../core/timers.ts';
@@ -194,19 +195,15 @@ function findQueue({ cache, terms }: WaitingRequest): WaitQueue | undefined {
   return queues.get(cache.datastore ?? cache)?.get(terms.storedKey);
 }
 
-function queueOf(request: WaitingRequest): WaitQueue {
-  const known = findQueue(request);
-  if (known) return known;
-  const datastore = request.cache.datastore ?? request.cache;
-  const { storedKey } = request.terms;
-  const ofDatastore = queues.get(datastore) ?? new Map<string, WaitQueue>();
-  queues.set(datastore, ofDatastore);
-  const queue = new WaitQueue(() => {
+function queueOf({ cache, terms }: WaitingRequest): WaitQueue {
+  const datastore = cache.datastore ?? cache;
+  const { storedKey } = terms;
+  const ofDatastore = getOrCreate(queues, datastore, () => new Map<string, WaitQueue>());
+  const onEmpty = () => {
     ofDatastore.delete(storedKey);
     if (ofDatastore.size === 0) queues.delete(datastore);
-  });
-  ofDatastore.set(storedKey, queue);
-  return queue;
+  };
+  return getOrCreate(ofDatastore, storedKey, () => new WaitQueue(onEmpty));
 }
 
 /** Half of a pause is random, so that waiters of different processes do not ask at the same time. */

@@ -1,6 +1,7 @@
 /** Collects the jobs that arrive in one turn of the event loop, and announces them to a cache together. */
 
 import { asError, CacheError } from '../../core/errors.ts';
+import { getOrCreate } from '../../core/get-or-create.ts';
 import { nextTick, timerDelay } from '../../core/timers.ts';
 import type { Arrival, LockCache, Newest } from '../contract.ts';
 
@@ -59,9 +60,7 @@ export class ArrivalBatcher {
 
 /** The one batcher of arrivals of a cache. */
 export function arrivalsOf(cache: LockCache): ArrivalBatcher {
-  const known = batchers.get(cache) ?? new ArrivalBatcher(cache);
-  batchers.set(cache, known);
-  return known;
+  return getOrCreate(batchers, cache, () => new ArrivalBatcher(cache));
 }
 
 const batchers = new WeakMap<LockCache, ArrivalBatcher>();
