@@ -145,11 +145,9 @@ export class LockHandle implements AsyncDisposable {
 
   #releaseAtEnd(dedupeFor: number): Promise<unknown> | undefined {
     const renewer = this.#unreleased();
+    if (this.#releasesInOrder) return renewer?.sendRelease(this.#lease, dedupeFor);
     // The work may have released it, and not waited for that.
-    if (!renewer && !this.#releasesInOrder) return this.#releasing;
-    return this.#releasesInOrder
-      ? renewer?.sendRelease(this.#lease, dedupeFor)
-      : renewer?.release(this.#lease, dedupeFor);
+    return renewer ? renewer.release(this.#lease, dedupeFor) : this.#releasing;
   }
 
   #unreleased(): LeaseRenewer | undefined {
