@@ -1,5 +1,6 @@
 /** Writes the arguments of the scripts of `scripts.ts`, and reads their replies. */
 
+import { countSteps } from '../batching/split.ts';
 import type {
   AcquireResult,
   AcquireStep,
@@ -99,8 +100,8 @@ function showReply(reply: unknown): string {
 type SpecialAnswer = Encoded | readonly Encoded[];
 
 /** @throws Error it is no reply to this batch. */
-export function readReply(reply: unknown, { releases, renewals, acquisitions }: Batch): BatchResults {
-  const steps = releases.length + renewals.length + acquisitions.length;
+export function readReply(reply: unknown, batch: Batch): BatchResults {
+  const steps = countSteps(batch);
   const [head, encodedMarks, ...specials] = Array.isArray(reply) ? (reply as SpecialAnswer[]) : [];
   const fence = numberFrom(head as Encoded);
   const marks = textFrom(encodedMarks as Encoded);
@@ -123,9 +124,9 @@ export function readReply(reply: unknown, { releases, renewals, acquisitions }: 
     return last ?? errorFrom(undefined);
   }
   return {
-    released: releases.map(readYesOrNo),
-    renewed: renewals.map(readYesOrNo),
-    acquired: acquisitions.map(readAcquireResult),
+    released: batch.releases.map(readYesOrNo),
+    renewed: batch.renewals.map(readYesOrNo),
+    acquired: batch.acquisitions.map(readAcquireResult),
   };
 }
 
