@@ -206,7 +206,8 @@ function infoOf(record: LockRecord): LockInfo {
   return { ...holderOf(record, name.key), ...name };
 }
 
-function isQueue(of: unknown): of is QueueLike {
+/** Whether it is a queue, or a worker, of BullMQ. */
+export function isQueue(of: unknown): of is QueueLike {
   const { qualifiedName, name } = (of ?? {}) as Partial<QueueLike>;
   return typeof qualifiedName === 'string' && typeof name === 'string';
 }

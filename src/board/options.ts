@@ -1,6 +1,6 @@
 /** The options of a board. */
 
-import { cacheOf, locksOf, type QueueLike } from '../admin/lock-admin.ts';
+import { cacheOf, isQueue, locksOf, type QueueLike } from '../admin/lock-admin.ts';
 import type { LockCache } from '../cache/contract.ts';
 import { type Cache, toLockCache } from '../cache/registry.ts';
 import { flag, type Parser, parseOptions, show, text, withDefault } from '../core/validation.ts';
@@ -65,7 +65,7 @@ function uniqueLabel(name: string, sources: ReadonlyMap<string, Source>): string
 const queueList: Parser<readonly QueueLike[]> = (value, option) => {
   if (!Array.isArray(value)) throw new TypeError(`${option} must be an array of queues, not ${show(value)}`);
   for (const queue of value) {
-    if (typeof queue?.qualifiedName === 'string' && typeof queue.name === 'string') continue;
+    if (isQueue(queue)) continue;
     throw new TypeError(`${option} must hold BullMQ queues only, not ${show(queue)}`);
   }
   return value;
