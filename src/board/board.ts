@@ -5,6 +5,7 @@
 
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { channelOf } from '../events/emitter.ts';
 import { type LockEvent, OUTCOMES } from '../events/events.ts';
 import { createHandler } from './handler.ts';
 import { type BoardOptions, parseBoardOptions } from './options.ts';
@@ -53,8 +54,4 @@ export function createBoard(options: BoardOptions): Board {
       for (const outcome of OUTCOMES) unsubscribe(channelOf(outcome), count);
     },
   };
-}
-
-function channelOf(type: LockEvent['type']): string {
-  return `bullmq-once:${type}`;
 }

@@ -8,9 +8,14 @@ import { EVENT_TYPES, type LockEvent, type LockEventType } from './events.ts';
 /** Called with every event. What it throws or rejects with becomes a warning, and harms nothing. */
 export type OnEvent = (event: LockEvent) => unknown;
 
-const CHANNELS = Object.fromEntries(
-  EVENT_TYPES.map(type => [type, channel(`bullmq-once:${type}`)]),
-) as Readonly<Record<LockEventType, Channel>>;
+const CHANNELS = Object.fromEntries(EVENT_TYPES.map(type => [type, channel(channelOf(type))])) as Readonly<
+  Record<LockEventType, Channel>
+>;
+
+/** The name of the diagnostics channel of a type. */
+export function channelOf(type: LockEventType): string {
+  return `bullmq-once:${type}`;
+}
 
 /** Emits events to those who listen. Ask {@link isObserved} before you build an event. */
 export class Emitter {
