@@ -87,14 +87,16 @@ export const text: Parser<string> = (value, option) => {
 
 /** One of some strings. */
 export function oneOf<const Value extends string>(values: readonly Value[]): Parser<Value> {
-  const listed = `${values
-    .slice(0, -1)
-    .map(value => `'${value}'`)
-    .join(', ')} or '${values.at(-1)}'`;
+  const listed = eitherOf(values.map(show));
   return (value, option) => {
     if (values.includes(value as Value)) return value as Value;
     throw new TypeError(`${option} must be ${listed}, not ${show(value)}`);
   };
+}
+
+/** `a, b or c` */
+export function eitherOf(words: readonly string[]): string {
+  return `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`;
 }
 
 /** A value, as errors show it. */

@@ -1,7 +1,7 @@
 /** The option `whenLocked`: the forms that it takes, and the strategy that each stands for. */
 
 import type { Holder } from '../core/holder.ts';
-import { show } from '../core/validation.ts';
+import { eitherOf, show } from '../core/validation.ts';
 import { callbackForm } from './callback.ts';
 import { type Delay, delayForm } from './delay.ts';
 import { keepLastForm } from './keep-last.ts';
@@ -67,8 +67,6 @@ export function parseWhenLocked<Work extends GuardedWork>(
     }
     return strategy;
   }
-  const usages = forms.map(({ usage }) => usage);
-  throw new TypeError(
-    `${option} must be ${usages.slice(0, -1).join(', ')} or ${usages.at(-1)}, not ${show(whenLocked)}`,
-  );
+  const usages = eitherOf(forms.map(({ usage }) => usage));
+  throw new TypeError(`${option} must be ${usages}, not ${show(whenLocked)}`);
 }
