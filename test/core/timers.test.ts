@@ -1,14 +1,12 @@
 /** Durations that are longer than any timer: 2^31 ms are 24.8 days. A timer that is given more fires at once, again and again. */
 
 import { expect } from 'chai';
-import pg from 'pg';
 import sinon from 'sinon';
 import { timerDelay } from '../../src/core/timers.ts';
-import { type Cache, Lock, type LockCache, MemoryCache, onceProcessor, RedisCache } from '../../src/index.ts';
-import { PostgresCache } from '../../src/postgres.ts';
+import { type Cache, Lock, type LockCache, onceProcessor } from '../../src/index.ts';
 import { Bench, oneOfEachKind } from '../support/bullmq.ts';
-import { connectRedis, deferred, uniqueName, until } from '../support/index.ts';
-import { sharedPostgres } from '../support/shared-servers.ts';
+import { deferred, uniqueName, until } from '../support/index.ts';
+import { stores } from '../support/stores.ts';
 
 const LONGEST = 2 ** 31 - 1;
 const LONG = [2 ** 31, 3 * 2 ** 31, Number.MAX_SAFE_INTEGER];
@@ -65,18 +63,6 @@ async function overflowsDuring(run: () => Promise<unknown>): Promise<unknown[]> 
 }
 
 const pause = (ms: number) => new Promise(resolve => setTimeout(resolve, ms));
-
-const stores: Readonly<Record<string, () => Promise<{ cache: LockCache; close(): unknown }>>> = {
-  'in a MemoryCache': async () => ({ cache: new MemoryCache(), close() {} }),
-  'in Redis': async () => {
-    const redis = connectRedis();
-    return { cache: new RedisCache(redis), close: () => redis.disconnect() };
-  },
-  'in PostgreSQL': async () => {
-    const pool = new pg.Pool({ connectionString: (await sharedPostgres()).url });
-    return { cache: new PostgresCache(pool), close: () => pool.end() };
-  },
-};
 
 for (const [where, open] of Object.entries(stores)) {
   for (const ms of LONG) {

@@ -2,13 +2,11 @@
 
 import type { Job } from 'bullmq';
 import { expect } from 'chai';
-import pg from 'pg';
-import { type Cache, type LockEvent, MemoryCache, onceProcessor, RedisCache } from '../../src/index.ts';
-import { PostgresCache } from '../../src/postgres.ts';
+import { type Cache, type LockEvent, type MemoryCache, onceProcessor } from '../../src/index.ts';
 import { Bench, oneOfEachKind, plainJob } from '../support/bullmq.ts';
-import { connectRedis, deferred, rejection, uniqueName, until } from '../support/index.ts';
-import { sharedPostgres } from '../support/shared-servers.ts';
+import { deferred, rejection, uniqueName, until } from '../support/index.ts';
 import { acquire, acquireStep } from '../support/steps.ts';
+import { stores } from '../support/stores.ts';
 
 const TIMESTAMP = 1_790_000_000_000;
 /** What becomes of a duplicate here: its result says so. */
@@ -69,18 +67,6 @@ for (const setup of oneOfEachKind) {
     });
   });
 }
-
-const stores: Readonly<Record<string, () => Promise<{ cache: Cache; close(): unknown }>>> = {
-  'in a MemoryCache': async () => ({ cache: new MemoryCache(), close() {} }),
-  'in Redis': async () => {
-    const redis = connectRedis();
-    return { cache: new RedisCache(redis), close: () => redis.disconnect() };
-  },
-  'in PostgreSQL': async () => {
-    const pool = new pg.Pool({ connectionString: (await sharedPostgres()).url });
-    return { cache: new PostgresCache(pool), close: () => pool.end() };
-  },
-};
 
 for (const [where, open] of Object.entries(stores)) {
   describe(`The lease of a removed job (${where})`, () => {
