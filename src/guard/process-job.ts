@@ -1,13 +1,13 @@
 /** The way of a job through the guard: job → key → acquire → strategy → run → release. */
 
 import { warnOfConfig } from '../bullmq/config-warnings.ts';
-import { hasRunBefore } from '../bullmq/job.ts';
-import { isCurrentRun, isStillOwned, mayHaveStalled } from '../bullmq/job-ownership.ts';
+import { isStillOwned, mayHaveStalled } from '../bullmq/job-ownership.ts';
 import { findQueueCache } from '../bullmq/queue-cache.ts';
 import { LockLostError } from '../core/errors.ts';
 import type { Holder } from '../core/holder.ts';
 import { raiseDuplicate, skipDuplicate } from '../duplicates/skip-or-raise.ts';
 import type { LockHandle } from '../lock/lock-handle.ts';
+import { freeIfAbandoned } from './abandoned-lease.ts';
 import { acquireOrFailOpen } from './fail-open.ts';
 import {
   type GuardedProcessor,
@@ -47,7 +47,7 @@ export async function processJob(guarded: GuardedProcessor, call: ProcessorCall)
 
   const strategy = isObserved ? observing(options.strategy) : options.strategy;
   let attempt = await acquireOrFailOpen(context, strategy);
-  if (!attempt.acquired && !isObserved && (await freeOlderRun(context, attempt.holder))) {
+  if (!attempt.acquired && !isObserved && (await freeIfAbandoned(context, attempt.holder))) {
     attempt = await acquireOrFailOpen(context, strategy);
   }
 
@@ -60,20 +60,6 @@ export async function processJob(guarded: GuardedProcessor, call: ProcessorCall)
   const { handle } = attempt;
   if (!isObserved && mayHaveStalled(call.job, receivedAt)) await checkStillOwned(context, handle);
   return strategy.run(context, handle);
-}
-
-/**
- * Frees the key of an older run of the same job whose number is not lower: `job.retry()` may count the starts of a job anew. BullMQ
- * says which run is the current one. A job that never ran before is another one, which was given the id and the time of a removed
- * job.
- * @returns whether the key was freed.
- */
-async function freeOlderRun({ job, token, request }: JobContext, holder: Holder): Promise<boolean> {
-  const { owner, storedKey } = request.terms;
-  if (holder.owner !== owner || holder.state !== 'running') return false;
-  if (!hasRunBefore(job) || !(await isCurrentRun(job, token))) return false;
-  const [freed] = (await request.cache.forceRelease?.([{ storedKey, fence: holder.fence }])) ?? [];
-  return freed === true;
 }
 
 /** @throws LockLostError BullMQ has given the job to another worker before its work began. */

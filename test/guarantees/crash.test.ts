@@ -58,6 +58,24 @@ for (const setup of SETUPS) {
       expect(await bench.result(job)).to.match(/^done by/);
     });
 
+    it('leaves its key to the next job as soon as its lease is overdue, if BullMQ fails it (maxStalledCount)', async () => {
+      const ttl = 6000;
+      const first = await workers.start({ ttl, maxStalledCount: 0 });
+      const job = await bench.add({ id: 1 });
+      await first.message('started');
+      const second = await workers.start({ ttl, maxStalledCount: 0 });
+      await first.kill();
+      const failure = await bench.failure(job);
+      await until(async () => ((await bench.holder('k-1'))?.expiresIn ?? 0) < ttl / 2);
+
+      const next = await bench.add({ id: 1 });
+      await second.message('started', next.id);
+      second.send({ finish: next.id });
+
+      expect(failure).to.contain('stalled');
+      expect(await bench.result(next)).to.match(/^done by/);
+    });
+
     it('completes without a second run (dedupeFor; the work was done and BullMQ did not know)', async () => {
       const dedupeFor = 600_000;
       const first = await workers.start({ ttl: 3000, dedupeFor, hangs: true });

@@ -9,6 +9,7 @@ export interface WorkerProcessOptions {
   readonly holdThroughRetries?: boolean;
   /** It hangs after its work is done, so that BullMQ never learns of it. */
   readonly hangs?: boolean;
+  readonly maxStalledCount?: number;
 }
 
 export class WorkerProcesses {
@@ -22,14 +23,14 @@ export class WorkerProcesses {
   }
 
   /** Starts a worker whose jobs have the key `k-{id}`. */
-  async start({ hangs = false, ...options }: WorkerProcessOptions): Promise<Child> {
+  async start({ hangs = false, maxStalledCount = 5, ...options }: WorkerProcessOptions): Promise<Child> {
     const child = new Child('worker.ts', {
       connection: this.#bench.queue.opts.connection,
       onPostgres: this.#setup.name.includes('PostgreSQL'),
       queueName: this.#bench.queueName,
       options: { key: 'k-{id}', ...options },
       hangs,
-      worker: { lockDuration: 1000, stalledInterval: 200, maxStalledCount: 5, concurrency: 2 },
+      worker: { lockDuration: 1000, stalledInterval: 200, maxStalledCount, concurrency: 2 },
     });
     this.#children.push(child);
     await child.message('ready');

@@ -151,6 +151,30 @@ for (const { name, useWorkerThreads, setup } of sandboxes) {
         .and.contain(`caches.set('${bench.queueName}', …)`);
     });
 
+    for (const dies of useWorkerThreads ? ['exit', 'throw'] : ['exit', 'kill', 'throw']) {
+      it(`leaves its key to the next job when it fails because its ${useWorkerThreads ? 'thread' : 'process'} ends (${dies})`, async () => {
+        await startWithCache();
+        const dead = await bench.add({ id: 1, for: 60_000, dies });
+        await bench.failure(dead);
+        const left = await bench.holder('k-1');
+
+        // BullMQ may hand it to the very child that is about to end.
+        const next = await bench.add({ id: 1, for: 0 }, { attempts: 3 });
+
+        expect(left?.state).to.equal('running');
+        expect(await bench.result(next)).to.include({ held: true });
+        expect(await bench.holder('k-1')).to.equal(undefined);
+      });
+    }
+
+    it('leaves its key to the next job when it fails so and is removed', async () => {
+      await startWithCache();
+      const dead = await bench.add({ id: 1, for: 60_000, dies: 'exit' }, { removeOnFail: true });
+      await bench.failure(dead);
+
+      expect(await bench.result(await bench.add({ id: 1, for: 0 }))).to.include({ held: true });
+    });
+
     if (!useWorkerThreads) {
       it('reclaims its lease when it runs again after its process was killed', async () => {
         await startWithCache();

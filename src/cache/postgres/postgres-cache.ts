@@ -93,8 +93,10 @@ const CREATED_MEANWHILE_CODES = ['23505', '42P06', '42P07', '42723', '42710'];
  */
 export class PostgresCache extends ExchangeCache {
   readonly datastore: string | undefined;
-  readonly #pool: PostgresPool;
-  readonly #schema: string;
+  /** @internal */
+  readonly pool: PostgresPool;
+  /** @internal */
+  readonly schema: string;
   readonly #exchangeSql: string;
   readonly #inspectSql: string;
   readonly #announceSql: string;
@@ -114,8 +116,8 @@ export class PostgresCache extends ExchangeCache {
     }
     checkSchema(schema);
     this.datastore = datastoreOf(pool, schema);
-    this.#pool = pool;
-    this.#schema = schema;
+    this.pool = pool;
+    this.schema = schema;
     this.#exchangeSql = exchangeSql(schema);
     this.#inspectSql = inspectSql(schema);
     this.#announceSql = announceSql(schema);
@@ -135,14 +137,14 @@ export class PostgresCache extends ExchangeCache {
   async forceRelease(steps: readonly ForceReleaseStep[]): Promise<boolean[]> {
     const keys = steps.map(({ storedKey }) => rowKey(storedKey));
     const fences = steps.map(({ fence }) => fence ?? null);
-    const { rows } = await this.#query(forceReleaseSql(this.#schema), [keys, fences]);
+    const { rows } = await this.#query(forceReleaseSql(this.schema), [keys, fences]);
     const freed = new Set(rows.map(({ key }) => key as string));
     return keys.map(key => freed.has(key));
   }
 
   async *list(prefix: string): AsyncIterable<LockRecord> {
     for (let after = ''; ; ) {
-      const { rows } = await this.#query(listSql(this.#schema), [rowPrefix(prefix), after]);
+      const { rows } = await this.#query(listSql(this.schema), [rowPrefix(prefix), after]);
       const page = readPage(rows);
       for (const { record } of page) if (isLockName(record.storedKey)) yield record;
       if (page.length < PAGE_SIZE) return;
@@ -192,7 +194,7 @@ export class PostgresCache extends ExchangeCache {
   async #sendWithoutLocked(lockedKey: string, batch: Batch, error: Error): Promise<BatchResults> {
     const locked = new Set([lockedKey]);
     try {
-      const { rows } = await this.#query(lockedSql(this.#schema), [keysOf(batch).map(rowKey)]);
+      const { rows } = await this.#query(lockedSql(this.schema), [keysOf(batch).map(rowKey)]);
       for (const { key } of rows) locked.add(key);
     } catch {
       // Then they are found one by one.
@@ -221,7 +223,7 @@ export class PostgresCache extends ExchangeCache {
   async #queryWithRetries(sql: string, values: unknown[]): Promise<{ rows: any[] }> {
     for (let tries = 1; ; tries++) {
       try {
-        return await this.#pool.query(sql, values);
+        return await this.pool.query(sql, values);
       } catch (error) {
         if (tries === MAX_TRIES || !RETRYABLE_CODES.includes(codeOf(error))) throw error;
         await delay(Math.random() * Math.min(tries, MAX_PAUSE_MS));
@@ -241,7 +243,7 @@ export class PostgresCache extends ExchangeCache {
   async #createTables(): Promise<void> {
     for (let tries = 1; ; tries++) {
       try {
-        await this.#pool.query(migrationSql(this.#schema));
+        await this.pool.query(migrationSql(this.schema));
         return;
       } catch (error) {
         if (codeOf(error) === NOT_ALLOWED_CODE) throw this.#notAllowed(error);
@@ -254,8 +256,8 @@ export class PostgresCache extends ExchangeCache {
 
   #notAllowed(cause: unknown): Error {
     return new Error(
-      `PostgresCache: the role may not create or use the table once_lock of the schema '${this.#schema}' ` +
-        `(${asError(cause).message}); run the SQL of migration({ schema: '${this.#schema}' }) from 'bullmq-once/postgres' ` +
+      `PostgresCache: the role may not create or use the table once_lock of the schema '${this.schema}' ` +
+        `(${asError(cause).message}); run the SQL of migration({ schema: '${this.schema}' }) from 'bullmq-once/postgres' ` +
         'with a role that may, and grant this one USAGE on the schema and SELECT, INSERT, UPDATE, DELETE on the table',
       { cause },
     );

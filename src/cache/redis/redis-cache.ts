@@ -150,6 +150,14 @@ export class RedisCache extends ExchangeCache {
     );
   }
 
+  /**
+   * Runs a script on the cache's client. All keys are of one slot.
+   * @internal
+   */
+  async runScript(lua: string, keys: readonly string[]): Promise<unknown> {
+    return scriptRunner(this.#client, lua).run(keys, []);
+  }
+
   #exchangeWithin(limits: Limits, batch: Batch): Promise<BatchResults> {
     if (fits(batch, limits)) return this.#send(batch, limits);
     return exchangeInParts(batch, limits, parts => Promise.all(parts.map(part => this.#send(part, limits))));
