@@ -3,7 +3,7 @@
 import { cacheOnConnection } from '../bullmq/queue-cache.ts';
 import type { LockCache } from '../cache/contract.ts';
 import { type Cache, cacheOfQueue, resolveCache, toLockCache } from '../cache/registry.ts';
-import { type Holder, type LockRecord, nameOfHolder } from '../core/holder.ts';
+import { type Holder, LOCK_STATES, type LockRecord, nameOfHolder } from '../core/holder.ts';
 import { oneOf, optional, parseOptions, text, withDefault } from '../core/validation.ts';
 import { type LockName, parseName, queueName, scopedName } from '../key/stored-name.ts';
 import { checkKey } from '../key/template.ts';
@@ -22,7 +22,10 @@ export interface LockInfo extends Holder {
 export interface LockFilter {
   /** Those whose keys begin like this. */
   readonly startsWith?: string;
-  /** Those that are leased (`'running'`), held after a success (`'done'`), or values that no lock wrote (`'foreign'`). */
+  /**
+   * Those that are leased (`'running'`), kept for a retry (`'reserved'`) or after a success (`'done'`), or values that no lock
+   * wrote (`'foreign'`).
+   */
   readonly state?: Holder['state'];
 }
 
@@ -111,7 +114,7 @@ const SHORT_FORM = /^.{255,256}~[\w-]{43}$/s;
 
 const FILTER_OPTIONS = {
   startsWith: withDefault('', prefix),
-  state: optional(oneOf(['running', 'done', 'foreign'])),
+  state: optional(oneOf(LOCK_STATES)),
 };
 
 function prefix(value: unknown, option: string): string {

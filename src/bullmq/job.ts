@@ -27,6 +27,10 @@ export interface JobLike {
   readonly processedOn?: number | undefined;
   /** How long it was delayed last, in ms. */
   readonly delay?: number;
+  /** `<prefix>:<queue>:<id>` of the job that waits for this one as its child. */
+  readonly parentKey?: string | undefined;
+  /** `job.discard()` was called: it is not retried. */
+  readonly discarded?: boolean;
   readonly opts?: {
     readonly attempts?: number;
     readonly backoff?: number | { readonly type: string; readonly delay?: number };
@@ -70,6 +74,11 @@ export function attemptOf(job: JobLike): number {
 /** Whether BullMQ has recorded an earlier run of the job that failed or stalled. */
 export function hasRunBefore({ attemptsMade = 0, stalledCounter = 0, stacktrace }: JobLike): boolean {
   return attemptsMade > 0 || stalledCounter > 0 || (stacktrace?.length ?? 0) > 0;
+}
+
+/** Whether the job runs in a sandbox: a process or thread that may end while its worker lives. */
+export function isInSandbox({ queue }: RunningJob): boolean {
+  return queue === undefined;
 }
 
 /** The `lockDuration` of the job's worker in ms: BullMQ's own lease on the job. */

@@ -2,16 +2,23 @@
 
 import { factsOf } from '../core/errors.ts';
 import { mayStartAgain } from './delay.ts';
-import type { RunningJob } from './job.ts';
+import { isInSandbox, type RunningJob } from './job.ts';
 
-/** BullMQ recognises these by their names: the processor has moved the job itself. */
+/** With these the processor says that it has moved the job itself. */
 const MOVED = ['DelayedError', 'WaitingError', 'WaitingChildrenError'];
 /** BullMQ recognises this one by its message. */
 const RATE_LIMITED = 'bullmq:rateLimitExceeded';
 
-/** Whether the job will run again: its processor moved it, or BullMQ retries it. */
-export function willRunAgain(job: RunningJob, error: unknown): boolean {
-  return wasMoved(error) || willBeRetried(job, error);
+/**
+ * Whether the job may run again: its processor moved it, or BullMQ may retry it. `false` is certain. `true` is not: a custom
+ * backoff may still say no, and so does a subclass of `UnrecoverableError`.
+ * @see https://docs.bullmq.io/guide/retrying-failing-jobs
+ */
+export function mayRunAgain(job: RunningJob, error: unknown): boolean {
+  if (wasMoved(error)) return true;
+  const { attemptsMade = 0, discarded, opts } = job;
+  if (discarded || factsOf(error).name === 'UnrecoverableError' || !mayStartAgain(job)) return false;
+  return attemptsMade + 1 < (opts?.attempts ?? 1);
 }
 
 /** In how many ms the job comes back, where that is known. */
@@ -31,21 +38,24 @@ export function longestBackoff({ attemptsMade = 0, opts }: RunningJob): number |
 }
 
 function wasMoved(error: unknown): boolean {
-  const { name, message } = factsOf(error);
-  return MOVED.includes(name as string) || message === RATE_LIMITED;
-}
-
-/**
- * Whether BullMQ retries a job that failed with this error. A custom backoff may still say no; the job is found failed then.
- * @see https://docs.bullmq.io/guide/retrying-failing-jobs
- */
-function willBeRetried(job: RunningJob, error: unknown): boolean {
-  if (factsOf(error).name === 'UnrecoverableError') return false;
-  const { attemptsMade = 0, opts } = job;
-  return mayStartAgain(job) && attemptsMade + 1 < (opts?.attempts ?? 1);
+  return factsOf(error).message === RATE_LIMITED || isA(MOVED, error);
 }
 
 /** `moveToDelayed` records on the job how long. In a sandbox it does not. */
-function movedFor({ delay, getState }: RunningJob, error: unknown): number | undefined {
-  return factsOf(error).name === 'DelayedError' && getState ? delay : undefined;
+function movedFor(job: RunningJob, error: unknown): number | undefined {
+  return isA(['DelayedError'], error) && !isInSandbox(job) ? job.delay : undefined;
+}
+
+/** Whether an error is one of BullMQ's: by its name, or by its class, of which it may be a subclass with another name. */
+function isA(names: readonly string[], error: unknown): boolean {
+  return [factsOf(error).name as string, ...classNamesOf(error)].some(name => names.includes(name));
+}
+
+function classNamesOf(error: unknown): string[] {
+  const names: string[] = [];
+  if (!(error instanceof Error)) return names;
+  for (let proto = Object.getPrototypeOf(error); proto !== null; proto = Object.getPrototypeOf(proto)) {
+    names.push(String(proto.constructor?.name));
+  }
+  return names;
 }

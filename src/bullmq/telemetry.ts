@@ -57,6 +57,7 @@ function detailsOf(event: LockEvent): Attributes {
     case 'acquired':
       return { ...key, 'bullmq.once.wait.duration': event.waitedFor / 1000 };
     case 'released':
+    case 'reserved':
       return { ...key, 'bullmq.once.hold.duration': event.heldFor / 1000 };
     case 'lost':
       return { ...key, 'bullmq.once.reason': event.reason };
@@ -127,6 +128,7 @@ export class Instruments {
         this.#wait.record(event.waitedFor / 1000, queue);
         break;
       case 'released':
+      case 'reserved':
         this.#hold.record(event.heldFor / 1000, queue);
         break;
       case 'lost':

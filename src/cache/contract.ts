@@ -37,6 +37,16 @@ export interface ReleaseStep {
   readonly token: string;
   /** How long the key stays held as done, in ms. `0`: it is free at once. */
   readonly dedupeFor: number;
+  /** The key stays reserved for the next run of the owner instead. */
+  readonly reservation?: Reservation | undefined;
+}
+
+/** How long a key is reserved. A newer run of the owner acquires it meanwhile, and nobody else. */
+export interface Reservation {
+  /** In how many ms the owner is expected back, as far as that is known. Those who find the key reserved are told. */
+  readonly dueIn: number;
+  /** How long the reservation lasts at most, in ms. */
+  readonly lastsFor: number;
 }
 
 /** The answer to an {@link AcquireStep}. */
@@ -45,7 +55,7 @@ export type AcquireResult =
       readonly acquired: true;
       /** Rises with every acquisition of the key. */
       readonly fence: number;
-      /** The lease was an earlier run's of the same owner. */
+      /** It was the lease of an earlier run of the same owner, which has not ended it. */
       readonly reclaimed: boolean;
     }
   | { readonly acquired: false; readonly record: LockRecord };
@@ -53,8 +63,8 @@ export type AcquireResult =
 /** The verbs that every cache has. */
 export interface RequiredVerbs {
   /**
-   * Grants each step whose key is free, expired, or leased to the step's own owner for an older run (or for any, where both
-   * attempts are 0). In order: of two steps on one key the first wins. A step whose token is stored already was granted before
+   * Grants each step whose key is free, expired, or leased to or reserved for the step's own owner by an older run (or by any,
+   * where both attempts are 0). In order: of two steps on one key the first wins. A step whose token is stored already was granted before
    * and its answer got lost; it is granted again as it was.
    */
   acquire(steps: readonly AcquireStep[]): Promise<readonly (AcquireResult | Error)[]>;

@@ -22,6 +22,7 @@ import type {
 } from './contract.ts';
 import {
   decideAcquire,
+  decideRelease,
   endsByForce,
   foreignRecord,
   formatStored,
@@ -70,7 +71,7 @@ export class KeyValueCache implements LockCache {
   renew(steps: readonly RenewStep[]): Promise<(boolean | Error)[]> {
     return this.#each(steps, async step => {
       const stored = await this.#read(step.storedKey);
-      if (stored === 'foreign' || !isHeldBy(step, stored)) return false;
+      if (!stored || stored === 'foreign' || !isHeldBy(step, stored)) return false;
       const renewed = { ...stored, expiresAt: Date.now() + step.ttl };
       await this.#write(step.storedKey, formatStored(renewed), step.ttl);
       return true;
@@ -80,13 +81,11 @@ export class KeyValueCache implements LockCache {
   release(steps: readonly ReleaseStep[]): Promise<(boolean | Error)[]> {
     return this.#each(steps, async step => {
       const stored = await this.#read(step.storedKey);
-      if (stored === 'foreign' || !isHeldBy(step, stored)) return false;
-      if (step.dedupeFor === 0) {
-        await this.#free(step.storedKey);
-      } else {
-        const done: StoredLock = { ...stored, state: 'done', expiresAt: Date.now() + step.dedupeFor };
-        await this.#write(step.storedKey, formatStored(done), step.dedupeFor);
-      }
+      if (!stored || stored === 'foreign' || !isHeldBy(step, stored)) return false;
+      const now = Date.now();
+      const kept = decideRelease(step, stored, now);
+      if (kept) await this.#write(step.storedKey, formatStored(kept), kept.expiresAt - now);
+      else await this.#free(step.storedKey);
       return true;
     });
   }

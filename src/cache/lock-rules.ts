@@ -4,17 +4,19 @@
  * same rules.
  */
 
-import type { AcquireResult, AcquireStep, LockRecord } from './contract.ts';
+import type { AcquireResult, AcquireStep, LockRecord, ReleaseStep, Reservation } from './contract.ts';
 
 /** What is stored under a key. Times are in ms of the cache's clock. */
 export interface StoredLock {
-  readonly state: 'running' | 'done';
+  readonly state: 'running' | 'reserved' | 'done';
   readonly token: string;
   readonly fence: number;
   readonly attempt: number;
   readonly since: number;
   readonly owner: string;
   readonly expiresAt: number;
+  /** Of a reservation: how long it lasts after its owner is expected back. */
+  readonly grace?: number;
 }
 
 /** The result of an acquisition, and what to store if it was granted. */
@@ -34,19 +36,28 @@ export function decideAcquire(
   now: number,
   fence: number,
 ): Decision {
-  if (stored && isHeldBy(step, stored)) return grant(step, stored.since, now, stored.fence, false);
-  if (stored && !mayReclaim(step, stored)) {
-    return { result: { acquired: false, record: recordOf(step.storedKey, stored, now) } };
+  if (!stored) return grant(step, Date.now(), now, fence, false);
+  if (isHeldBy(step, stored)) return grant(step, stored.since, now, stored.fence, false);
+  if (mayReclaim(step, stored)) return grant(step, Date.now(), now, fence, stored.state === 'running');
+  return { result: { acquired: false, record: recordOf(step.storedKey, stored, now) } };
+}
+
+/** Decides a release by the holder: what is stored from now on; `undefined`: the key is free. */
+export function decideRelease(
+  { dedupeFor, reservation }: ReleaseStep,
+  stored: StoredLock,
+  now: number,
+): StoredLock | undefined {
+  if (reservation) {
+    const { lastsFor } = reservation;
+    return { ...stored, state: 'reserved', grace: graceOf(reservation), expiresAt: now + lastsFor };
   }
-  return grant(step, Date.now(), now, fence, stored !== undefined);
+  return dedupeFor === 0 ? undefined : { ...stored, state: 'done', expiresAt: now + dedupeFor };
 }
 
 /** Whether the lease is the token's own, and may be renewed or released. */
-export function isHeldBy(
-  { token }: { readonly token: string },
-  stored: StoredLock | undefined,
-): stored is StoredLock {
-  return stored?.token === token && stored.state === 'running';
+export function isHeldBy({ token }: { readonly token: string }, stored: StoredLock): boolean {
+  return stored.token === token && stored.state === 'running';
 }
 
 /** Whether an operator's step ends this acquisition. */
@@ -58,8 +69,22 @@ export function endsByForce(
 }
 
 export function recordOf(storedKey: string, stored: StoredLock, now: number): LockRecord {
-  const { state, owner, fence, attempt, since, expiresAt } = stored;
-  return { storedKey, state, owner, fence, attempt, since, expiresIn: Math.max(expiresAt - now, 0) };
+  return liveRecordOf(storedKey, stored, Math.max(stored.expiresAt - now, 0));
+}
+
+/** @param expiresIn - how long it stays held if nobody renews it, in ms. */
+export function liveRecordOf(
+  storedKey: string,
+  { state, owner, fence, attempt, since, grace }: Omit<StoredLock, 'expiresAt'>,
+  expiresIn: number,
+): LockRecord {
+  const record = { storedKey, state, owner, fence, attempt, since, expiresIn };
+  return grace === undefined ? record : { ...record, dueIn: expiresIn - grace };
+}
+
+/** How long a reservation lasts after its owner is expected back. */
+export function graceOf({ dueIn, lastsFor }: Reservation): number {
+  return Math.max(Math.ceil(lastsFor) - Math.ceil(dueIn), 0);
 }
 
 /** The record of a value that no lock wrote. */
@@ -68,11 +93,11 @@ export function foreignRecord(storedKey: string, expiresIn: number = Number.POSI
 }
 
 /**
- * An owner that runs again reclaims its own lease. A run that is not newer does not, where runs are counted: it is another job
+ * An owner that runs again reclaims its own lease, or what is reserved for it. A run that is not newer does not, where runs are counted: it is another job
  * that was given the same id and time. Nor does a run whose work is done.
  */
 function mayReclaim({ owner, attempt }: AcquireStep, stored: StoredLock): boolean {
-  if (stored.state !== 'running' || stored.owner !== owner) return false;
+  if (stored.state === 'done' || stored.owner !== owner) return false;
   return stored.attempt < attempt || (stored.attempt === 0 && attempt === 0);
 }
 
@@ -99,7 +124,7 @@ export function parseStored(value: unknown): StoredLock | undefined {
   }
   const { state, token, fence, owner } = stored;
   const isLock =
-    (state === 'running' || state === 'done') &&
+    (state === 'running' || state === 'reserved' || state === 'done') &&
     typeof token === 'string' &&
     typeof owner === 'string' &&
     Number.isSafeInteger(fence);

@@ -16,7 +16,14 @@ import type {
   ReleaseStep,
   RenewStep,
 } from './contract.ts';
-import { decideAcquire, endsByForce, isHeldBy, recordOf, type StoredLock } from './lock-rules.ts';
+import {
+  decideAcquire,
+  decideRelease,
+  endsByForce,
+  isHeldBy,
+  recordOf,
+  type StoredLock,
+} from './lock-rules.ts';
 import { decideNewest, type StoredNewest } from './newest-rules.ts';
 import { Listeners } from './notify/listeners.ts';
 
@@ -45,7 +52,7 @@ export class MemoryCache implements LockCache {
   async renew(steps: readonly RenewStep[]): Promise<boolean[]> {
     return steps.map(step => {
       const stored = this.#live(step.storedKey);
-      if (!isHeldBy(step, stored)) return false;
+      if (!stored || !isHeldBy(step, stored)) return false;
       this.#locks.set(step.storedKey, { ...stored, expiresAt: performance.now() + step.ttl });
       return true;
     });
@@ -54,13 +61,10 @@ export class MemoryCache implements LockCache {
   async release(steps: readonly ReleaseStep[]): Promise<boolean[]> {
     return steps.map(step => {
       const stored = this.#live(step.storedKey);
-      if (!isHeldBy(step, stored)) return false;
-      if (step.dedupeFor === 0) {
-        this.#free(step.storedKey);
-      } else {
-        const expiresAt = performance.now() + step.dedupeFor;
-        this.#locks.set(step.storedKey, { ...stored, state: 'done', expiresAt });
-      }
+      if (!stored || !isHeldBy(step, stored)) return false;
+      const kept = decideRelease(step, stored, performance.now());
+      if (kept) this.#locks.set(step.storedKey, kept);
+      else this.#free(step.storedKey);
       return true;
     });
   }

@@ -20,7 +20,8 @@ Which locks:
   --prefix <name>        BullMQ's prefix of that queue, on Redis (default: bull)
   --scope <name>         locks of this scope
   --starts-with <text>   locks whose keys begin with this text
-  --state <state>        running, done (the work succeeded, dedupeFor holds the key), or foreign (a value that no lock wrote)
+  --state <state>        running, reserved (for a retry, holdThroughRetries), done (the work succeeded, dedupeFor holds the key),
+                         or foreign (a value that no lock wrote)
 
 How:
   --json                 print one line of JSON for each lock

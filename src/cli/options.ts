@@ -1,7 +1,7 @@
 /** The options of the command line, parsed by one table. */
 
 import { parseArgs } from 'node:util';
-import type { Holder } from '../core/holder.ts';
+import { type Holder, LOCK_STATES } from '../core/holder.ts';
 import { flag, oneOf, optional, type Parser, show, text, withDefault } from '../core/validation.ts';
 import { UsageError } from './usage-error.ts';
 
@@ -75,7 +75,7 @@ const TABLE: { readonly [Name in keyof Options]: Option<Options[Name]> } = {
   prefix: withValue(withDefault('bull', anyText)),
   scope: withValue(optional(text)),
   'starts-with': withValue(withDefault('', anyText)),
-  state: withValue(optional(oneOf(['running', 'done', 'foreign']))),
+  state: withValue(optional(oneOf(LOCK_STATES))),
   json: withoutValue(),
   yes: withoutValue(),
   every: withValue(withDefault(1000, seconds)),

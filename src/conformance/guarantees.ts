@@ -6,6 +6,7 @@ export const GUARANTEES = {
   expiry: 'A lease ends after its ttl, unless it is renewed.',
   reclaim: "A newer run of an owner reclaims the owner's lease.",
   dedupeWindow: 'A released key can stay held as done for a while.',
+  reservations: 'A released key can stay reserved for the next run of its owner.',
   fencing: 'The fence of a key rises with every acquisition.',
   batches: 'A batch is answered step by step, in order.',
   anyKey: 'Keys of any characters and any length are kept apart.',

@@ -10,6 +10,7 @@ import type {
   LockRecord,
   ReleaseStep,
   RenewStep,
+  Reservation,
 } from '../cache/contract.ts';
 import type { CacheUnderTest, CreatedCache } from './cache-under-test.ts';
 import type { GuaranteeName } from './guarantees.ts';
@@ -56,6 +57,11 @@ export function releaseStep({ storedKey, token }: AcquireStep, dedupeFor = 0): R
   return { storedKey, token, dedupeFor };
 }
 
+/** Reserves what a step acquired for the next run of its owner. */
+export function reserveStep(step: AcquireStep, reservation: Reservation): ReleaseStep {
+  return { ...releaseStep(step), reservation };
+}
+
 export function newStoredKey(): string {
   return `conformance:${randomUUID()}`;
 }
@@ -72,6 +78,15 @@ export async function renew(cache: LockCache, step: AcquireStep): Promise<boolea
 /** Releases what a step acquired. */
 export async function release(cache: LockCache, step: AcquireStep, dedupeFor = 0): Promise<boolean> {
   return onlyAnswer(await cache.release([releaseStep(step, dedupeFor)]));
+}
+
+/** Reserves what a step acquired for the next run of its owner. */
+export async function reserve(
+  cache: LockCache,
+  step: AcquireStep,
+  reservation: Reservation,
+): Promise<boolean> {
+  return onlyAnswer(await cache.release([reserveStep(step, reservation)]));
 }
 
 export async function inspect(cache: LockCache, storedKey: string): Promise<LockRecord | undefined> {

@@ -16,6 +16,7 @@ import { testNewest } from './newest.ts';
 import { testOperators } from './operators.ts';
 import { testOutages } from './outages.ts';
 import { testReleasing } from './releasing.ts';
+import { testReserving } from './reserving.ts';
 import { testRivals } from './rivals.ts';
 
 export { type CacheUnderTest, type CreatedCache, GUARANTEES, type GuaranteeName, type TestRunner };
@@ -25,6 +26,7 @@ const TOPICS: { readonly [subject: string]: (test: DefineTest) => void } = {
   acquiring: testAcquiring,
   'a lease': testLeases,
   releasing: testReleasing,
+  reserving: testReserving,
   fences: testFences,
   'a batch': testBatches,
   keys: testKeys,

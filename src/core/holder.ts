@@ -4,8 +4,13 @@
 export interface LockRecord {
   /** The key's name in the cache. */
   readonly storedKey: string;
-  /** `'running'`: leased; `'done'`: kept after a success (`dedupeFor`); `'foreign'`: a value that no lock wrote. */
-  readonly state: 'running' | 'done' | 'foreign';
+  /**
+   * - `'running'`: leased;
+   * - `'reserved'`: kept for the next run of its owner (`holdThroughRetries`);
+   * - `'done'`: kept after a success (`dedupeFor`);
+   * - `'foreign'`: a value that no lock wrote.
+   */
+  readonly state: LockState;
   /** Who the lease is for: of a job `<prefix>:<queue>:<id>@<creation time>`. Empty for a foreign value. */
   readonly owner: string;
   /** The fence of this acquisition; 0 for a foreign value. */
@@ -16,7 +21,12 @@ export interface LockRecord {
   readonly since: number;
   /** How long it stays held if nobody renews it, in ms; `Infinity` for a value that never expires. */
   readonly expiresIn: number;
+  /** Of a reservation: in how many ms its owner is expected back, as far as that is known; negative if it is overdue. */
+  readonly dueIn?: number | undefined;
 }
+
+export const LOCK_STATES = ['running', 'reserved', 'done', 'foreign'] as const;
+export type LockState = (typeof LOCK_STATES)[number];
 
 /** Who holds a key. */
 export interface Holder extends LockRecord {
@@ -40,10 +50,13 @@ export function nameOfJob(jobId: string | undefined, queueName: string | undefin
 
 /** Completes the sentence "lock 'welcome-42' …": `is held by job 17 of emails for another 12 s`. */
 export function describeHolder(holder: Holder): string {
-  const { state, expiresIn } = holder;
+  const { state, expiresIn, dueIn = 0 } = holder;
   const left = Number.isFinite(expiresIn) ? ` for another ${describeDuration(expiresIn)}` : '';
   if (state === 'foreign') return `is held${left} by a value that is not a lock's`;
   if (state === 'done') return `was done by ${nameOfHolder(holder)} and stays held${left}`;
+  if (state === 'reserved') {
+    return `is reserved by ${nameOfHolder(holder)}, which ${dueIn > 0 ? `runs again in ${describeDuration(dueIn)}` : 'is to run again'}`;
+  }
   return `is held by ${nameOfHolder(holder)}${left}`;
 }
 

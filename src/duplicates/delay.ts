@@ -66,7 +66,8 @@ async function delayMs(delay: DelayTime, job: RunningJob, holder: Holder, ttl: n
   );
 }
 
-/** In how many ms the holder's lease would end if it crashed now; a `ttl` where it never would. */
+/** In how many ms the holder's lease would end if it crashed now; a `ttl` where it never would. A reservation ends when it is due. */
 export function msUntilFree(holder: Holder, ttl: number): number {
+  if (holder.state === 'reserved') return Math.max(holder.dueIn ?? 0, ttl / 4);
   return Number.isFinite(holder.expiresIn) ? Math.max(holder.expiresIn, 1) : ttl;
 }

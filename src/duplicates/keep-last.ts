@@ -9,7 +9,7 @@
 
 import { delayJob, mayStartAgain } from '../bullmq/delay.ts';
 import { attemptOf, findSibling, type RunningJob } from '../bullmq/job.ts';
-import { longestBackoff, willRunAgain } from '../bullmq/retries.ts';
+import { longestBackoff, mayRunAgain } from '../bullmq/retries.ts';
 import { arrivalsOf } from '../cache/batching/arrivals.ts';
 import type { Newest } from '../cache/contract.ts';
 import { asError, CacheError } from '../core/errors.ts';
@@ -28,6 +28,8 @@ const REMEMBER_AFTER_DUE_MS = 86_400_000;
  * takes to come back that a worker fetched before it stood still.
  */
 const REMEMBER_TTLS = 4;
+/** A longer backoff decides for nobody else. */
+const MAX_BACKOFF_MS = 7 * 86_400_000;
 /** A parked job that nobody can promote comes back at least this often. */
 const MAX_UNPROMOTED_MS = 5000;
 
@@ -173,8 +175,9 @@ class KeepLast {
     try {
       result = await work();
     } catch (error) {
-      if (willRunAgain(this.#job, error)) {
-        await this.#remember((longestBackoff(this.#job) ?? 0) + REMEMBER_AFTER_DUE_MS);
+      if (mayRunAgain(this.#job, error)) {
+        const backoff = Math.min(longestBackoff(this.#job) ?? 0, MAX_BACKOFF_MS);
+        await this.#remember(backoff + REMEMBER_AFTER_DUE_MS);
       }
       throw error;
     }

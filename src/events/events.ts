@@ -56,6 +56,18 @@ export interface ReleasedEvent extends LockSubject {
   readonly dedupeFor: number;
 }
 
+/** The job will run again, and the key is reserved for its next run (`holdThroughRetries`). */
+export interface ReservedEvent extends LockSubject {
+  readonly type: 'reserved';
+  readonly fence: number;
+  /** How long it was held, in ms. */
+  readonly heldFor: number;
+  /** In how many ms the job is expected back, as far as that is known. */
+  readonly dueIn: number;
+  /** How long the reservation lasts at most, in ms. */
+  readonly lastsFor: number;
+}
+
 interface DuplicateEvent extends LockSubject {
   /** Who holds the key; absent where a newer job has come (`'keep-last'`). */
   readonly holder?: Holder | undefined;
@@ -113,6 +125,7 @@ export type LockEvent =
   | RenewedEvent
   | LostEvent
   | ReleasedEvent
+  | ReservedEvent
   | SkippedEvent
   | RaisedEvent
   | DelayedEvent
@@ -129,6 +142,7 @@ export const EVENT_TYPES: readonly LockEventType[] = [
   'renewed',
   'lost',
   'released',
+  'reserved',
   'skipped',
   'raised',
   'delayed',

@@ -3,6 +3,7 @@
 import { attemptOf, lockDurationOf, ownerOf, type RunningJob } from '../bullmq/job.ts';
 import { emitterOf } from '../bullmq/job-events.ts';
 import { knownQueueCache, type QueueCache } from '../bullmq/queue-cache.ts';
+import type { Reservation } from '../cache/contract.ts';
 import { cacheOfQueue, resolveCache } from '../cache/registry.ts';
 import type { Holder } from '../core/holder.ts';
 import type { DuplicateHandler, GuardedJob } from '../duplicates/strategy.ts';
@@ -11,9 +12,10 @@ import { keylessTerms, type LeaseTerms } from '../lock/lease-terms.ts';
 import { LockHandle } from '../lock/lock-handle.ts';
 import { LockRequest } from '../lock/lock-request.ts';
 import { DEFAULT_TTL_MS } from '../lock/options.ts';
+import { freeIfAbandoned } from './abandoned-lease.ts';
 import { rethrowUnlessOpen } from './fail-open.ts';
 import type { ParsedGuardOptions } from './options.ts';
-import { reserve } from './reserve.ts';
+import { reservationFor } from './reserve.ts';
 
 /** The options of a guarded processor, parsed. */
 export interface ProcessorOptions extends ParsedGuardOptions<GuardedJob> {
@@ -96,7 +98,8 @@ export class JobContext implements GuardedJob {
     this.scope = guarded.options.scope;
     const failsOpen = guarded.options.failsOpen || isObserved;
     const terms = termsOf(guarded, call, { key, requestedAt: receivedAt, failsOpen });
-    this.request = new LockRequest(cache, terms, { releasesInOrder });
+    const free = isObserved ? undefined : (holder: Holder) => freeIfAbandoned(this, holder);
+    this.request = new LockRequest(cache, terms, { releasesInOrder, freeIfAbandoned: free });
     this.#guarded = guarded;
     this.#call = call;
     this.isObserved = isObserved;
@@ -105,10 +108,7 @@ export class JobContext implements GuardedJob {
   run(handle: LockHandle, wrap?: (work: () => Promise<unknown>) => Promise<unknown>): Promise<unknown> {
     const { dedupeFor } = this.#guarded.options;
     const work = () => this.#work(handle);
-    return handle.runAndRelease(wrap ? () => wrap(work) : work, {
-      dedupeFor,
-      reserve: this.#reserve(handle),
-    });
+    return handle.runAndRelease(wrap ? () => wrap(work) : work, { dedupeFor, reserve: this.#reserve() });
   }
 
   callHandler(handler: DuplicateHandler, holder: Holder): unknown {
@@ -127,9 +127,9 @@ export class JobContext implements GuardedJob {
     return callProcessor(this.#guarded, this.#call, handle, () => own.signal);
   }
 
-  #reserve(handle: LockHandle): ((error: unknown) => Promise<boolean>) | undefined {
+  #reserve(): ((error: unknown) => Reservation | undefined) | undefined {
     if (!this.#guarded.options.holdThroughRetries) return undefined;
-    return error => reserve(handle, this.job, error, this.request.terms.ttl);
+    return error => reservationFor(this.job, error, this.request.terms);
   }
 }
 

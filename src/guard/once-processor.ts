@@ -67,9 +67,9 @@ export interface OnceProcessorOptions<
    */
   readonly whenLocked?: WhenLocked<JobType, Result>;
   /**
-   * `true`: a job that failed and will be retried, or that moved itself to delayed, back to waiting or to waiting-children,
-   * keeps its key until its next run, so that no duplicate runs in between. It releases the key when it fails for good. If its
-   * worker dies meanwhile, the key is free a `ttl` after the job is due.
+   * `true`: a job that failed and will be retried, or that moved itself to delayed, back to waiting or to waiting-children, reserves
+   * its key until its next run, so that no duplicate runs in between. The key is free as soon as BullMQ has the job no longer to
+   * run. A reservation lasts for `maxHold` at most, or a week.
    * @defaultValue false
    */
   readonly holdThroughRetries?: boolean;

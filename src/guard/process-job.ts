@@ -7,7 +7,6 @@ import { LockLostError } from '../core/errors.ts';
 import type { Holder } from '../core/holder.ts';
 import { raiseDuplicate, skipDuplicate } from '../duplicates/skip-or-raise.ts';
 import type { LockHandle } from '../lock/lock-handle.ts';
-import { freeIfAbandoned } from './abandoned-lease.ts';
 import { acquireOrFailOpen } from './fail-open.ts';
 import {
   type GuardedProcessor,
@@ -46,11 +45,7 @@ export async function processJob(guarded: GuardedProcessor, call: ProcessorCall)
   warnOnceOfConfig(guarded, context);
 
   const strategy = isObserved ? observing(options.strategy) : options.strategy;
-  let attempt = await acquireOrFailOpen(context, strategy);
-  if (!attempt.acquired && !isObserved && (await freeIfAbandoned(context, attempt.holder))) {
-    attempt = await acquireOrFailOpen(context, strategy);
-  }
-
+  const attempt = await acquireOrFailOpen(context, strategy);
   if (!attempt.acquired) {
     const { holder } = attempt;
     const isOwn = !isObserved && isAnotherRun(context, holder);
@@ -88,7 +83,7 @@ function isAnotherRun({ request: { terms } }: JobContext, { owner, state, attemp
 
 /** A job is no duplicate of itself. Its work is done and BullMQ does not know it yet; or a newer run of it is under way. */
 function onOwnLease({ request }: JobContext, holder: Holder): undefined {
-  return holder.state === 'running' ? raiseDuplicate(request, holder) : skipDuplicate(request, holder);
+  return holder.state !== 'done' ? raiseDuplicate(request, holder) : skipDuplicate(request, holder);
 }
 
 const checked = new WeakSet<GuardedProcessor>();

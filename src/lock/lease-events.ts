@@ -1,5 +1,6 @@
 /** Emits what happens to a lease. No event is built where nobody listens. */
 
+import type { Reservation } from '../cache/contract.ts';
 import type { LossReason } from '../core/errors.ts';
 import type { Holder } from '../core/holder.ts';
 import type { CacheOperation, LockSubject, Outcome } from '../events/events.ts';
@@ -32,6 +33,16 @@ export function emitLost(terms: LeaseTerms, fence: number, reason: LossReason): 
 export function emitReleased(terms: LeaseTerms, fence: number, heldFor: number, dedupeFor: number): void {
   if (!terms.emitter.isObserved('released')) return;
   terms.emitter.emit({ type: 'released', ...subjectOf(terms), fence, heldFor, dedupeFor });
+}
+
+export function emitReserved(
+  terms: LeaseTerms,
+  fence: number,
+  heldFor: number,
+  { dueIn, lastsFor }: Reservation,
+): void {
+  if (!terms.emitter.isObserved('reserved')) return;
+  terms.emitter.emit({ type: 'reserved', ...subjectOf(terms), fence, heldFor, dueIn, lastsFor });
 }
 
 /** @param observed - it runs all the same: this is what would have become of it. */

@@ -5,13 +5,13 @@
  */
 
 import { Batcher } from '../cache/batching/batcher.ts';
-import type { AcquireResult, LockCache } from '../cache/contract.ts';
+import type { AcquireResult, LockCache, Reservation } from '../cache/contract.ts';
 import { refusalOf } from '../cache/refusals.ts';
 import { CacheError, type LossReason } from '../core/errors.ts';
 import { getOrCreate } from '../core/get-or-create.ts';
 import { timerDelay } from '../core/timers.ts';
 import type { Lease } from './lease.ts';
-import { emitAcquired, emitCacheError, emitReleased, emitRenewed } from './lease-events.ts';
+import { emitAcquired, emitCacheError, emitReleased, emitRenewed, emitReserved } from './lease-events.ts';
 import { LeaseList, type Listed } from './lease-list.ts';
 
 /** Leases that are due within this part of their ttl are renewed together; a failed renewal is tried again after it. */
@@ -74,17 +74,18 @@ export class LeaseRenewer {
   /**
    * Releases a lease. Never rejects: what can't be released ends with its ttl.
    * @param dedupeFor - how long the key stays held as done, in ms.
+   * @param reservation - instead the key is reserved for the owner's next run.
    * @returns whether it was held until now. Known when the cache has answered, or when the lease is no longer safe.
    */
-  release(lease: Lease, dedupeFor: number): Promise<boolean> {
+  release(lease: Lease, dedupeFor: number, reservation?: Reservation): Promise<boolean> {
     const wasHeld = this.#end(lease);
     return new Promise(resolve => {
       if (!wasHeld) {
-        this.#release(lease, dedupeFor, { onSent: () => resolve(false) });
+        this.#release(lease, dedupeFor, reservation, { onSent: () => resolve(false) });
         return;
       }
       const deadline = this.#setDeadline(lease.safeUntil, () => resolve(false));
-      this.#release(lease, dedupeFor, {
+      this.#release(lease, dedupeFor, reservation, {
         onAnswer: answer => {
           this.#deadlines.delete(deadline);
           resolve(answer === true);
@@ -97,34 +98,10 @@ export class LeaseRenewer {
    * Releases a lease and resolves as soon as the release is sent. That is enough where those who must not find the key held
    * learn of the end by the same connection, later.
    */
-  sendRelease(lease: Lease, dedupeFor: number): Promise<void> {
+  sendRelease(lease: Lease, dedupeFor: number, reservation?: Reservation): Promise<void> {
     this.#end(lease);
     return new Promise(resolve => {
-      this.#release(lease, dedupeFor, { onSent: resolve });
-    });
-  }
-
-  /**
-   * Extends a lease for the last time, to `ms` from now, and leaves it to expire, or to be reclaimed by its owner. Resolves
-   * when the cache has answered, or when the lease is no longer safe. Never rejects.
-   */
-  extendAndLeave(lease: Lease, ms: number): Promise<void> {
-    if (!this.#end(lease)) return Promise.resolve();
-    const { storedKey, token, terms } = lease;
-    const step = { storedKey, token, ttl: ms };
-    return new Promise(resolve => {
-      const deadline = this.#setDeadline(lease.safeUntil, resolve);
-      this.#sendUntilAnswered({
-        send: onAnswer => this.#batcher.renew(step, onAnswer),
-        until: lease.safeUntil,
-        onError: error => emitCacheError(terms, 'renew', error),
-        onAnswer: answer => {
-          if (answer === false) lease.lose('revoked');
-          this.#deadlines.delete(deadline);
-          resolve();
-        },
-        isAwaited: true,
-      });
+      this.#release(lease, dedupeFor, reservation, { onSent: resolve });
     });
   }
 
@@ -167,9 +144,10 @@ export class LeaseRenewer {
   #release(
     lease: Lease,
     dedupeFor: number,
+    reservation: Reservation | undefined,
     { onAnswer = ignore, onSent }: { onAnswer?: (answer: boolean | Error) => void; onSent?: () => void },
   ): void {
-    const step = lease.releaseStep(dedupeFor);
+    const step = lease.releaseStep(dedupeFor, reservation);
     let failedBefore = false;
     this.#sendUntilAnswered({
       send: onAnswer => this.#batcher.release(step, onAnswer, onSent),
@@ -182,7 +160,8 @@ export class LeaseRenewer {
       onAnswer: answer => {
         // A release whose answer got lost has freed the key, and finds nothing when it is sent again.
         const isReleased = answer === true || (answer === false && failedBefore);
-        if (isReleased) emitReleased(lease.terms, lease.fence, lease.heldFor, dedupeFor);
+        if (isReleased && reservation) emitReserved(lease.terms, lease.fence, lease.heldFor, reservation);
+        else if (isReleased) emitReleased(lease.terms, lease.fence, lease.heldFor, dedupeFor);
         if (isReleased || answer !== false) onAnswer(isReleased || answer);
         else void this.#loseUnlessFree(lease).then(() => onAnswer(false));
       },

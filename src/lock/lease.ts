@@ -1,7 +1,7 @@
 /** One acquisition of a key, as the process that asked for it sees it: its times, its signal, and whether it is held. */
 
 import { randomBytes } from 'node:crypto';
-import type { AcquireStep, ReleaseStep, RenewStep } from '../cache/contract.ts';
+import type { AcquireStep, ReleaseStep, RenewStep, Reservation } from '../cache/contract.ts';
 import { LockLostError, type LossReason } from '../core/errors.ts';
 import { clockedController } from './clocked-signal.ts';
 import { emitLost } from './lease-events.ts';
@@ -133,7 +133,7 @@ export class Lease implements AcquireStep, RenewStep, Listed {
     emitLost(this.terms, this.fence, reason);
   }
 
-  releaseStep(dedupeFor: number): ReleaseStep {
-    return { storedKey: this.storedKey, token: this.token, dedupeFor };
+  releaseStep(dedupeFor: number, reservation?: Reservation): ReleaseStep {
+    return { storedKey: this.storedKey, token: this.token, dedupeFor, reservation };
   }
 }

@@ -1,5 +1,6 @@
 /** One acquisition of a lock: what the work that runs under it is given. */
 
+import type { Reservation } from '../cache/contract.ts';
 import type { LossReason } from '../core/errors.ts';
 import { Lease } from './lease.ts';
 import type { LeaseRenewer } from './lease-renewer.ts';
@@ -9,8 +10,8 @@ import type { LeaseTerms } from './lease-terms.ts';
 export interface Ending {
   /** How long the key stays held as done if the work succeeded, in ms. */
   readonly dedupeFor: number;
-  /** Called when the work failed. It may keep the key held: `true` says that it has. */
-  readonly reserve?: ((error: unknown) => boolean | Promise<boolean>) | undefined;
+  /** Called when the work failed: whether, and for how long, the key is reserved for the owner's next run. */
+  readonly reserve?: ((error: unknown) => Reservation | undefined) | undefined;
 }
 
 /**
@@ -113,11 +114,6 @@ export class LockHandle implements AsyncDisposable {
     this.#lease.follow(signal);
   }
 
-  /** @internal Keeps the key for another `ms` without renewing it, unless its owner reclaims it before. */
-  reserveFor(ms: number): Promise<void> {
-    return this.#unreleased()?.extendAndLeave(this.#lease, ms) ?? Promise.resolve();
-  }
-
   /** @internal Gives the lock up before its work began. */
   async forfeit(reason: LossReason): Promise<void> {
     this.#lease.lose(reason);
@@ -136,30 +132,21 @@ export class LockHandle implements AsyncDisposable {
     try {
       result = await work();
     } catch (error) {
-      if (!(await isReserved(reserve, error))) await this.#releaseAtEnd(0);
+      await this.#releaseAtEnd(0, reserve?.(error));
       throw error;
     }
     await this.#releaseAtEnd(dedupeFor);
     return result;
   }
 
-  #releaseAtEnd(dedupeFor: number): Promise<unknown> | undefined {
+  #releaseAtEnd(dedupeFor: number, reservation?: Reservation): Promise<unknown> | undefined {
     const renewer = this.#unreleased();
-    if (this.#releasesInOrder) return renewer?.sendRelease(this.#lease, dedupeFor);
+    if (this.#releasesInOrder) return renewer?.sendRelease(this.#lease, dedupeFor, reservation);
     // The work may have released it, and not waited for that.
-    return renewer ? renewer.release(this.#lease, dedupeFor) : this.#releasing;
+    return renewer ? renewer.release(this.#lease, dedupeFor, reservation) : this.#releasing;
   }
 
   #unreleased(): LeaseRenewer | undefined {
     return this.#lease.phase === 'ended' ? undefined : this.#renewer;
-  }
-}
-
-/** A reservation that fails does not hide the work's own error. */
-async function isReserved(reserve: Ending['reserve'], error: unknown): Promise<boolean> {
-  try {
-    return (await reserve?.(error)) === true;
-  } catch {
-    return false;
   }
 }

@@ -21,16 +21,27 @@ export class LockRequest {
   readonly cache: LockCache;
   readonly terms: LeaseTerms;
   readonly #releasesInOrder: boolean;
+  readonly #freeIfAbandoned: ((holder: Holder) => Promise<boolean>) | undefined;
 
-  /** @param releasesInOrder - see {@link LockHandle}. */
+  /**
+   * @param releasesInOrder - see {@link LockHandle}.
+   * @param freeIfAbandoned - called with each holder that is found. `true`: it has freed the key, which nobody would have released.
+   */
   constructor(
     cache: LockCache,
     terms: LeaseTerms,
-    { releasesInOrder = false }: { releasesInOrder?: boolean } = {},
+    {
+      releasesInOrder = false,
+      freeIfAbandoned,
+    }: {
+      readonly releasesInOrder?: boolean;
+      readonly freeIfAbandoned?: ((holder: Holder) => Promise<boolean>) | undefined;
+    } = {},
   ) {
     this.cache = cache;
     this.terms = terms;
     this.#releasesInOrder = releasesInOrder;
+    this.#freeIfAbandoned = freeIfAbandoned;
   }
 
   /**
@@ -39,6 +50,12 @@ export class LockRequest {
    * @throws CacheError the cache could not decide.
    */
   async tryAcquire({ notify = false }: { notify?: boolean } = {}): Promise<AcquireAttempt> {
+    const attempt = await this.#ask(notify);
+    if (attempt.acquired || !(await this.#freeIfAbandoned?.(attempt.holder))) return attempt;
+    return this.#ask(notify);
+  }
+
+  async #ask(notify: boolean): Promise<AcquireAttempt> {
     const lease = new Lease(this.terms, { notify });
     const renewer = renewerOf(this.cache);
     const result = await renewer.acquire(lease);

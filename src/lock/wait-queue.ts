@@ -57,7 +57,7 @@ export async function acquireInTurn(request: WaitingRequest, wait: WaitTerms): P
 
 async function ownsLease(request: WaitingRequest): Promise<boolean> {
   const holder = await request.findHolder();
-  return holder?.state === 'running' && holder.owner === request.terms.owner;
+  return holder !== undefined && holder.state !== 'done' && holder.owner === request.terms.owner;
 }
 
 /** The waiters of this process for one key. */
@@ -109,7 +109,9 @@ class WaitQueue {
           release = new ReleaseSignal(request);
           continue;
         }
-        const longest = jitter(release.isListening ? NOTIFIED_PAUSE_MS : pause);
+        // A reservation ends without a release.
+        const isNotified = release.isListening && holder.state === 'running';
+        const longest = jitter(isNotified ? NOTIFIED_PAUSE_MS : pause);
         const next = Math.min(longest, Math.max(holder.expiresIn, 1), left);
         await waitUntil(release.notified, performance.now() + next, wait);
       }

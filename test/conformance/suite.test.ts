@@ -127,6 +127,14 @@ const broken: Record<GuaranteeName, () => CreatedCache> = {
     }
     return shared(new FreesAtOnce());
   },
+  reservations: () => {
+    class ForgetsReservations extends Breakable {
+      override release(steps: readonly ReleaseStep[]) {
+        return super.release(steps.map(({ reservation: _, ...step }) => step));
+      }
+    }
+    return shared(new ForgetsReservations());
+  },
   fencing: () => {
     class GivesOneFence extends Breakable {
       override async acquire(steps: readonly AcquireStep[]) {

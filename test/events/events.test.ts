@@ -26,7 +26,7 @@ describe('The events of a lock', () => {
 
   it('have one of these types', () => {
     expect(EVENT_TYPES).to.deep.equal([
-      ...['acquired', 'reclaimed', 'renewed', 'lost', 'released'],
+      ...['acquired', 'reclaimed', 'renewed', 'lost', 'released', 'reserved'],
       ...['skipped', 'raised', 'delayed', 'parked', 'handled', 'cache-error', 'key-error'],
     ]);
   });

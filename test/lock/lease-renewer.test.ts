@@ -311,12 +311,12 @@ describe('LeaseRenewer', () => {
       expect(released).to.equal(false);
     });
 
-    it('resolves when the lease is no longer safe at the latest (a last extension is not answered)', async () => {
+    it('resolves when the lease is no longer safe at the latest (a reservation is not answered)', async () => {
       const lease = await acquire();
-      cache.renew = () => new Promise(() => {});
+      cache.stuck = deferred();
 
-      const left = renewer.extendAndLeave(lease, 60_000);
-      await clock.tickAsync(810);
+      const left = renewer.release(lease, 0, { dueIn: 0, lastsFor: 60_000 });
+      await clock.tickAsync(910);
       await left;
 
       expect(lease.phase).to.equal('ended');

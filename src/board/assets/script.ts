@@ -12,7 +12,7 @@ export const SCRIPT: string = `'use strict';
   /** What came of a force release is shown for so long. */
   const NOTICE_MS = 15000;
   const OUTCOMES = ${JSON.stringify(OUTCOMES)};
-  const STATES = { done: 'done, still held (dedupeFor)', foreign: 'a value that no lock wrote' };
+  const STATES = { reserved: 'reserved for its next run (holdThroughRetries)', done: 'done, still held (dedupeFor)', foreign: 'a value that no lock wrote' };
 
   const byId = id => document.getElementById(id);
   const filter = byId('filter');

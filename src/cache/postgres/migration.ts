@@ -7,7 +7,7 @@ export const DEFAULT_SCHEMA = 'bullmq';
  * The name of the function that does a batch. It ends in its version: releases of this package with different versions of it
  * can share a database.
  */
-export const EXCHANGE = 'once_exchange_1';
+export const EXCHANGE = 'once_exchange_2';
 
 /** The name of the function that records which job is the newest. */
 export const ANNOUNCE = 'once_announce_1';
@@ -46,26 +46,29 @@ END $once$;
 
 CREATE TABLE IF NOT EXISTS ${quoted}.once_lock (
   key     text COLLATE "C" PRIMARY KEY,
-  state   text NOT NULL,         -- running; done: held after a success; newest: no lock, but which job is the newest
+  state   text NOT NULL,         -- running; reserved: for the next run of its owner; done: held after a success; newest: no lock,
+                                 -- but which job is the newest
   token   text NOT NULL,         -- the secret of the lease
   owner   text NOT NULL,         -- who it is for
   attempt bigint NOT NULL,       -- which of its owner's runs has it
   fence   bigint NOT NULL,       -- rises with every acquisition of the key
   since   timestamptz NOT NULL,
   expires timestamptz NOT NULL,  -- an expired row counts as absent
+  grace   bigint,                -- of a reservation: for how many ms it lasts after it is due
   awaited boolean NOT NULL DEFAULT false  -- its release is to be notified; of the newest job: it is parked
 );
 CREATE INDEX IF NOT EXISTS once_lock_expires ON ${quoted}.once_lock (expires);
 
 -- All releases, renewals and acquisitions of a batch, one atomic step each.
 --
--- steps   an array of [verb, key, token, ms, owner, attempt]: releases first, then renewals, then acquisitions. The verb of
---         an acquisition is 'acquire', or 'acquire-notify': a lease that it finds held is marked, so that its release is
---         notified on the channel ${CHANNEL}.
---         ms: for which a released key stays held as done, 0: it is free at once; for which a lease lasts
+-- steps   an array of [verb, key, token, ms, owner, attempt]: releases first, then renewals, then acquisitions. A release may be
+--         'reserve', which has a grace instead of an owner. The verb of an acquisition is 'acquire', or 'acquire-notify': a lease
+--         that it finds held is marked, so that its release is notified on the channel ${CHANNEL}.
+--         ms: for which a released key stays held as done, 0: it is free at once; for which a key stays reserved; for which a
+--         lease lasts
 -- sweep   whether to delete expired locks afterwards
 -- returns an array with an answer a step: true or false; of an acquisition [fence, whether its owner reclaimed it], or what it
---         found: [state, owner, attempt, fence, since, ms left]. Last, how many locks were swept.
+--         found: [state, owner, attempt, fence, since, ms left, grace]. Last, how many locks were swept.
 --
 -- Time is read where it is needed, since a step may have waited for another transaction. The steps are done key by key,
 -- in the same order everywhere. So of two batches on the same keys one waits for the other, and there is no deadlock. It does
@@ -103,9 +106,10 @@ BEGIN
         END IF;
       END IF;
 
-    ELSIF step.verb IN ('release', 'renew') THEN
+    ELSIF step.verb IN ('release', 'reserve', 'renew') THEN
       UPDATE ${quoted}.once_lock AS l
-      SET state = CASE step.verb WHEN 'release' THEN 'done' ELSE 'running' END,
+      SET state = CASE step.verb WHEN 'release' THEN 'done' WHEN 'reserve' THEN 'reserved' ELSE 'running' END,
+          grace = CASE step.verb WHEN 'reserve' THEN step.owner::bigint END,
           expires = clock_timestamp() + step.lasts
       WHERE l.key = step.key AND l.token = step.token AND l.state = 'running' AND l.expires > clock_timestamp();
       answers[step.at] := to_json(FOUND);
@@ -143,11 +147,11 @@ BEGIN
           -- The same step, sent again because its answer got lost.
           was_reclaimed := false;
           asked := held.since;
-        ELSIF was_reclaimed AND NOT (held.state = 'running' AND held.owner = step.owner
+        ELSIF was_reclaimed AND NOT (held.state <> 'done' AND held.owner = step.owner
             AND (held.attempt < step.attempt OR (held.attempt = 0 AND step.attempt = 0))) THEN
           answers[step.at] := json_build_array(
             held.state, held.owner, held.attempt, held.fence, floor(extract(epoch FROM held.since) * 1000),
-            ceil(extract(epoch FROM held.expires - asked) * 1000));
+            ceil(extract(epoch FROM held.expires - asked) * 1000), held.grace);
           IF step.verb = 'acquire-notify' AND held.state = 'running' AND NOT held.awaited THEN
             UPDATE ${quoted}.once_lock AS l SET awaited = true
             WHERE l.key = step.key AND l.token = held.token AND l.state = 'running';
@@ -157,10 +161,12 @@ BEGIN
           EXIT;
         ELSE
           held.fence := greatest(held.fence + 1, (extract(epoch FROM asked) * 1000000)::bigint);
+          -- A reservation was ended by its run.
+          was_reclaimed := was_reclaimed AND held.state = 'running';
         END IF;
         UPDATE ${quoted}.once_lock AS l
         SET state = 'running', token = step.token, owner = step.owner, attempt = step.attempt, fence = held.fence,
-            since = asked, expires = clock_timestamp() + step.lasts
+            since = asked, expires = clock_timestamp() + step.lasts, grace = NULL
         WHERE l.key = step.key AND l.token = held.token AND l.state = held.state AND l.expires = held.expires;
         -- Else it was renewed, acquired or released in between.
         IF FOUND THEN

@@ -3,14 +3,16 @@
 import { createHash } from 'node:crypto';
 import { countSteps } from '../batching/split.ts';
 import type { AcquireResult, Arrival, Batch, BatchResults, LockRecord, Newest } from '../contract.ts';
+import { graceOf, liveRecordOf } from '../lock-rules.ts';
 
 /** The longest duration: a hundred years. The database's clock does not reach much further. */
 const MAX_DURATION_MS = 100 * 365 * 86_400_000;
 
 export function writeSteps({ releases, renewals, acquisitions }: Batch): string {
   const steps: unknown[][] = [];
-  for (const { storedKey, token, dedupeFor } of releases) {
-    steps.push(['release', rowKey(storedKey), escapeNul(token), wholeMs(dedupeFor)]);
+  for (const { storedKey, token, dedupeFor, reservation } of releases) {
+    const step = [rowKey(storedKey), escapeNul(token), wholeMs(reservation?.lastsFor ?? dedupeFor)];
+    steps.push(reservation ? ['reserve', ...step, graceOf(reservation)] : ['release', ...step]);
   }
   for (const { storedKey, token, ttl } of renewals) {
     steps.push(['renew', rowKey(storedKey), escapeNul(token), wholeMs(ttl)]);
@@ -23,12 +25,13 @@ export function writeSteps({ releases, renewals, acquisitions }: Batch): string 
 }
 
 type Held = readonly [
-  state: 'running' | 'done',
+  state: 'running' | 'reserved' | 'done',
   owner: string,
   attempt: number,
   fence: number,
   since: number,
   expiresIn: number,
+  grace: number | null,
 ];
 type Answer = boolean | readonly [fence: number, reclaimed: boolean] | Held;
 
@@ -120,9 +123,9 @@ export function rowPrefix(prefix: string): string {
 }
 
 function recordFrom(storedKey: string, held: Held): LockRecord {
-  const [state, owner, attempt, fence, since, expiresIn] = held;
-  const left = Math.max(expiresIn, 0);
-  return { storedKey, state, owner: unescapeNul(owner), fence, attempt, since, expiresIn: left };
+  const [state, owner, attempt, fence, since, expiresIn, grace] = held;
+  const stored = { state, token: '', owner: unescapeNul(owner), fence, attempt, since };
+  return liveRecordOf(storedKey, grace === null ? stored : { ...stored, grace }, Math.max(expiresIn, 0));
 }
 
 /** The most bytes of a name that are stored as they are: an index takes no more than about 2700. */

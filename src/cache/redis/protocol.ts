@@ -11,7 +11,7 @@ import type {
   LockRecord,
   Newest,
 } from '../contract.ts';
-import { foreignRecord, parseStored, recordOf } from '../lock-rules.ts';
+import { foreignRecord, graceOf, liveRecordOf, parseStored } from '../lock-rules.ts';
 import { refused } from '../refusals.ts';
 
 /** One call of a script. */
@@ -24,10 +24,10 @@ export function writeBatch({ releases, renewals, acquisitions }: Batch): ScriptC
   const groups = new Groups();
   const keys: string[] = [];
   const parts: string[] = [];
-  for (const { storedKey, token, dedupeFor } of releases) {
-    groups.add('release', dedupeFor);
+  for (const { storedKey, token, dedupeFor, reservation } of releases) {
+    groups.add(reservation ? 'reserve' : 'release', reservation?.lastsFor ?? dedupeFor);
     keys.push(storedKey);
-    parts.push(tokenPart(token));
+    parts.push(reservation ? `${graceOf(reservation)},"token":${tokenPart(token)}` : tokenPart(token));
   }
   for (const { storedKey, token, ttl } of renewals) {
     groups.add('renew', ttl);
@@ -49,7 +49,7 @@ class Groups {
   #ms = 0;
   #steps = 0;
 
-  add(verb: 'release' | 'renew' | 'acquire' | 'acquire-notify', ms: number): void {
+  add(verb: 'release' | 'reserve' | 'renew' | 'acquire' | 'acquire-notify', ms: number): void {
     if (verb === this.#verb && ms === this.#ms) {
       this.#steps++;
       return;
@@ -163,7 +163,7 @@ export function readRecord(storedKey: string, encoded: Encoded, encodedMs: Encod
   const msLeft = numberFrom(encodedMs);
   const expiresIn = msLeft < 0 ? Number.POSITIVE_INFINITY : msLeft;
   const stored = parseStored(textFrom(encoded).replace(AWAITED, RUNNING));
-  return stored ? { ...recordOf(storedKey, stored, 0), expiresIn } : foreignRecord(storedKey, expiresIn);
+  return stored ? liveRecordOf(storedKey, stored, expiresIn) : foreignRecord(storedKey, expiresIn);
 }
 
 export function writeForceReleases(steps: readonly ForceReleaseStep[]): ScriptCall {

@@ -11,11 +11,12 @@
 export const EXCHANGE_LUA: string = `
 -- KEYS      one a step; more are padding
 -- ARGV[1]   how many groups of steps there are
--- then      of each group: 'release', 'renew', 'acquire' or 'acquire-notify' (which marks a lease that it finds held, so
---           that its release is notified); how many steps; the ms that they share
---           (for which a released key stays held as done, 0: it is free at once; for which a lease lasts)
+-- then      of each group: 'release', 'reserve', 'renew', 'acquire' or 'acquire-notify' (which marks a lease that it finds held,
+--           so that its release is notified); how many steps; the ms that they share
+--           (for which a released key stays held as done, 0: it is free at once; for which a key stays reserved; for which a
+--           lease lasts)
 -- then      of each step a part of its record: the token, by which a lease is recognised; of an acquisition the token to
---           the owner
+--           the owner; of a reservation for how many ms it lasts after it is due, a comma, '"token":', the token
 -- returns   the fence of all that was plainly acquired, a mark for each step, then an answer for each mark that is '+'.
 --           (Clients are slow to read many numbers, and a hot key has many duplicates.)
 --           '1' done, acquired; '0' not held under this token; '=' the answer of the last '+' once more; '+' an acquisition's
@@ -23,6 +24,7 @@ export const EXCHANGE_LUA: string = `
 --           { 'held', value, ms left } if it was refused; of any step { 'error', message } if Redis could not do it.
 local try, find, match, sub = redis.pcall, string.find, string.match, string.sub
 local RUNNING, DONE = '{"once":1,"state":"running","token":', '{"once":1,"state":"done","token":'
+local RESERVED = '{"once":1,"state":"reserved","grace":'
 -- The end of every record, by which its fence is found.
 local FENCE = '"fence":(%d+),"since":%d+}$'
 -- A token stands here in the record of a lease, and nowhere near in others: they have none, or have it elsewhere.
@@ -88,6 +90,22 @@ local function release(first, last, dedupeFor)
   for i = 1, #awaited do try('PUBLISH', awaited[i], '') end
 end
 
+local function reserve(first, last, lasts)
+  local values, problem = readAll(first, last)
+  for i = first, last do
+    local value = values[i - first + 1]
+    local token = match(ARGV[parts + i], '^%d+,"token":(.*)$')
+    if problem then
+      answer(i, problem)
+    elseif not value or find(value, token, TOKEN_AT, true) ~= TOKEN_AT then
+      marks[i] = '0'
+    else
+      local stored = RESERVED .. ARGV[parts + i] .. sub(value, TOKEN_AT + #token)
+      mark(i, failure(try('SET', KEYS[i], stored, 'PX', lasts)))
+    end
+  end
+end
+
 local function renew(first, last, ttl)
   local values, problem = readAll(first, last)
   for i = first, last do
@@ -116,7 +134,8 @@ local function readClock()
   reply[1] = now
 end
 
--- The fence of a stored lease that a step may reclaim: one of its own owner, for an older run, or where runs are not counted.
+-- The fence of what is stored, where a step may reclaim it: a lease of its own owner, or a reservation, by an older run, or where
+-- runs are not counted.
 local function reclaimable(stored, part)
   if sub(stored, 1, #DONE) == DONE then return nil end
   -- Only between two fields do a quote and a comma stand before a quote: those in a token or an owner are escaped.
@@ -153,7 +172,10 @@ local function acquireHeld(key, part, ttl)
   if fence then
     held[key] = nil
     fence = math.max(now, fence + 1)
-    return failure(try('SET', key, sub(stored, 1, #RUNNING) .. part .. ending(fence), 'PX', ttl)) or -fence
+    -- A reservation was ended by its run. What still has its token was not.
+    local head, sign = sub(stored, 1, #RUNNING), -1
+    if sub(stored, STATE_AT, STATE_AT + 7) == 'reserved' then head, sign = RUNNING, 1 end
+    return failure(try('SET', key, head .. part .. ending(fence), 'PX', ttl)) or sign * fence
   end
   return holder
 end
@@ -190,7 +212,7 @@ local function acquireAndNotify(first, last, ttl)
   end
 end
 
-local verbs = { release = release, renew = renew, acquire = acquire, ['acquire-notify'] = acquireAndNotify }
+local verbs = { release = release, reserve = reserve, renew = renew, acquire = acquire, ['acquire-notify'] = acquireAndNotify }
 local first = 1
 for group = 2, groups * 3, 3 do
   local last = first + ARGV[group + 1] - 1

@@ -1,0 +1,231 @@
+/** Guarantee 11: what a job reserves is nobody else's while BullMQ still has the job to run, and is free as soon as BullMQ has not. */
+
+import type { Job } from 'bullmq';
+import * as bullmq6 from 'bullmq';
+import * as bullmq5 from 'bullmq5';
+import { expect } from 'chai';
+import { onceProcessor } from '../../src/index.ts';
+import { Bench, oneOfEachKind } from '../support/bullmq.ts';
+import { until } from '../support/index.ts';
+
+/** Longer than any test takes. */
+const BACKOFF = 3_600_000;
+
+for (const setup of oneOfEachKind) {
+  const isBullmq5 = setup.name.startsWith('BullMQ 5');
+  const { DelayedError, UnrecoverableError, WaitingChildrenError } = isBullmq5 ? bullmq5 : bullmq6;
+  class CardDeclined extends UnrecoverableError {}
+  class Later extends DelayedError {}
+
+  describe(`What holdThroughRetries reserves (${setup.name})`, () => {
+    let bench: Bench;
+    let ran: unknown[];
+    beforeEach(async () => {
+      bench = await Bench.open(setup);
+      ran = [];
+    });
+    afterEach(() => bench.close());
+
+    /** Starts a worker whose jobs do what their data say at their first run, and work at the next. */
+    async function start(
+      firstRun: (job: Job, token: string) => unknown,
+      {
+        guard = {},
+        ...options
+      }: { guard?: Parameters<typeof onceProcessor>[1]; [option: string]: unknown } = {},
+    ): Promise<void> {
+      await bench.worker(
+        onceProcessor(
+          async (job: Job, token) => {
+            const isFirst = ran.length === 0;
+            ran.push(job.id);
+            if (isFirst) await firstRun(job, token as string);
+            return `worked: ${job.id}`;
+          },
+          { key: 'k', ttl: 500, holdThroughRetries: true, ...guard } as object,
+        ),
+        { concurrency: 2, ...options },
+      );
+    }
+
+    function fail(): never {
+      throw new Error('failed once');
+    }
+
+    /** A job that failed, and is delayed until its retry. */
+    async function reserve(options: object = { attempts: 2, backoff: BACKOFF }): Promise<Job> {
+      const job = await bench.add({}, options);
+      await bench.reaches(job, 'delayed');
+      expect(await bench.holder('k')).to.include({ state: 'reserved' });
+      return job;
+    }
+
+    async function expectFree(): Promise<void> {
+      const next = await bench.add({});
+      expect(await bench.result(next)).to.equal(`worked: ${next.id}`);
+      expect(await bench.holder('k')).to.equal(undefined);
+    }
+
+    const ends: Record<string, (job: Job) => unknown> = {
+      'is removed': job => job.remove(),
+      'is drained': () => bench.queue.drain(true),
+      'is cleaned': () => bench.queue.clean(0, 100, 'delayed'),
+    };
+    for (const [how, end] of Object.entries(ends)) {
+      it(`is free to the next job when its job ${how}`, async () => {
+        await start(fail);
+        const job = await reserve();
+        await until(async () => {
+          await end(job);
+          return (await bench.queue.getJob(job.id as string)) === undefined;
+        });
+
+        await expectFree();
+      });
+    }
+
+    it('is free to the next job when its queue was obliterated', async () => {
+      await start(fail);
+      await reserve();
+      await bench.queue.obliterate({ force: true });
+      await bench.queue.resume();
+
+      await expectFree();
+    });
+
+    it('is free when its job, promoted, has succeeded', async () => {
+      await start(fail);
+      const job = await reserve();
+      await job.promote();
+
+      expect(await bench.result(job)).to.equal(`worked: ${job.id}`);
+      await expectFree();
+    });
+
+    const finalFailures: Record<
+      string,
+      [first: (job: Job, token: string) => unknown, worker?: Record<string, unknown>]
+    > = {
+      'it throws a subclass of UnrecoverableError': [
+        () => {
+          throw new CardDeclined('declined');
+        },
+      ],
+      ...(isBullmq5 && {
+        'it is discarded': [
+          (job: Job) => {
+            (job as never as bullmq5.Job).discard();
+            fail();
+          },
+        ],
+      }),
+      'its custom backoff says so': [fail, { settings: { backoffStrategy: () => -1 } }],
+    };
+    for (const [how, [firstRun, worker]] of Object.entries(finalFailures)) {
+      it(`is free to the next job when its job fails for good (${how})`, async () => {
+        await start(firstRun, worker);
+        const job = await bench.add({}, { attempts: 5, backoff: { type: 'custom', delay: BACKOFF } });
+        await bench.failure(job);
+
+        await expectFree();
+      });
+    }
+
+    it('is kept when its job moves itself with a subclass of DelayedError', async () => {
+      await start(async (job, token) => {
+        await job.moveToDelayed(Date.now() + BACKOFF, token);
+        throw new Later();
+      });
+      const job = await bench.add({});
+      await bench.reaches(job, 'delayed');
+
+      expect(await bench.result(await bench.add({}))).to.equal(null);
+      await job.promote();
+
+      expect(await bench.result(job)).to.equal(`worked: ${job.id}`);
+      await expectFree();
+    });
+
+    it("is kept for as long as its job's retry stays in a backlog, far beyond the ttl", async () => {
+      await start(fail);
+      await bench.add({}, { attempts: 2, backoff: 100 });
+      await until(async () => (await bench.holder('k'))?.state === 'reserved');
+      await bench.queue.pause();
+      await until(async () => ((await bench.holder('k'))?.dueIn ?? 0) < -1500);
+
+      // A job of another queue of the key's scope would find the key held too.
+      const state = (await bench.holder('k'))?.state;
+      const duplicate = await bench.add({}, { lifo: true });
+      await bench.queue.resume();
+
+      expect(state).to.equal('reserved');
+      expect(await bench.result(duplicate)).to.be.oneOf([null, `worked: ${duplicate.id}`]);
+      expect(ran[1]).to.equal(ran[0]);
+    });
+
+    it('is free when it has lasted for maxHold, however long the backoff is', async () => {
+      await start(fail, { guard: { maxHold: 600 } });
+      await bench.add({}, { attempts: 2, backoff: { type: 'fixed', delay: 3.15e12 } });
+      await until(async () => (await bench.holder('k'))?.state === 'reserved');
+
+      expect((await bench.holder('k'))?.expiresIn).to.be.at.most(600);
+      await until(async () => (await bench.holder('k')) === undefined);
+    });
+
+    it('fails a child of its job with an error that says so: the two would wait for each other', async () => {
+      await start(async job => {
+        const parent = { id: job.id as string, queue: job.queueQualifiedName };
+        await bench.queue.add('child', {}, { parent, jobId: 'the-child', delay: BACKOFF });
+        if (await job.moveToWaitingChildren(job.token as string)) throw new WaitingChildrenError();
+      });
+      const parent = await bench.add({});
+      await bench.reaches(parent, 'waiting-children');
+      const child = (await bench.queue.getJob('the-child')) as Job;
+      await child.promote();
+
+      expect(await bench.failure(child)).to.match(/is reserved by the job's own parent, job \S+ of/);
+    });
+
+    it('emits `reserved`, and neither `lost` nor `reclaimed` when its job goes on', async () => {
+      const types: string[] = [];
+      await start(fail, { guard: { onEvent: ({ type }: { type: string }) => types.push(type) } as object });
+      const job = await bench.add({}, { attempts: 2 });
+      await bench.result(job);
+      await until(async () => types.includes('released'));
+
+      expect(types.filter(type => type !== 'renewed')).to.deep.equal([
+        'acquired',
+        'reserved',
+        'acquired',
+        'released',
+      ]);
+    });
+  });
+}
+
+describe('What holdThroughRetries reserves under a scope of two queues', () => {
+  it('is looked up in the other queue', async () => {
+    const [one, other] = await Promise.all([Bench.open(), Bench.open()]);
+    try {
+      const scope = `shared-${one.queueName}`;
+      const options = { key: 'k', scope, ttl: 500, holdThroughRetries: true } as const;
+      await one.worker(
+        onceProcessor(async () => {
+          throw new Error('failed once');
+        }, options),
+      );
+      await other.worker(onceProcessor(async () => 'worked', options));
+      const job = await one.add({}, { attempts: 2, backoff: BACKOFF });
+      await one.reaches(job, 'delayed');
+
+      const whileReserved = await other.result(await other.add({}));
+      await job.remove();
+      const afterwards = await other.result(await other.add({}));
+
+      expect(whileReserved).to.equal(null);
+      expect(afterwards).to.equal('worked');
+    } finally {
+      await Promise.all([one.close(), other.close()]);
+    }
+  });
+});
