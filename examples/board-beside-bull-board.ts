@@ -22,7 +22,8 @@ bullBoard.setBasePath('/jobs');
 createBullBoard({ queues: [new BullMQAdapter(queue)], serverAdapter: bullBoard });
 app.use('/jobs', bullBoard.getRouter());
 
-const board = createBoard({ queues: [queue], title: 'Locks of letters' });
+// All who reach this server may release locks: it listens on this machine only.
+const board = createBoard({ queues: [queue], title: 'Locks of letters', allowForceRelease: true });
 app.use('/locks', board.node);
 
 const server = createServer(app).listen(Number(process.env.PORT ?? 0), '127.0.0.1');

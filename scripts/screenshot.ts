@@ -31,7 +31,7 @@ await emails.add('welcome', { key: 'welcome-1077', ms: 60_000 });
 await imports.add('import', { key: 'customers-eu', ms: 60_000 });
 await delay(1000);
 
-const board = createBoard({ queues });
+const board = createBoard({ queues, allowForceRelease: true });
 // Fills the chart of the last half hour.
 const { now } = Date;
 const startedAt = now();

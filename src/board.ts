@@ -2,3 +2,4 @@
 
 export { type Board, createBoard } from './board/board.ts';
 export type { BoardOptions } from './board/options.ts';
+export type { NodeRequest, NodeResponse } from './board/serve-node.ts';

@@ -136,11 +136,9 @@ class CacheLocks implements LockAdmin {
   async *list(filter: LockFilter = {}): AsyncIterable<LockInfo> {
     const { startsWith, state } = parseOptions('locksOf: list', filter, FILTER_OPTIONS);
     const cache = await this.#findCache();
-    if (!cache.list) throw cannot('list its locks', 'list');
     const isWholeCache = this.#queue === undefined && this.#scope === undefined;
     const prefix = isWholeCache ? '' : this.#storedName(startsWith);
-    for await (const record of cache.list(prefix)) {
-      const info = infoOf(record);
+    for await (const info of listStored(cache, prefix)) {
       if ((state === undefined || info.state === state) && info.key.startsWith(startsWith)) yield info;
     }
   }
@@ -202,6 +200,20 @@ export async function cacheOf(queue: QueueLike): Promise<LockCache> {
   throw new LockAdminError(
     `locksOf: the queue '${queue.name}' has no connection that locks could be on; pass their cache instead`,
   );
+}
+
+/**
+ * The locks of a cache whose stored keys begin with a prefix.
+ * @param signal - aborted where nobody wants the rest: the list ends early.
+ * @throws LockAdminError the cache can't list its locks.
+ */
+export async function* listStored(
+  cache: LockCache,
+  prefix: string,
+  signal?: AbortSignal,
+): AsyncIterable<LockInfo> {
+  if (!cache.list) throw cannot('list its locks', 'list');
+  for await (const record of cache.list(prefix, signal)) yield infoOf(record);
 }
 
 function infoOf(record: LockRecord): LockInfo {

@@ -4,34 +4,42 @@
  */
 
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import { channelOf } from '../events/emitter.ts';
 import { type LockEvent, OUTCOMES } from '../events/events.ts';
 import { createHandler } from './handler.ts';
 import { type BoardOptions, parseBoardOptions } from './options.ts';
 import { OutcomeCounts } from './outcome-counts.ts';
-import { serveNode } from './serve-node.ts';
+import { serveFetch } from './serve-fetch.ts';
+import { type NodeRequest, type NodeResponse, serveNode } from './serve-node.ts';
+import { Viewers } from './viewers.ts';
 
 /** A page, for any server. */
 export interface Board {
-  /** For Hono, Bun, Deno and any other server of `Request` and `Response`. Mount it under any path. It never rejects. */
+  /**
+   * For Hono, Bun, Deno and any other server of `Request` and `Response`. Under another path than `/` it needs the option
+   * `basePath`. It never rejects.
+   */
   fetch(request: Request): Promise<Response>;
-  /** For `node:http`, Express and, with the raw request and reply, Fastify. Mount it under any path. It never rejects. */
-  node(request: IncomingMessage, response: ServerResponse): Promise<void>;
+  /**
+   * For `node:http`, `node:http2`, Express and, with the raw request and reply, Fastify. Express says where it is mounted;
+   * elsewhere it needs the option `basePath` under another path than `/`. A body that was parsed before is taken from the
+   * request's `body`. It never rejects, and leaves alone what was answered already.
+   */
+  node(request: NodeRequest, response: NodeResponse): Promise<void>;
   /**
    * Counts the event of a duplicate in another process. Those of this process are counted without it; events of other types
    * are ignored.
    */
   record(event: Pick<LockEvent, 'type'>): void;
-  /** Stops counting. The board has no timer and no connection of its own. */
+  /** Stops counting, and looking at datastores. The board has no connection of its own, and keeps no process alive. */
   close(): void;
 }
 
 /**
- * Creates a page that shows locks, and can release them by force.
+ * Creates a page that shows locks and, with `allowForceRelease: true`, can release them by force.
  *
- * A force release must be a POST from the page itself (`Sec-Fetch-Site` or `Origin` says so). The board does not
- * authenticate anyone: restrict access where you mount it.
+ * A force release must be a POST from the page itself (`Sec-Fetch-Site` or `Origin` says so), under one of its `hosts`. The board
+ * does not authenticate anyone: restrict access where you mount it.
  *
  * @throws TypeError there is nothing to show, or an option is unknown or has a wrong value.
  * @example
@@ -45,13 +53,15 @@ export function createBoard(options: BoardOptions): Board {
   const outcomes = new OutcomeCounts();
   const count = (event: unknown) => outcomes.count((event as LockEvent).type);
   for (const outcome of OUTCOMES) subscribe(channelOf(outcome), count);
-  const fetch = createHandler(parsed, outcomes);
+  const viewers = new Viewers();
+  const handle = createHandler(parsed, outcomes, viewers);
   return {
-    fetch,
-    node: (request, response) => serveNode(fetch, request, response),
+    fetch: request => serveFetch(handle, request, parsed.mount),
+    node: (request, response) => serveNode(handle, request, response, parsed.mount),
     record: ({ type }) => outcomes.count(type),
     close() {
       for (const outcome of OUTCOMES) unsubscribe(channelOf(outcome), count);
+      viewers.close();
     },
   };
 }

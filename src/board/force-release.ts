@@ -1,16 +1,22 @@
 /** Releases a lock by force, if the page itself asks for it. Only the acquisition that the page has shown is ended. */
 
 import type { ParsedBoardOptions } from './options.ts';
-import { json, problem } from './responses.ts';
+import type { BoardRequest } from './request.ts';
+import { type Answer, json, problem } from './responses.ts';
 
-/** @param request - its body says which lock: `{ source, storedKey, fence }`. */
+/** @param request - its body says which lock: `{ source, storedKey, fence }`. Its Host is trusted. */
 export async function handleForceRelease(
-  request: Request,
-  { sources, readOnly }: ParsedBoardOptions,
-): Promise<Response> {
-  if (readOnly) return problem(403, 'this page is read-only');
+  request: BoardRequest,
+  { sources, allowForceRelease }: ParsedBoardOptions,
+): Promise<Answer> {
+  if (!allowForceRelease) {
+    return problem(
+      403,
+      "this board is read-only; its option 'allowForceRelease: true' allows a force release",
+    );
+  }
   if (!isSameOrigin(request)) return problem(403, 'a force release must come from this page');
-  const { source, storedKey, fence } = await bodyOf(request);
+  const { source, storedKey, fence } = Object(await request.body()) as Record<string, unknown>;
   const shown = sources.get(String(source));
   if (!shown || typeof storedKey !== 'string' || !isFence(fence)) {
     return problem(400, "the request does not say which lock: it needs 'source', 'storedKey' and 'fence'");
@@ -25,21 +31,13 @@ export async function handleForceRelease(
  * sent.
  * @see https://owasp.org/www-community/attacks/csrf
  */
-function isSameOrigin({ headers }: Request): boolean {
-  const site = headers.get('sec-fetch-site');
-  if (site !== null) return site === 'same-origin';
-  const origin = headers.get('origin');
-  return origin !== null && URL.canParse(origin) && new URL(origin).host === headers.get('host');
+function isSameOrigin(request: BoardRequest): boolean {
+  const site = request.header('sec-fetch-site');
+  if (site !== undefined) return site === 'same-origin';
+  const origin = request.header('origin');
+  return origin !== undefined && URL.canParse(origin) && new URL(origin).host === request.header('host');
 }
 
 function isFence(given: unknown): given is number {
   return Number.isSafeInteger(given);
-}
-
-async function bodyOf(request: Request): Promise<Record<string, unknown>> {
-  try {
-    return Object(await request.json());
-  } catch {
-    return {};
-  }
 }

@@ -8,44 +8,65 @@ import { handleForceRelease } from './force-release.ts';
 import { listLocks } from './lock-list.ts';
 import type { ParsedBoardOptions } from './options.ts';
 import type { OutcomeCounts } from './outcome-counts.ts';
-import { json, problem, redirect, text } from './responses.ts';
+import { type BoardRequest, pathWithin, RefusedRequest } from './request.ts';
+import { type Answer, json, problem, redirect, text } from './responses.ts';
+import type { Viewers } from './viewers.ts';
 
-/** Creates the handler of a board. It answers under any path, and never rejects. */
+/** Creates the handler of a board. It never rejects. */
 export function createHandler(
   options: ParsedBoardOptions,
   outcomes: OutcomeCounts,
-): (request: Request) => Promise<Response> {
+  viewers: Viewers,
+): (request: BoardRequest) => Promise<Answer> {
+  const showLocks = async ({ gone }: BoardRequest): Promise<Answer> => {
+    const list = await viewers.serve(gone, signal => listLocks(options, signal));
+    const { allowForceRelease } = options;
+    return json(200, { ...list, allowForceRelease, now: Date.now(), outcomes: outcomes.counts() });
+  };
+
+  const route = async (request: BoardRequest): Promise<Answer> => {
+    const { method, mount } = request;
+    const path = pathWithin(request);
+    if (path === '/api/force-release') {
+      if (method !== 'POST') return problem(405, 'the method must be POST');
+      return distrust(request, options) ?? handleForceRelease(request, options);
+    }
+    const show = path === undefined ? undefined : SHOWN[path];
+    if (!show && path !== '/api/locks') return problem(404, NOT_FOUND);
+    if (method !== 'GET' && method !== 'HEAD') return problem(405, 'the method must be GET');
+    return show ? show(options.title, mount) : (distrust(request, options) ?? showLocks(request));
+  };
+
   return async request => {
     try {
-      return await route(request, options, outcomes);
+      return await route(request);
     } catch (error) {
+      if (error instanceof RefusedRequest) return problem(error.status, error.message);
       if (error instanceof LockAdminError) return problem(501, error.message);
       return problem(500, 'the request could not be served');
     }
   };
 }
 
-/** The board does not know the path that it is mounted under, so only the end of the path counts. */
-async function route(
-  request: Request,
-  options: ParsedBoardOptions,
-  outcomes: OutcomeCounts,
-): Promise<Response> {
-  const { method } = request;
-  const { pathname } = new URL(request.url);
-  if (pathname.endsWith('/api/force-release')) {
-    return method === 'POST' ? handleForceRelease(request, options) : problem(405, 'the method must be POST');
-  }
-  if (method !== 'GET' && method !== 'HEAD') return problem(405, 'the method must be GET');
-  if (pathname.endsWith('/api/locks')) return showLocks(options, outcomes);
-  if (pathname.endsWith('/board.js')) return text(SCRIPT, 'text/javascript');
-  if (pathname.endsWith('/board.css')) return text(STYLE, 'text/css');
-  if (pathname.endsWith('/')) return text(page(options.title), 'text/html');
+/** What is the same for all: the page and its files, by their paths within the mount. */
+const SHOWN: Readonly<Record<string, (title: string, mount: string) => Answer>> = {
+  '/': title => text(page(title), 'text/html'),
+  '/board.js': () => text(SCRIPT, 'text/javascript'),
+  '/board.css': () => text(STYLE, 'text/css'),
   // The page loads its files from paths that are relative to its own.
-  return redirect(`./${pathname.slice(pathname.lastIndexOf('/') + 1)}/`);
-}
+  '': (_title, mount) => redirect(`./${mount.slice(mount.lastIndexOf('/') + 1)}/`),
+};
 
-async function showLocks(options: ParsedBoardOptions, outcomes: OutcomeCounts): Promise<Response> {
-  const list = await listLocks(options);
-  return json(200, { ...list, readOnly: options.readOnly, now: Date.now(), outcomes: outcomes.counts() });
+const NOT_FOUND =
+  "there is nothing at this path; if the board is mounted under another path than '/', name it in its option 'basePath'";
+
+/** Why a request for data is refused, if its Host is not one of the board's. */
+function distrust(request: BoardRequest, { trustsHost }: ParsedBoardOptions): Answer | undefined {
+  const host = request.header('host');
+  if (trustsHost(host)) return undefined;
+  return problem(
+    403,
+    `the board is not served under the host '${host}': name it in the board's option 'hosts' ` +
+      '(without that option, localhost and IP addresses are trusted)',
+  );
 }

@@ -2,8 +2,9 @@
 
 import type { LockInfo } from '../admin/lock-admin.ts';
 import { nameOfHolder } from '../core/holder.ts';
+import { byImportance, MAX_LOCKS } from './kept-locks.ts';
 import type { ParsedBoardOptions } from './options.ts';
-import { type Look, MAX_LOCKS, type Source } from './source.ts';
+import type { Look, Source } from './source.ts';
 
 /** A lock, as the page shows it. */
 export interface ShownLock extends LockInfo {
@@ -18,7 +19,7 @@ export interface ShownLock extends LockInfo {
 }
 
 export interface LockList {
-  /** Those held longest come first. */
+  /** Those that run come first, and of these those that are held longest. */
   readonly locks: readonly ShownLock[];
   /** There are more locks than are listed. */
   readonly isCut: boolean;
@@ -26,10 +27,13 @@ export interface LockList {
   readonly problems: readonly string[];
 }
 
-/** Lists as many locks as the page can show. A source that fails becomes a problem, and the others are listed. */
-export async function listLocks({ sources }: ParsedBoardOptions): Promise<LockList> {
+/**
+ * Lists as many locks as the page can show. A source that fails becomes a problem, and the others are listed.
+ * @param unviewed - aborted when nobody wants to see them any more.
+ */
+export async function listLocks({ sources }: ParsedBoardOptions, unviewed: AbortSignal): Promise<LockList> {
   const looks = await Promise.all(
-    [...sources.values()].map(async source => ({ source, ...(await source.look()) })),
+    [...sources.values()].map(async source => ({ source, ...(await source.look(unviewed)) })),
   );
   const isSeen = seenBefore();
   const found = looks.flatMap(({ source, datastore, locks }) =>
@@ -38,9 +42,10 @@ export async function listLocks({ sources }: ParsedBoardOptions): Promise<LockLi
       .filter(({ storedKey }) => !isSeen(datastore, storedKey))
       .map(lock => shownLock(lock, source, { isOnly: sources.size === 1 })),
   );
-  const locks = found.sort((a, b) => a.since - b.since).slice(0, MAX_LOCKS);
+  const locks = found.sort(byImportance).slice(0, MAX_LOCKS);
+  const isCut = found.length > MAX_LOCKS || looks.some(look => look.isCut);
   const problems = looks.flatMap(({ problem = [] }) => problem);
-  return { locks, isCut: found.length > MAX_LOCKS, problems };
+  return { locks, isCut, problems };
 }
 
 /** Creates a function that says whether it was called with a stored key of a datastore before. */

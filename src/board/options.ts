@@ -3,8 +3,11 @@
 import { cacheOf, isQueue, locksOf, type QueueLike } from '../admin/lock-admin.ts';
 import type { LockCache } from '../cache/contract.ts';
 import { type Cache, toLockCache } from '../cache/registry.ts';
-import { flag, type Parser, parseOptions, show, text, withDefault } from '../core/validation.ts';
+import { flag, optional, type Parser, parseOptions, show, text, withDefault } from '../core/validation.ts';
+import { queueName } from '../key/stored-name.ts';
+import { DatastoreLooks } from './datastore-look.ts';
 import { Source } from './source.ts';
+import { type TrustsHost, trustedHosts, trustsLocalHosts } from './trusted-hosts.ts';
 
 /** Options of {@link createBoard}. At least one queue or one cache is needed. */
 export interface BoardOptions {
@@ -12,21 +15,40 @@ export interface BoardOptions {
    * The queues whose locks are shown, in whichever cache these are. Where two queues have one name, as in two datastores, the
    * second is shown as `bull:emails (2)`.
    * @defaultValue none
+   * @throws TypeError it is not an array of BullMQ queues.
    */
   readonly queues?: readonly QueueLike[];
   /**
    * Caches by names of your choice. All locks in them are shown.
    * @defaultValue none
+   * @throws TypeError it is not an object of caches.
    */
   readonly caches?: Readonly<Record<string, Cache>>;
   /**
-   * `true`: the page can't release locks.
-   * @defaultValue false
+   * `true`: the page can release locks by force. Restrict access to it first, as for anything that changes data.
+   * @defaultValue false: the page shows locks, and a request for a force release is refused
+   * @throws TypeError it is not a boolean.
    */
-  readonly readOnly?: boolean;
+  readonly allowForceRelease?: boolean;
+  /**
+   * The hosts under which the page is served, as browsers send them in `Host`: `'ops.example.com'` with any port,
+   * `'localhost:3000'` with this one. Requests with another Host get no locks and release none, so that no foreign page can reach
+   * the board by a name of its own (DNS rebinding). What is given replaces the default. If a proxy changes the header, name what
+   * the proxy sends.
+   * @defaultValue `localhost`, names that end with `.localhost`, and IP addresses
+   * @throws TypeError it is not an array of hosts, or is empty.
+   */
+  readonly hosts?: readonly string[];
+  /**
+   * The path under which the page is mounted: `'/locks'`. Paths are compared exactly, and any other path is not found.
+   * @defaultValue on Express the path of `app.use(path, board.node)`, elsewhere '/'
+   * @throws TypeError it does not begin with a slash, or has an empty segment, a query or a fragment.
+   */
+  readonly basePath?: string;
   /**
    * The heading of the page.
    * @defaultValue 'Locks'
+   * @throws TypeError it is not a string, or is empty.
    */
   readonly title?: string;
 }
@@ -35,23 +57,30 @@ export interface BoardOptions {
 export interface ParsedBoardOptions {
   /** The queues and caches whose locks are shown, by their labels. */
   readonly sources: ReadonlyMap<string, Source>;
-  readonly readOnly: boolean;
+  readonly allowForceRelease: boolean;
+  readonly trustsHost: TrustsHost;
+  /** Without a slash at its end: `/locks`; empty at the root. */
+  readonly mount: string | undefined;
   readonly title: string;
 }
 
 /** @throws TypeError there is nothing to show, or an option is unknown or has a wrong value. */
 export function parseBoardOptions(options: BoardOptions): ParsedBoardOptions {
-  const { queues, caches, readOnly, title } = parseOptions('createBoard', options, OPTIONS);
+  const { queues, caches, hosts, basePath, ...others } = parseOptions('createBoard', options, OPTIONS);
   const sources = new Map<string, Source>();
+  const datastores = new DatastoreLooks();
   for (const queue of new Set(queues)) {
     const label = uniqueLabel(queue.qualifiedName, sources);
-    sources.set(label, new Source(label, locksOf(queue), () => cacheOf(queue), { isQueue: true }));
+    const prefix = queueName(queue.qualifiedName, '');
+    const locks = { admin: locksOf(queue), findCache: () => cacheOf(queue), prefix, datastores };
+    sources.set(label, new Source(label, locks, { isQueue: true }));
   }
   for (const [name, cache] of caches) {
     const label = uniqueLabel(name, sources);
-    sources.set(label, new Source(label, locksOf(cache), async () => cache, { isQueue: false }));
+    const locks = { admin: locksOf(cache), findCache: async () => cache, prefix: '', datastores };
+    sources.set(label, new Source(label, locks, { isQueue: false }));
   }
-  if (sources.size > 0) return { sources, readOnly, title };
+  if (sources.size > 0) return { sources, trustsHost: hosts, mount: basePath, ...others };
   throw new TypeError("createBoard: there is nothing to show; give it 'queues' or 'caches'");
 }
 
@@ -79,9 +108,19 @@ const namedCaches: Parser<ReadonlyMap<string, LockCache>> = (value, option) => {
   return new Map(entries.map(([name, cache]) => [name, toLockCache(cache, `${option}, '${name}'`)]));
 };
 
+/** Takes `'/locks'` and `'/locks/'`, and gives `'/locks'`. */
+const mountPath: Parser<string> = (value, option) => {
+  if (typeof value === 'string' && /^(?:\/[^/\s?#]+)*\/?$/.test(value) && value !== '') {
+    return value.replace(/\/$/, '');
+  }
+  throw new TypeError(`${option} must be a path such as '/' or '/admin/locks', not ${show(value)}`);
+};
+
 const OPTIONS = {
   queues: withDefault([], queueList),
   caches: withDefault(new Map(), namedCaches),
-  readOnly: withDefault(false, flag),
+  allowForceRelease: withDefault(false, flag),
+  hosts: withDefault(trustsLocalHosts, trustedHosts),
+  basePath: optional(mountPath),
   title: withDefault('Locks', text),
 };

@@ -1,64 +1,111 @@
-/** Serves `node:http`, and frameworks that are built on it, with a handler of `Request` and `Response`. */
+/** Serves `node:http`, `node:http2`, and frameworks that are built on them, with the handler of a board. */
 
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingHttpHeaders } from 'node:http';
+import { asError } from '../core/errors.ts';
+import { setImmediate } from '../core/timers.ts';
+import { warn } from '../core/warnings.ts';
+import { parseBody, readBody } from './body.ts';
+import type { BoardRequest } from './request.ts';
+import type { Answer } from './responses.ts';
 
-/** More than a force release needs. A larger body is not read. */
-const MAX_BODY_BYTES = 10_000;
+/** The code by which HTTP/2 says that a stream is no longer needed. */
+const CANCEL = 8;
 
-/** What Express adds to a request. */
-interface ExpressRequest {
-  /** The whole path. Express removes the path of the mount from `url`. */
-  readonly originalUrl?: string;
+/** What is needed of a request of `node:http` or `node:http2`. */
+export interface NodeRequest {
+  readonly method?: string | undefined;
+  readonly url?: string | undefined;
+  readonly headers: IncomingHttpHeaders;
+  /** All of it has come. */
+  readonly complete: boolean;
+  /** The whole path, where Express has removed the path of the mount from `url`. */
+  readonly originalUrl?: string | undefined;
+  /** The path of the mount, where Express has removed it. */
+  readonly baseUrl?: string | undefined;
   /** The body, where a parser has read it already. */
   readonly body?: unknown;
+  /** In HTTP/2: its stream. */
+  readonly stream?: { close(code: number): void } | undefined;
+  iterator(options: { readonly destroyOnReturn: boolean }): AsyncIterable<Uint8Array>;
+}
+
+/** What is needed of a response of `node:http` or `node:http2`. */
+export interface NodeResponse {
+  readonly headersSent: boolean;
+  readonly writableEnded: boolean;
+  readonly writableFinished?: boolean | undefined;
+  readonly destroyed: boolean;
+  writeHead(status: number, headers: Record<string, string>): unknown;
+  end(body: string): unknown;
+  destroy(): unknown;
+  once(event: 'close', listener: () => void): unknown;
 }
 
 /**
- * Answers one request. It never rejects, because not every server awaits it.
+ * Answers one request, unless the host has answered it. Never rejects, because not every server awaits it.
  * @param handle - must not reject.
+ * @param mount - the path under which the page is mounted; without it Express says it.
  */
 export async function serveNode(
-  handle: (request: Request) => Promise<Response>,
-  message: IncomingMessage & ExpressRequest,
-  response: ServerResponse,
+  handle: (request: BoardRequest) => Promise<Answer>,
+  message: NodeRequest,
+  response: NodeResponse,
+  mount: string | undefined,
 ): Promise<void> {
-  let request: Request;
+  const answer = await handle(requestFrom(message, response, mount ?? message.baseUrl ?? ''));
+  if (response.headersSent || response.writableEnded || response.destroyed) return;
   try {
-    request = await requestFrom(message);
-  } catch {
-    // The method is one that a Request can't have, or the client has disconnected.
-    response.writeHead(400).end();
-    return;
+    response.writeHead(answer.status, headersFor(answer, message));
+    response.end(message.method === 'HEAD' ? '' : answer.body);
+    if (!message.complete) closeStream(message);
+  } catch (error) {
+    // A hook of the host has failed. Without an answer the client would wait for ever.
+    warn('ONCE_BOARD_ANSWER', `the board could not answer a request: ${asError(error).message}`);
+    response.destroy();
   }
-  const answer = await handle(request);
-  response.writeHead(answer.status, Object.fromEntries(answer.headers));
-  response.end(message.method === 'HEAD' ? undefined : Buffer.from(await answer.arrayBuffer()));
 }
 
-async function requestFrom(message: IncomingMessage & ExpressRequest): Promise<Request> {
-  const { method = 'GET', originalUrl, url = '/' } = message;
-  // Only the path counts. A path that begins with '//' must not be taken for a host.
-  const target = new URL(`http://localhost${(originalUrl ?? url).replace(/^[^/]*/, '')}`);
-  const body = method === 'POST' ? await bodyOf(message) : null;
-  return new Request(target, { method, headers: headersOf(message), body });
+function requestFrom(message: NodeRequest, response: NodeResponse, mount: string): BoardRequest {
+  const { method = 'GET', originalUrl, url = '/', headers } = message;
+  const path = (originalUrl ?? url).split('?', 1)[0] as string;
+  return {
+    method,
+    path,
+    mount,
+    header: name => headerOf(headers, name),
+    body: () => bodyOf(message),
+    gone: goneSignal(response),
+  };
 }
 
-function headersOf(message: IncomingMessage): Headers {
-  const headers = new Headers();
-  for (const [name, value] of Object.entries(message.headers)) {
-    if (typeof value === 'string') headers.set(name, value);
-  }
-  return headers;
+function headerOf(headers: IncomingHttpHeaders, name: string): string | undefined {
+  // HTTP/2 has ':authority' in the place of Host.
+  const value = (name === 'host' ? headers[':authority'] : undefined) ?? headers[name];
+  return typeof value === 'string' ? value : undefined;
 }
 
-async function bodyOf(message: IncomingMessage & ExpressRequest): Promise<string> {
-  if (typeof message.body === 'object' && message.body !== null) return JSON.stringify(message.body);
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of message) {
-    size += (chunk as Buffer).length;
-    if (size > MAX_BODY_BYTES) return '';
-    chunks.push(chunk as Buffer);
-  }
-  return Buffer.concat(chunks).toString();
+async function bodyOf(message: NodeRequest): Promise<unknown> {
+  const { body } = message;
+  if (typeof body === 'string' || body instanceof Uint8Array) return parseBody(Buffer.from(body).toString());
+  if (typeof body === 'object' && body !== null) return body;
+  // A request that is destroyed has no socket any more, and loggers of the host ask for it.
+  return readBody(message.iterator({ destroyOnReturn: false }), message.headers['content-length']);
+}
+
+function goneSignal(response: NodeResponse): AbortSignal {
+  const controller = new AbortController();
+  response.once('close', () => {
+    if (!response.writableFinished) controller.abort();
+  });
+  return controller.signal;
+}
+
+/** The rest of a body that was not read is not waited for: HTTP/1 ends the connection, HTTP/2 the stream. */
+function headersFor({ headers }: Answer, { complete, stream }: NodeRequest): Record<string, string> {
+  return complete || stream ? { ...headers } : { ...headers, connection: 'close' };
+}
+
+/** A stream that is not read to its end would hold up the others of its connection. Its answer leaves before. */
+function closeStream({ stream }: NodeRequest): void {
+  if (stream) setImmediate(() => stream.close(CANCEL));
 }

@@ -5,22 +5,26 @@ import type { LockCache } from '../cache/contract.ts';
 import { asError } from '../core/errors.ts';
 import { warn } from '../core/warnings.ts';
 import { within } from '../core/within.ts';
+import type { DatastoreLook, DatastoreLooks, Seen } from './datastore-look.ts';
 
 /** How long a page waits for one source. */
 const TIME_LIMIT_MS = 2000;
-/** Locks that were listed are shown for so long, while the next list takes more time than there is. */
-const MAX_AGE_MS = 30_000;
-/** A list that takes longer is given up: its connection may be dead, and the next list may get another. */
-const MAX_LISTING_MS = 30_000;
-/** More than a page can show. */
-export const MAX_LOCKS = 500;
+/** Locks that are older than this are shown with their age. */
+const MAX_UNSAID_AGE_MS = 4000;
+/** Locks that were seen are shown for so long, while the next look takes more time than there is. */
+const MAX_AGE_MS = 60_000;
+/** A source that does not answer is asked again after this time. Its datastore has given up its look by then. */
+const GIVE_UP_MS = 31_000;
+
+const NO_ANSWER = 'its datastore did not answer';
 
 /** What is known of the locks of a source. */
 export interface Look {
-  /** One more than {@link MAX_LOCKS}, where there are more. */
   readonly locks: readonly LockInfo[];
+  /** There are more locks than these. */
+  readonly isCut: boolean;
   /** An identity of the datastore; without locks there may be none. */
-  readonly datastore?: string | LockCache;
+  readonly datastore?: object;
   /** Why locks are missing, or not new. */
   readonly problem?: string;
 }
@@ -32,15 +36,24 @@ export type ForceReleaseResult =
 
 interface Listing {
   readonly startedAt: number;
+  readonly unviewed: AbortSignal;
   /** Never rejects. */
-  readonly result: Promise<Look>;
+  readonly result: Promise<Listed>;
 }
 
-/** A list that was completed. */
-interface Listed {
-  readonly look: Look;
-  readonly at: number;
-  readonly wasSlow: boolean;
+type Listed =
+  | { readonly seen: Seen; readonly datastore: DatastoreLook; readonly wasSlow: boolean }
+  | { readonly problem: string };
+
+type ListedLocks = Extract<Listed, { readonly seen: Seen }>;
+
+/** How a {@link Source} finds its locks. */
+export interface SourceLocks {
+  readonly admin: LockAdmin;
+  readonly findCache: () => Promise<LockCache>;
+  /** The stored keys of its locks begin with it. */
+  readonly prefix: string;
+  readonly datastores: DatastoreLooks;
 }
 
 export class Source {
@@ -48,33 +61,27 @@ export class Source {
   readonly label: string;
   /** It is one queue. A cache may have locks of many. */
   readonly isQueue: boolean;
-  readonly #locks: LockAdmin;
-  readonly #findCache: () => Promise<LockCache>;
+  readonly #locks: SourceLocks;
   #listing: Listing | undefined;
   #last: Listed | undefined;
 
-  constructor(
-    label: string,
-    locks: LockAdmin,
-    findCache: () => Promise<LockCache>,
-    { isQueue }: { readonly isQueue: boolean },
-  ) {
+  constructor(label: string, locks: SourceLocks, { isQueue }: { readonly isQueue: boolean }) {
     this.label = label;
     this.isQueue = isQueue;
     this.#locks = locks;
-    this.#findCache = findCache;
   }
 
   /**
-   * Lists the locks, within the time limit. There is one list at a time: a server that does not answer is not asked again by
-   * every page. Never rejects.
+   * Lists the locks, within the time limit. A server that does not answer is not asked again by every page. Never rejects.
+   * @param unviewed - aborted when nobody wants to see them any more.
    */
-  async look(): Promise<Look> {
-    const { startedAt, result } = this.#currentListing();
+  async look(unviewed: AbortSignal): Promise<Look> {
+    const { startedAt, result } = this.#currentListing(unviewed);
     const recent = this.#recent();
     const limit = recent?.wasSlow ? 0 : startedAt + TIME_LIMIT_MS - performance.now();
-    const look = await within(limit, result);
-    return look ?? this.#lookBack(recent);
+    const listed = await within(limit, result);
+    if (!listed) return recent ? this.#show(recent, `${NO_ANSWER}; `) : this.#missing(NO_ANSWER);
+    return 'problem' in listed ? this.#missing(listed.problem) : this.#show(listed);
   }
 
   /** Ends an acquisition, if it still holds its key. The answer may be `'unknown'` although it did. */
@@ -89,60 +96,66 @@ export class Source {
   }
 
   async #forceRelease(lock: Pick<LockInfo, 'storedKey' | 'fence'>): Promise<ForceReleaseResult> {
-    if (await this.#locks.forceRelease(lock)) return { released: true };
-    const reason = describeRefusal(await this.#locks.get(lock));
+    const { admin, findCache, datastores } = this.#locks;
+    if (await admin.forceRelease(lock)) {
+      datastores.of(await findCache()).hide(lock);
+      return { released: true };
+    }
+    const reason = describeRefusal(await admin.get(lock));
     return { released: false, why: 'refused', problem: `the lock was not released: it ${reason}` };
   }
 
   #unknown(): ForceReleaseResult {
-    const problem = `${this.#noAnswer()}; the lock may be released as soon as it does`;
+    const problem = `${this.label}: ${NO_ANSWER}; the lock may be released as soon as it does`;
     return { released: false, why: 'unknown', problem };
   }
 
-  #currentListing(): Listing {
+  #currentListing(unviewed: AbortSignal): Listing {
     const now = performance.now();
-    if (this.#listing && now - this.#listing.startedAt < MAX_LISTING_MS) return this.#listing;
-    const listing = { startedAt: now, result: this.#list() };
+    const current = this.#listing;
+    if (current && !current.unviewed.aborted && now - current.startedAt < GIVE_UP_MS) return current;
+    const listing = { startedAt: now, unviewed, result: this.#list(unviewed) };
     this.#listing = listing;
-    void listing.result.then(look => {
+    void listing.result.then(listed => {
       if (this.#listing !== listing) return;
-      const at = performance.now();
       this.#listing = undefined;
-      this.#last = { look, at, wasSlow: at - listing.startedAt > TIME_LIMIT_MS };
+      if (!unviewed.aborted) this.#last = listed;
     });
     return listing;
   }
 
-  async #list(): Promise<Look> {
+  async #list(unviewed: AbortSignal): Promise<Listed> {
+    const startedAt = performance.now();
     try {
-      const cache = await this.#findCache();
-      const locks: LockInfo[] = [];
-      for await (const lock of this.#locks.list()) {
-        if (locks.push(lock) > MAX_LOCKS) break;
-      }
-      return { locks, datastore: cache.datastore ?? cache };
+      const { findCache, prefix, datastores } = this.#locks;
+      const cache = await findCache();
+      const datastore = datastores.of(cache);
+      const seen = await datastore.see(prefix, cache, unviewed);
+      return { seen, datastore, wasSlow: performance.now() - startedAt > TIME_LIMIT_MS };
     } catch (error) {
-      if (error instanceof LockAdminError) return { locks: [], problem: `${this.label}: ${error.message}` };
-      this.#warn(error);
-      return { locks: [], problem: this.#noAnswer() };
+      if (error instanceof LockAdminError) return { problem: error.message };
+      if (!unviewed.aborted) this.#warn(error);
+      return { problem: NO_ANSWER };
     }
   }
 
-  #recent(): Listed | undefined {
-    return this.#last && performance.now() - this.#last.at < MAX_AGE_MS ? this.#last : undefined;
+  #recent(): ListedLocks | undefined {
+    const last = this.#last;
+    if (!last || 'problem' in last) return undefined;
+    return performance.now() - last.seen.at < MAX_AGE_MS ? last : undefined;
   }
 
-  /** What is shown where the time was too short. */
-  #lookBack(recent: Listed | undefined): Look {
-    if (!recent || recent.look.problem !== undefined) return { locks: [], problem: this.#noAnswer() };
-    const age = performance.now() - recent.at;
-    const locks = recent.look.locks.map(lock => ({ ...lock, expiresIn: lock.expiresIn - age }));
-    const problem = `${this.#noAnswer()}; its locks are shown as they were ${Math.ceil(age / 1000)} s ago`;
-    return { ...recent.look, locks: locks.filter(({ expiresIn }) => expiresIn > 0), problem };
+  /** @param why - why nothing newer is shown. */
+  #show({ seen, datastore }: ListedLocks, why = ''): Look {
+    const look = { locks: datastore.stillHeld(seen), isCut: seen.isCut, datastore };
+    const age = performance.now() - seen.at;
+    if (why === '' && age < MAX_UNSAID_AGE_MS) return look;
+    const asOf = `its locks are shown as they were ${Math.ceil(age / 1000)} s ago`;
+    return { ...look, problem: `${this.label}: ${why}${asOf}` };
   }
 
-  #noAnswer(): string {
-    return `${this.label}: its datastore did not answer`;
+  #missing(problem: string): Look {
+    return { locks: [], isCut: false, problem: `${this.label}: ${problem}` };
   }
 
   /** What a driver says is for those who run the server, not for those who see the page. */

@@ -108,8 +108,9 @@ export interface LockListing {
   /**
    * Reports who holds the keys whose names begin with `prefix`, in any order. What comes or goes meanwhile may be reported
    * or not. Names that are no lock's are passed over.
+   * @param signal - once it is aborted, nobody wants the rest, and the list may end early.
    */
-  list(prefix: string): AsyncIterable<LockRecord>;
+  list(prefix: string, signal?: AbortSignal): AsyncIterable<LockRecord>;
 }
 
 /** Capability: forced release, for operators. */

@@ -11,9 +11,33 @@ describe('createBoard', () => {
       [{}, "createBoard: there is nothing to show; give it 'queues' or 'caches'"],
       [
         { caches, readonly: true },
-        "createBoard: there is no option 'readonly'; there are: queues, caches, readOnly, title",
+        "createBoard: there is no option 'readonly'; there are: " +
+          'queues, caches, allowForceRelease, hosts, basePath, title',
       ],
-      [{ caches, readOnly: 1 }, "createBoard: option 'readOnly' must be true or false, not 1"],
+      [
+        { caches, allowForceRelease: 1 },
+        "createBoard: option 'allowForceRelease' must be true or false, not 1",
+      ],
+      [
+        { caches, hosts: 'ops.example.com' },
+        "createBoard: option 'hosts' must be an array of one host or more, not 'ops.example.com'",
+      ],
+      [
+        { caches, hosts: [] },
+        "createBoard: option 'hosts' must be an array of one host or more, not an array",
+      ],
+      [
+        { caches, hosts: ['https://ops.example.com'] },
+        "createBoard: option 'hosts' must hold hosts such as 'ops.example.com' or 'localhost:3000', not 'https://ops.example.com'",
+      ],
+      [{ caches, hosts: [7] }, "createBoard: option 'hosts' must hold hosts such as 'ops.example.com'"],
+      [
+        { caches, basePath: 'locks' },
+        "createBoard: option 'basePath' must be a path such as '/' or '/admin/locks', not 'locks'",
+      ],
+      [{ caches, basePath: '' }, "createBoard: option 'basePath' must be a path such as"],
+      [{ caches, basePath: '//locks' }, "createBoard: option 'basePath' must be a path such as"],
+      [{ caches, basePath: '/locks?x' }, "createBoard: option 'basePath' must be a path such as"],
       [{ caches, title: 7 }, "createBoard: option 'title' must be a string that is not empty, not 7"],
       [{ caches: { a: {} } }, "createBoard: option 'caches', 'a': a store needs get, set and delete"],
       [{ queues: 'emails' }, "createBoard: option 'queues' must be an array of queues, not 'emails'"],

@@ -20,7 +20,7 @@ describe('a force release on the board', () => {
   });
 
   it('is refused where another page asks, another holder was seen, or the request makes no sense', async () => {
-    await withBoard({ caches: { memory: cache } }, async url => {
+    await withBoard({ caches: { memory: cache }, allowForceRelease: true }, async url => {
       const { origin } = new URL(url);
       const answers = await Promise.all([
         postForceRelease(url, request, {}),
@@ -47,7 +47,7 @@ describe('a force release on the board', () => {
   });
 
   it('ends only the acquisition that was shown, and says who holds the key by now', async () => {
-    const board = createBoard({ caches: { memory: cache } });
+    const board = createBoard({ caches: { memory: cache }, allowForceRelease: true });
     const [shown] = (await shownBy(board)).locks;
     await handle.release();
 
@@ -71,7 +71,7 @@ describe('a force release on the board', () => {
 
   it('looks at one key, and lists nothing', async () => {
     const inspected: string[] = [];
-    const board = createBoard({ caches: { memory: cache } });
+    const board = createBoard({ caches: { memory: cache }, allowForceRelease: true });
     const [shown] = (await shownBy(board)).locks;
     const inspect = cache.inspect.bind(cache);
     Object.assign(cache, {
@@ -97,7 +97,11 @@ describe('a force release on the board', () => {
     await new RedisCache(redis).acquire([{ storedKey: name, token: 't', owner: 'o', attempt: 0, ttl: 9000 }]);
     const [record] = await new RedisCache(redis).inspect([name]);
     await redis.set('a-key', '{"once":1,"state":"running","fence":7,"since":1}', 'EX', 9);
-    const board = createBoard({ queues: [queue], caches: { all: new RedisCache(redis) } });
+    const board = createBoard({
+      queues: [queue],
+      caches: { all: new RedisCache(redis) },
+      allowForceRelease: true,
+    });
     const fence = record?.fence as number;
 
     const answers = [
@@ -120,7 +124,7 @@ describe('a force release on the board', () => {
 
   it('says so where the cache of the source has no force release', async () => {
     const bare = Object.assign(new MemoryCache(), { forceRelease: undefined }) as never;
-    const board = createBoard({ caches: { bare } });
+    const board = createBoard({ caches: { bare }, allowForceRelease: true });
 
     const answer = await askForceRelease(board, { ...request, source: 'bare' });
     board.close();
@@ -129,13 +133,17 @@ describe('a force release on the board', () => {
     expect(await problemOf(answer)).to.match(/this cache can't release a lock by force/);
   });
 
-  it('is refused where the board is read-only', async () => {
-    await withBoard({ caches: { memory: cache }, readOnly: true }, async url => {
+  it('is refused unless the board allows it', async () => {
+    await withBoard({ caches: { memory: cache } }, async url => {
       const answer = await postForceRelease(url, request, { origin: new URL(url).origin });
       const shown: any = await (await fetch(`${url}api/locks`)).json();
 
       expect(answer.status).to.equal(403);
-      expect(shown.readOnly).to.equal(true);
+      expect(await problemOf(answer)).to.equal(
+        "this board is read-only; its option 'allowForceRelease: true' allows a force release",
+      );
+      expect(shown.allowForceRelease).to.equal(false);
+      expect(shown.locks).to.have.length(1);
     });
     expect(await handle.release()).to.equal(true);
   });

@@ -1,14 +1,14 @@
 import { expect } from 'chai';
 import { Lock, MemoryCache } from '../../src/index.ts';
-import { postForceRelease, SERVERS, withBoard } from './served-board.ts';
+import { postForceRelease, SERVERS, sendAsIs, withBoard } from './served-board.ts';
 
-for (const [name, serve] of Object.entries(SERVERS)) {
+for (const [name, host] of Object.entries(SERVERS)) {
   describe(`the board behind ${name}`, () => {
     it('shows its page, and releases a lock by force when that page asks for it', async () => {
       const cache = new MemoryCache();
       const handle = await new Lock('k', { cache, owner: 'me' }).acquire();
       await withBoard(
-        { caches: { memory: cache } },
+        { caches: { memory: cache }, allowForceRelease: true },
         async url => {
           const page = await fetch(url);
           const redirected = await fetch(url.slice(0, -1));
@@ -28,7 +28,7 @@ for (const [name, serve] of Object.entries(SERVERS)) {
           expect(again.status).to.equal(409);
           expect((await new Lock('k', { cache }).tryAcquire())?.held).to.equal(true);
         },
-        serve,
+        host,
       );
       expect(await handle.release()).to.equal(false);
     });
@@ -45,10 +45,43 @@ describe('the board', () => {
       const policy = page.headers.get('content-security-policy');
       expect(policy).to.include("default-src 'none'").and.include("script-src 'self'");
       expect(policy).not.to.include('unsafe');
-      expect(page.headers.get('x-content-type-options')).to.equal('nosniff');
-      expect(page.headers.get('cache-control')).to.equal('no-store');
       expect(html).to.include('<h1>&#60;script&#62;alert(1)&#60;/script&#62;</h1>');
       expect(html.match(/<script/g)).to.have.length(1);
+    });
+  });
+
+  it('protects each of its answers by headers, refusals included', async () => {
+    const options = { caches: { memory: new MemoryCache() }, basePath: '/locks' };
+    await withBoard(options, async url => {
+      const json = { 'content-type': 'application/json' };
+      const release = { path: '/locks/api/force-release', method: 'POST' };
+      const evil = { host: 'evil.example' };
+      const requests: [status: number, request: Parameters<typeof sendAsIs>[1]][] = [
+        [200, { path: '/locks/' }],
+        [200, { path: '/locks/board.js' }],
+        [200, { path: '/locks/board.css' }],
+        [200, { path: '/locks/api/locks' }],
+        [302, { path: '/locks' }],
+        [403, { ...release, headers: json, body: '{}' }],
+        [403, { path: '/locks/api/locks', headers: evil }],
+        [404, { path: '/elsewhere' }],
+        [405, { path: '/locks/', method: 'DELETE' }],
+        [405, { path: '/locks/', method: 'TRACE' }],
+        [405, { path: '/locks/api/force-release' }],
+      ];
+      const answers = await Promise.all(requests.map(([, request]) => sendAsIs(url, request)));
+
+      expect(answers.map(({ status }) => status)).to.deep.equal(requests.map(([status]) => status));
+      for (const { headers } of answers) {
+        expect(headers).to.include({
+          'cache-control': 'no-store',
+          'referrer-policy': 'same-origin',
+          'x-content-type-options': 'nosniff',
+          'x-frame-options': 'DENY',
+        });
+        expect(headers['content-security-policy']).to.include("default-src 'none'");
+        expect(headers['content-security-policy']).to.include("frame-ancestors 'none'");
+      }
     });
   });
 });

@@ -1,13 +1,15 @@
 /** Boards behind each server that they are for. */
 
 import { once } from 'node:events';
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { createServer, type IncomingHttpHeaders, request as requestHttp, type Server } from 'node:http';
+import type { AddressInfo, Server as NetServer } from 'node:net';
 import { serve as serveHono } from '@hono/node-server';
 import express from 'express';
 import fastify from 'fastify';
 import { Hono } from 'hono';
 import { type Board, type BoardOptions, createBoard } from '../../src/board.ts';
+import { type LockRecord, MemoryCache } from '../../src/index.ts';
+import { type Deferred, deferred } from '../support/index.ts';
 
 interface Served {
   /** Where the page is, with a slash at its end. */
@@ -15,48 +17,91 @@ interface Served {
   close(): unknown;
 }
 
-type Serve = (board: Board) => Promise<Served>;
+interface Host {
+  /** The option of the board, where the server does not say its mount. */
+  readonly basePath?: string;
+  serve(board: Board): Promise<Served>;
+}
 
-const onHttp: Serve = board => listening(createServer(board.node).listen(0, '127.0.0.1'), '/');
+const NODE_HTTP: Host = {
+  serve: board => listening(createServer(board.node).listen(0, '127.0.0.1'), '/'),
+};
 
-export const SERVERS: Readonly<Record<string, Serve>> = {
-  'node:http': onHttp,
-  Express: board => {
-    const app = express();
-    app.use('/admin/locks', board.node);
-    return listening(app.listen(0, '127.0.0.1'), '/admin/locks/');
+export const SERVERS: Readonly<Record<string, Host>> = {
+  'node:http': NODE_HTTP,
+  Express: {
+    serve: board => {
+      const app = express();
+      app.use('/admin/locks', board.node);
+      return listening(app.listen(0, '127.0.0.1'), '/admin/locks/');
+    },
   },
-  'Express with a parser of bodies before it': board => {
-    const app = express();
-    app.use(express.json());
-    app.use('/locks', board.node);
-    return listening(app.listen(0, '127.0.0.1'), '/locks/');
+  'Express with a router, a parser of bodies before it, and the path in an option': {
+    basePath: '/admin/locks/',
+    serve: board => {
+      const app = express();
+      const router = express.Router();
+      app.use(express.json());
+      app.use('/admin', router.use('/locks', board.node));
+      return listening(app.listen(0, '127.0.0.1'), '/admin/locks/');
+    },
   },
-  Fastify: async board => {
-    const app = fastify();
-    await app.register(async scope => {
-      scope.removeAllContentTypeParsers();
-      scope.addContentTypeParser('*', (_request, _payload, done) => done(null));
-      scope.all('/locks*', (request, reply) => {
+  'Express with a parser of bodies before it': {
+    serve: board => {
+      const app = express();
+      const router = express.Router();
+      app.use(express.json());
+      app.use('/admin', router.use('/locks', board.node));
+      return listening(app.listen(0, '127.0.0.1'), '/admin/locks/');
+    },
+  },
+  Fastify: {
+    basePath: '/locks',
+    serve: async board => {
+      const app = fastify();
+      app.all('/locks*', (request, reply) => {
         reply.hijack();
-        return board.node(request.raw, reply.raw);
+        return board.node(Object.assign(request.raw, { body: request.body }), reply.raw);
       });
-    });
-    await app.listen({ port: 0, host: '127.0.0.1' });
-    const served = await listening(app.server, '/locks/');
-    return { ...served, close: () => app.close() };
+      await app.listen({ port: 0, host: '127.0.0.1' });
+      const served = await listening(app.server, '/locks/');
+      return { ...served, close: () => app.close() };
+    },
   },
-  Hono: board => {
-    const app = new Hono();
-    app.all('/locks/*', c => board.fetch(c.req.raw));
-    app.all('/locks', c => board.fetch(c.req.raw));
-    return listening(serveHono({ fetch: app.fetch, port: 0, hostname: '127.0.0.1' }) as Server, '/locks/');
+  Hono: {
+    basePath: '/locks',
+    serve: board => {
+      const app = new Hono();
+      app.all('/locks/*', c => board.fetch(c.req.raw));
+      return listening(serveHono({ fetch: app.fetch, port: 0, hostname: '127.0.0.1' }) as Server, '/locks/');
+    },
   },
 };
 
-async function listening(server: Server, path: string): Promise<Served> {
+/** The port of a server that has begun to listen. */
+export async function portOf(server: NetServer): Promise<number> {
   if (!server.listening) await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
+  return (server.address() as AddressInfo).port;
+}
+
+/** A cache whose list is held up until the test lets it go on. */
+export function heldUpCache(): { cache: MemoryCache; isListing: Deferred<void>; mayList: Deferred<void> } {
+  const isListing = deferred();
+  const mayList = deferred();
+  const cache = new MemoryCache();
+  const list = cache.list.bind(cache);
+  Object.assign(cache, {
+    async *list(prefix: string): AsyncIterable<LockRecord> {
+      isListing.resolve();
+      await mayList.promise;
+      yield* list(prefix);
+    },
+  });
+  return { cache, isListing, mayList };
+}
+
+async function listening(server: Server, path: string): Promise<Served> {
+  const port = await portOf(server);
   return {
     url: `http://127.0.0.1:${port}${path}`,
     close() {
@@ -70,9 +115,9 @@ async function listening(server: Server, path: string): Promise<Served> {
 export async function withBoard(
   options: BoardOptions,
   use: (url: string) => Promise<void>,
-  serve: Serve = onHttp,
+  { basePath, serve }: Host = NODE_HTTP,
 ): Promise<void> {
-  const board = createBoard(options);
+  const board = createBoard(basePath === undefined ? options : { basePath, ...options });
   const served = await serve(board);
   try {
     await use(served.url);
@@ -99,6 +144,42 @@ export function askForceRelease(
       body: JSON.stringify({ source, storedKey, fence }),
     }),
   );
+}
+
+export interface Received {
+  readonly status: number | undefined;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: string;
+}
+
+/** Sends a request as it is: `fetch` would tidy its path, and has a Host of its own. */
+export function sendAsIs(
+  url: string,
+  {
+    method = 'GET',
+    path = new URL(url).pathname,
+    headers = {},
+    body,
+  }: {
+    method?: string;
+    path?: string;
+    headers?: Readonly<Record<string, string>>;
+    body?: string;
+  },
+): Promise<Received> {
+  return new Promise((resolve, reject) => {
+    const { hostname, port } = new URL(url);
+    const sent = requestHttp({ hostname, port, path, method, headers, agent: false }, response => {
+      let text = '';
+      response.setEncoding('utf8').on('data', chunk => {
+        text += chunk;
+      });
+      response.on('end', () =>
+        resolve({ status: response.statusCode, headers: response.headers, body: text }),
+      );
+    });
+    sent.on('error', reject).end(body);
+  });
 }
 
 /** Asks a served board for a force release. The headers say where the request comes from. */

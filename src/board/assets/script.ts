@@ -61,7 +61,8 @@ export const SCRIPT: string = `'use strict';
     const mayBeMore = isCut || problems.length > 0;
     byId('no-locks').textContent = locks.length > 0 ? 'No lock matches the filter.' : 'No locks are held.';
     byId('no-locks').hidden = rows.size > 0 || (locks.length === 0 && mayBeMore);
-    byId('summary').textContent = locks.length + (mayBeMore ? ' or more' : '') + (locks.length === 1 ? ' lock' : ' locks');
+    const count = locks.length + (mayBeMore ? ' or more' : '') + (locks.length === 1 ? ' lock' : ' locks');
+    byId('summary').textContent = isCut ? 'the first ' + locks.length + ' locks; there are more' : count;
     drawOutcomes(shown.outcomes);
     showProblems(...problems);
     tick();
@@ -95,7 +96,7 @@ export const SCRIPT: string = `'use strict';
     const expiresIn = element('td', 'expires-in');
     expiresIn.append(element('span', 'time'), bar);
     const action = element('td', 'action');
-    if (!shown.readOnly && lock.state !== 'foreign') action.append(releaseButton(lock));
+    if (shown.allowForceRelease && lock.state !== 'foreign') action.append(releaseButton(lock));
     row.append(
       element('td', 'key', lock.key),
       place,

@@ -142,8 +142,8 @@ export class PostgresCache extends ExchangeCache {
     return keys.map(key => freed.has(key));
   }
 
-  async *list(prefix: string): AsyncIterable<LockRecord> {
-    for (let after = ''; ; ) {
+  async *list(prefix: string, signal?: AbortSignal): AsyncIterable<LockRecord> {
+    for (let after = ''; !signal?.aborted; ) {
       const { rows } = await this.#query(listSql(this.schema), [rowPrefix(prefix), after]);
       const page = readPage(rows);
       for (const { record } of page) if (isLockName(record.storedKey)) yield record;

@@ -118,15 +118,17 @@ export class RedisCache extends ExchangeCache {
     );
   }
 
-  async *list(prefix: string): AsyncIterable<LockRecord> {
+  async *list(prefix: string, signal?: AbortSignal): AsyncIterable<LockRecord> {
+    const isMeant = (name: string) => name.startsWith(prefix) && isLockName(name);
     for (const scan of await this.#scansFor(prefix)) {
       let cursor = '0';
       // SCAN may name a key more than once while the server's table changes its size.
       const seen = new Set<string>();
       do {
-        const page = readScan(await scan([cursor, `${escapeGlob(prefix)}*`, SCAN_COUNT]));
+        if (signal?.aborted) return;
+        const page = readScan(await scan([cursor, patternOf(prefix), SCAN_COUNT]));
         cursor = page.cursor;
-        const storedKeys = page.names.filter(name => isLockName(name) && !seen.has(name));
+        const storedKeys = page.names.filter(name => isMeant(name) && !seen.has(name));
         for (const storedKey of storedKeys) seen.add(storedKey);
         const records = storedKeys.length > 0 ? await this.inspect(storedKeys) : [];
         for (const record of records) if (record) yield record;
@@ -217,6 +219,20 @@ export class RedisCache extends ExchangeCache {
 }
 
 /** A string, as a pattern that matches only it. */
+/** The text in the name of every lock. */
+const MARK = 'once:1:';
+/** The end of a prefix that may be the beginning of the mark. */
+const HALF_A_MARK = /o(?:n(?:c(?:e(?::1?)?)?)?)?$/;
+
+/**
+ * A pattern for the names of locks that begin with a prefix, and for few others: of BullMQ's names, which may be many, the
+ * server sends none.
+ */
+function patternOf(prefix: string): string {
+  if (prefix.includes(MARK)) return `${escapeGlob(prefix)}*`;
+  return `${escapeGlob(prefix.replace(HALF_A_MARK, ''))}*${MARK}*`;
+}
+
 function escapeGlob(text: string): string {
   return text.replace(/[\\*?[\]]/g, '\\$&');
 }

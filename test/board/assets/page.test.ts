@@ -57,7 +57,7 @@ describe('the page of the board', () => {
 
   it('shows a lock whose bar shrinks, and releases it by force once that is confirmed', async () => {
     const { job, lost } = await holdUntilLost('welcome-42', 6000);
-    await withBoard({ queues: [bench.queue] }, async url => {
+    await withBoard({ queues: [bench.queue], allowForceRelease: true }, async url => {
       const { page, problems } = await openPage(url);
       const row = page.locator('#locks tr');
       await row.first().waitFor();
@@ -110,7 +110,7 @@ describe('the page of the board', () => {
     const cache = new MemoryCache();
     const lock = (owner: string) => new Lock('k', { cache, owner }).acquire();
     const first = await lock('bull:emails:17@1790000000000');
-    await withBoard({ caches: { memory: cache } }, async url => {
+    await withBoard({ caches: { memory: cache }, allowForceRelease: true }, async url => {
       const { page } = await openPage(url);
       const dialog = page.getByRole('dialog');
       await page.locator('#locks').getByRole('button', { name: 'Force release' }).click();
@@ -155,6 +155,26 @@ describe('the page of the board', () => {
     });
   });
 
+  it('says that there are more locks than it shows', async () => {
+    const cache = new MemoryCache();
+    const steps = Array.from({ length: 501 }, (_, i) => ({
+      storedKey: `once:1:default:${i}`,
+      token: `${i}`,
+      owner: 'me',
+      attempt: 0,
+      ttl: 60_000,
+    }));
+    await cache.acquire(steps);
+    await withBoard({ caches: { memory: cache } }, async url => {
+      const { page, problems } = await openPage(url);
+      await page.locator('#summary', { hasText: 'the first 500 locks; there are more' }).waitFor();
+
+      expect(await page.locator('#locks tr').count()).to.equal(500);
+      expect(problems).to.deep.equal([]);
+      await page.close();
+    });
+  });
+
   it('can be filtered, and fits a phone in the dark scheme', async () => {
     const cache = new MemoryCache();
     const keys = Array.from(
@@ -162,7 +182,7 @@ describe('the page of the board', () => {
       (_, i) => `a-key-that-is-rather-long-and-has-no-space-in-it-${i}`,
     );
     const handles = await Promise.all(keys.map(key => new Lock(key, { cache }).acquire()));
-    await withBoard({ caches: { memory: cache }, readOnly: true }, async url => {
+    await withBoard({ caches: { memory: cache } }, async url => {
       const page = await browser.newPage({ viewport: { width: 360, height: 740 }, colorScheme: 'dark' });
       await page.goto(url);
       await page.locator('#locks tr').first().waitFor();
