@@ -2,6 +2,7 @@
 
 import { describeThrown } from '../core/errors.ts';
 import { describeHolder } from '../core/holder.ts';
+import { shown } from '../core/printable.ts';
 import { warn } from '../core/warnings.ts';
 import { Emitter } from '../events/emitter.ts';
 import {
@@ -85,6 +86,6 @@ const OUTCOMES: Record<Outcome, string> = {
 function logLineOf({ type, key, holder, observed }: OutcomeEvent): string {
   const outcome = `${observed ? 'would be ' : ''}${OUTCOMES[type]}`;
   return holder
-    ? `${outcome}: '${key}' ${describeHolder(holder)}`
-    : `${outcome}: a newer job of '${key}' has come`;
+    ? `${outcome}: '${shown(key)}' ${describeHolder(holder)}`
+    : `${outcome}: a newer job of '${shown(key)}' has come`;
 }

@@ -28,9 +28,15 @@ export type JobLookup = StoredJob | 'gone' | 'unknown';
 /**
  * Looks a job up.
  * @param asking - the job that asks.
+ * @param other - the job of an owner, where that names one.
  * @param cache - where its lock is kept.
  */
-export async function lookUpJob(asking: RunningJob, other: OwnedBy, cache: LockCache): Promise<JobLookup> {
+export async function lookUpJob(
+  asking: RunningJob,
+  other: OwnedBy | undefined,
+  cache: LockCache,
+): Promise<JobLookup> {
+  if (!other) return 'unknown';
   let found = await readBesideLocks(asking, other, cache).catch(() => 'unknown' as const);
   if (found === 'unknown') found = await askOwnQueue(asking, other).catch(() => 'unknown' as const);
   if (found === 'unknown') return 'unknown';

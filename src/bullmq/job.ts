@@ -1,6 +1,6 @@
 /** What a BullMQ job looks like to the guard: the only file that knows. */
 
-import { newOwner, ownerOfJob } from '../lock/owner-id.ts';
+import { boundOwner, newOwner, ownerOfJob } from '../lock/owner-id.ts';
 import type { Telemetry } from './telemetry.ts';
 
 /**
@@ -64,6 +64,11 @@ export interface WorkerLike {
 /** Who a job's lease is for, see {@link ownerOfJob}. A job that a test made without an id is no other's earlier run. */
 export function ownerOf({ queueQualifiedName, id, timestamp }: JobLike): string {
   return id === undefined ? newOwner() : ownerOfJob({ queueQualifiedName, id, timestamp });
+}
+
+/** The job's id, as events carry it: bounded as its owner is. */
+export function idOf({ id }: JobLike): string | undefined {
+  return id === undefined ? undefined : boundOwner(id);
 }
 
 /** Which run of the job this is. An older run never reclaims the lease of a newer one. */

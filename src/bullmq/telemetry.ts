@@ -7,6 +7,7 @@
 
 import { getOrCreate } from '../core/get-or-create.ts';
 import { nameOfHolder } from '../core/holder.ts';
+import { shown } from '../core/printable.ts';
 import type { LockEvent, LockSubject } from '../events/events.ts';
 
 /** BullMQ's option `telemetry`, as bullmq-otel makes it. */
@@ -62,9 +63,13 @@ function detailsOf(event: LockEvent): Attributes {
     case 'lost':
       return { ...key, 'bullmq.once.reason': event.reason };
     case 'cache-error':
-      return { ...key, 'bullmq.once.operation': event.operation, 'error.type': event.error.name };
+      return {
+        ...key,
+        'bullmq.once.operation': event.operation,
+        'error.type': shown(String(event.error.name)),
+      };
     case 'key-error':
-      return { ...key, 'error.type': event.error.name };
+      return { ...key, 'error.type': shown(String(event.error.name)) };
     case 'skipped':
     case 'raised':
     case 'delayed':

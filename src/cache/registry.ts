@@ -1,6 +1,7 @@
 /** Which cache serves which lock: the registry `caches`, and what is accepted as a cache. */
 
 import { getOrCreate } from '../core/get-or-create.ts';
+import { listed, shown } from '../core/printable.ts';
 import { processWide } from '../core/process-wide.ts';
 import { type Parser, show, showClass, text } from '../core/validation.ts';
 import type { LockCache } from './contract.ts';
@@ -58,7 +59,7 @@ export const caches: CacheRegistry = {
     registry.default = cache === undefined ? undefined : toLockCache(cache, 'caches.default');
   },
   set(name, cache) {
-    registry.named.set(name, toLockCache(cache, `caches.set('${name}', …)`));
+    registry.named.set(name, toLockCache(cache, `caches.set('${shown(name)}', …)`));
   },
   get(name) {
     return registry.named.get(name);
@@ -81,9 +82,10 @@ export function resolveCache(
   if (typeof cache !== 'string') return cache;
   const named = registry.named.get(cache);
   if (named) return named;
-  const known = [...registry.named.keys()].join(', ') || 'none';
+  const known = listed([...registry.named.keys()]) || 'none';
+  const name = shown(cache);
   throw new TypeError(
-    `${option}: no cache is named '${cache}' (named are: ${known}); call caches.set('${cache}', cache) first`,
+    `${option}: no cache is named '${name}' (named are: ${known}); call caches.set('${name}', cache) first`,
   );
 }
 

@@ -2,7 +2,8 @@
 
 import type { LockInfo } from '../admin/lock-admin.ts';
 import { nameOfHolder } from '../core/holder.ts';
-import { ageOf, printable, timeLeft } from './format.ts';
+import { printable } from '../core/printable.ts';
+import { ageOf, timeLeft } from './format.ts';
 
 const NAME_WIDTH = 10;
 

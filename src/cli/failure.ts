@@ -1,7 +1,7 @@
 /** Says why a command failed, and what it ends with. */
 
+import { printable } from '../core/printable.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
-import { printable } from './format.ts';
 import { NoSuchQueueError } from './no-such-queue-error.ts';
 import { withoutSecrets, withoutUrls } from './secrets.ts';
 import { UsageError } from './usage-error.ts';

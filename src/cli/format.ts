@@ -1,4 +1,4 @@
-/** Writes times, and texts from elsewhere, for a terminal. */
+/** Writes times for a terminal. */
 
 import type { LockInfo } from '../admin/lock-admin.ts';
 
@@ -26,15 +26,4 @@ function duration(ms: number): string {
 
 function twoDigits(number: number): string {
   return String(number).padStart(2, '0');
-}
-
-/**
- * What a terminal would obey, or not show: control characters (also those of U+0080 to U+009F), marks that change the direction
- * of writing, line separators, characters for private use, and lone surrogates.
- */
-export const UNPRINTABLE: RegExp = /[\p{Cc}\p{Cf}\p{Co}\p{Cs}\u2028\u2029]/gu;
-
-/** Escapes what is unprintable: a key may contain anything. */
-export function printable(text: string): string {
-  return text.replace(UNPRINTABLE, char => `\\u{${(char.codePointAt(0) as number).toString(16)}}`);
 }

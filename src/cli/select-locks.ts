@@ -2,12 +2,10 @@
 
 import { type LockAdmin, locksOf } from '../admin/lock-admin.ts';
 import type { LockCache } from '../cache/contract.ts';
+import { listed } from '../core/printable.ts';
 import type { Arguments } from './arguments.ts';
 import type { Connection } from './connect.ts';
 import { NoSuchQueueError } from './no-such-queue-error.ts';
-
-/** How many queues an error names. */
-const MAX_NAMED = 10;
 
 /** @throws NoSuchQueueError the datastore has no such queue, and no lock of one. */
 export async function selectLocks(args: Arguments, connection: Connection): Promise<LockAdmin> {
@@ -49,7 +47,5 @@ function describeMissing(
 ): string {
   const isPlainName = 'redis' in datastore && !queue.includes(':');
   const missing = `there is no queue '${queue}'${isPlainName ? ` with prefix '${prefix}'` : ''}`;
-  const named = [...withLocks].sort().slice(0, MAX_NAMED).join(', ');
-  const more = withLocks.length > MAX_NAMED ? `, and ${withLocks.length - MAX_NAMED} more` : '';
-  return `${missing}; queues that have locks: ${named || 'none'}${more}`;
+  return `${missing}; queues that have locks: ${listed([...withLocks].sort()) || 'none'}`;
 }

@@ -1,9 +1,11 @@
 /**
- * The errors that users meet. Recognise them by `code`: the package is built as ESM and as CommonJS, and `instanceof` fails
+ * The errors that users meet. A message may become part of many jobs' records, and be shown by a terminal: what it quotes is bounded and
+ * escaped (`printable.ts`). Fields are as they are. Recognise them by `code`: the package is built as ESM and as CommonJS, and `instanceof` fails
  * between two copies of one class.
  */
 
 import { describeHolder, type Holder } from './holder.ts';
+import { firstOf, shown } from './printable.ts';
 
 /** The key is held: by another job, by another process, or by a value that someone else stored there. */
 export class LockError extends Error {
@@ -15,7 +17,7 @@ export class LockError extends Error {
   readonly holder: Holder;
 
   constructor(key: string, holder: Holder) {
-    super(`lock '${key}' ${describeHolder(holder)}`);
+    super(`lock '${shown(key)}' ${describeHolder(holder)}`);
     this.key = key;
     this.holder = holder;
   }
@@ -40,7 +42,7 @@ export class LockLostError extends Error {
   readonly reason: LossReason;
 
   constructor(key: string, reason: LossReason) {
-    super(`lock '${key}' is lost: ${LOSSES[reason]}`);
+    super(`lock '${shown(key)}' is lost: ${LOSSES[reason]}`);
     this.key = key;
     this.reason = reason;
   }
@@ -60,7 +62,7 @@ export class KeyError extends Error {
   override readonly name: string = 'KeyError';
   /** The placeholder that could not be filled, without its braces; absent where the key has none. */
   readonly placeholder: string | undefined;
-  /** The fields that the data has at the place where the placeholder looked. */
+  /** The fields that the data has at the place where the placeholder looked: the first twenty, and of a long name its beginning. */
   readonly fields: readonly string[];
 
   constructor(
@@ -69,7 +71,7 @@ export class KeyError extends Error {
   ) {
     super(message, 'cause' in details ? { cause: details.cause } : undefined);
     this.placeholder = details.placeholder;
-    this.fields = details.fields ?? [];
+    this.fields = firstOf(details.fields ?? []);
   }
 }
 
@@ -83,7 +85,7 @@ export class CacheError extends Error {
   readonly key: string;
 
   constructor(key: string, problem: string, options?: { cause: unknown }) {
-    super(`lock '${key}' could not be decided: ${problem}`, options);
+    super(`lock '${shown(key)}' could not be decided: ${shown(problem)}`, options);
     this.key = key;
   }
 }

@@ -1,5 +1,7 @@
 /** Who holds a key: what a cache says of it, and how it is described to people. */
 
+import { shown } from './printable.ts';
+
 /** The record of a lock, as a cache reports it. */
 export interface LockRecord {
   /** The key's name in the cache. */
@@ -11,7 +13,10 @@ export interface LockRecord {
    * - `'foreign'`: a value that no lock wrote.
    */
   readonly state: LockState;
-  /** Who the lease is for: of a job `<prefix>:<queue>:<id>@<creation time>`. Empty for a foreign value. */
+  /**
+   * Who the lease is for: of a job `<prefix>:<queue>:<id>@<creation time>`, in 512 characters at most: a longer one ends in a hash.
+   * Empty for a foreign value.
+   */
   readonly owner: string;
   /** The fence of this acquisition; 0 for a foreign value. */
   readonly fence: number;
@@ -32,20 +37,20 @@ export type LockState = (typeof LOCK_STATES)[number];
 export interface Holder extends LockRecord {
   /** The key in the user's words. */
   readonly key: string;
-  /** The id of the job that holds it, where it is a job's. */
+  /** The id of the job that holds it, where it is a job's; absent where the id is too long for an owner. */
   readonly jobId?: string;
   /** The name of that job's queue. */
   readonly queueName?: string;
 }
 
-/** `job 17 of emails`, or the owner of a lock that is no job's. */
+/** `job 17 of emails`, or the owner of a lock that is no job's. For people: printable, and not too long. */
 export function nameOfHolder({ jobId, queueName, owner }: Holder): string {
-  return jobId === undefined ? owner : nameOfJob(jobId, queueName);
+  return jobId === undefined ? shown(owner) : nameOfJob(jobId, queueName);
 }
 
-/** A job is named like this in every error, event, log line, command and page. */
+/** A job is named like this in every error, log line, command and page. For people: printable, and not too long. */
 export function nameOfJob(jobId: string | undefined, queueName: string | undefined): string {
-  return jobId === undefined ? 'a job without an id' : `job ${jobId} of ${queueName}`;
+  return jobId === undefined ? 'a job without an id' : `job ${shown(jobId)} of ${shown(`${queueName}`)}`;
 }
 
 /** Completes the sentence "lock 'welcome-42' …": `is held by job 17 of emails for another 12 s`. */

@@ -1,5 +1,7 @@
 /** Parses options where they are written: one table of parsers for each function that takes options. */
 
+import { listed, shown } from './printable.ts';
+
 /**
  * Reads the value of one option, `undefined` where it was left out.
  * @param option - how errors name it: `Lock: option 'ttl'`.
@@ -29,7 +31,7 @@ export function parseOptions<Table extends Record<string, Parser<any>>>(
   const unknown = Object.keys(given).find(name => !Object.hasOwn(table, name));
   if (unknown !== undefined) {
     throw new TypeError(
-      `${of}: there is no option '${unknown}'; there are: ${Object.keys(table).join(', ')}`,
+      `${of}: there is no option '${shown(unknown)}'; there are: ${Object.keys(table).join(', ')}`,
     );
   }
   const parsed = Object.entries(table).map(([name, parse]) => [
@@ -99,20 +101,20 @@ export function eitherOf(words: readonly string[]): string {
   return `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`;
 }
 
-/** A value, as errors show it. */
+/** A value, as errors show it: in one line, and not too long. */
 export function show(value: unknown): string {
-  if (typeof value === 'string') return `'${value}'`;
+  if (typeof value === 'string') return `'${shown(value)}'`;
   if (typeof value === 'function') return 'a function';
-  if (typeof value !== 'object' || value === null) return String(value);
+  if (typeof value !== 'object' || value === null) return shown(String(value));
   if (Array.isArray(value)) return 'an array';
   const fields = Object.keys(value);
-  return fields.length === 0 ? 'an object' : `an object with ${fields.slice(0, 3).join(', ')}`;
+  return fields.length === 0 ? 'an object' : `an object with ${listed(fields.slice(0, 3))}`;
 }
 
 /** The class of a value, as errors show it. */
 export function showClass(value: unknown): string {
   if (typeof value !== 'object' || value === null) return show(value);
-  return `an object of class ${value.constructor?.name || '(none)'}`;
+  return `an object of class ${shown(String(value.constructor?.name || '(none)'))}`;
 }
 
 function isWholeNumber(value: unknown, min: number): value is number {

@@ -197,9 +197,10 @@ class KeepLast {
     return this.#announce({ parked: false, rememberFor, rerun: true }).catch(() => undefined);
   }
 
-  /** Whether other jobs of the key can promote this one when it is parked. */
+  /** Whether other jobs of the key can promote this one when it is parked: they know it by its owner alone. */
   #canBePromoted(): boolean {
-    return this.#work.scope === undefined && this.#job.promote !== undefined;
+    const isNamed = jobOfOwner(this.#owner) !== undefined;
+    return isNamed && this.#work.scope === undefined && this.#job.promote !== undefined;
   }
 
   /** Runs a parked job now. Nothing happens where it is not delayed, or where its queue is out of reach. */

@@ -3,6 +3,7 @@
 import type { RunningJob } from '../bullmq/job.ts';
 import type { LockCache } from '../cache/contract.ts';
 import type { Holder } from '../core/holder.ts';
+import { shown } from '../core/printable.ts';
 import { type Parsed, type Parser, parseOptions } from '../core/validation.ts';
 import type { Outcome } from '../events/events.ts';
 import type { LockHandle } from '../lock/lock-handle.ts';
@@ -109,6 +110,6 @@ export function parseForm<Table extends Record<string, Parser<any>>>(
   const other = Object.keys(whenLocked).find(field => !Object.hasOwn(table, field));
   if (other === undefined) return parseOptions(option, whenLocked, table);
   throw new TypeError(
-    `${option} can't have '${other}' beside '${main}'; there are: ${Object.keys(table).join(', ')}`,
+    `${option} can't have '${shown(other)}' beside '${main}'; there are: ${Object.keys(table).join(', ')}`,
   );
 }

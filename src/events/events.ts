@@ -13,7 +13,7 @@ export interface LockSubject {
   readonly owner: string;
   /** The name of the job's queue, where a job asked. */
   readonly queueName?: string | undefined;
-  /** The job's id, where a job asked. */
+  /** The job's id, where a job asked. One of more than 468 characters ends in a hash. */
   readonly jobId?: string | undefined;
 }
 

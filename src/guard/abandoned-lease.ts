@@ -9,6 +9,7 @@ import { lookUpJob } from '../bullmq/job-lookup.ts';
 import { isCurrentRun } from '../bullmq/job-ownership.ts';
 import { KeyError } from '../core/errors.ts';
 import { type Holder, nameOfHolder } from '../core/holder.ts';
+import { shown } from '../core/printable.ts';
 import type { GuardedJob } from '../duplicates/strategy.ts';
 import { jobOfOwner, type OwnedBy } from '../lock/owner-id.ts';
 
@@ -33,7 +34,6 @@ async function isAbandoned(work: GuardedJob, holder: Holder): Promise<boolean> {
   if (state !== 'running' && state !== 'reserved') return false;
   if (owner === work.request.terms.owner) return isOlderRun(work);
   const other = jobOfOwner(owner);
-  if (!other) return false;
   return state === 'running' ? hasEnded(work, holder, other) : willNotComeBack(work, holder, other);
 }
 
@@ -50,7 +50,11 @@ async function isOlderRun({ job, token }: GuardedJob): Promise<boolean> {
  * Whether BullMQ has finished or removed a job that still holds the key. In a worker it is asked only about a lease that was not
  * renewed when it was due: everyone else releases. A sandboxed child may die at any time.
  */
-async function hasEnded({ job, request }: GuardedJob, holder: Holder, other: OwnedBy): Promise<boolean> {
+async function hasEnded(
+  { job, request }: GuardedJob,
+  holder: Holder,
+  other: OwnedBy | undefined,
+): Promise<boolean> {
   const isOverdue = holder.expiresIn < request.terms.ttl * OVERDUE_PART;
   if (!isOverdue && !isInSandbox(job)) return false;
   const found = await lookUpJob(job, other, request.cache);
@@ -64,11 +68,11 @@ async function hasEnded({ job, request }: GuardedJob, holder: Holder, other: Own
 async function willNotComeBack(
   { job, request }: GuardedJob,
   holder: Holder,
-  other: OwnedBy,
+  other: OwnedBy | undefined,
 ): Promise<boolean> {
-  if (job.parentKey === `${other.queueQualifiedName}:${other.jobId}`) {
+  if (other && job.parentKey === `${other.queueQualifiedName}:${other.jobId}`) {
     throw new KeyError(
-      `the key '${holder.key}' is reserved by the job's own parent, ${nameOfHolder(holder)}, which waits for it: ` +
+      `the key '${shown(holder.key)}' is reserved by the job's own parent, ${nameOfHolder(holder)}, which waits for it: ` +
         'give the two different keys, or leave holdThroughRetries out for the parent',
     );
   }

@@ -1,6 +1,6 @@
 /** One job on its way through the guard. */
 
-import { attemptOf, lockDurationOf, ownerOf, type RunningJob } from '../bullmq/job.ts';
+import { attemptOf, idOf, lockDurationOf, ownerOf, type RunningJob } from '../bullmq/job.ts';
 import { emitterOf } from '../bullmq/job-events.ts';
 import { knownQueueCache, type QueueCache } from '../bullmq/queue-cache.ts';
 import type { Reservation } from '../cache/contract.ts';
@@ -55,7 +55,7 @@ export async function runUnlocked(guarded: GuardedProcessor, call: ProcessorCall
 
 /** The terms of a job that has no key. */
 export function unlockedTerms({ options }: GuardedProcessor, { job }: ProcessorCall): LeaseTerms {
-  return keylessTerms({ emitter: options.onEvent, queueName: job.queueName, jobId: job.id });
+  return keylessTerms({ emitter: options.onEvent, queueName: job.queueName, jobId: idOf(job) });
 }
 
 /** Where the job's lock is kept; `undefined` where that is its queue's connection, and no job has come by it yet. */
@@ -151,7 +151,7 @@ function termsOf(
     maxHold,
     emitter: emitterOf(job, onEvent, { logToJob }),
     queueName: job.queueName,
-    jobId: job.id,
+    jobId: idOf(job),
   };
 }
 

@@ -7,10 +7,9 @@
  */
 
 import { describeThrown, KeyError } from '../core/errors.ts';
-import { canonical, fieldsOf, hash, whyNotCanonical } from './canonical-json.ts';
-
-/** Longer keys end in a hash. This is long enough to read, and short enough for every store. */
-const MAX_KEY_LENGTH = 256;
+import { listed, shown } from '../core/printable.ts';
+import { canonical, fieldsOf, whyNotCanonical } from './canonical-json.ts';
+import { hash, MAX_KEY_LENGTH, shortenKey } from './shorten.ts';
 
 /** A template, ready to be filled: the string before the first placeholder, then each placeholder with the string after it. */
 export interface Template {
@@ -72,9 +71,9 @@ export function fillTemplate(template: Template, data: unknown, whose: string): 
   }
   if (key === '')
     throw new KeyError(
-      `lock key '${template.source}': the key would be empty; put some characters around it`,
+      `lock key '${shown(template.source)}': the key would be empty; put some characters around it`,
     );
-  return shorten(key);
+  return shortenKey(key);
 }
 
 /**
@@ -86,9 +85,12 @@ export function keyFromFunction(build: () => unknown, whose: string): string {
   try {
     key = build();
   } catch (error) {
-    throw new KeyError(`${whose} could not be built: the key function threw ${describeThrown(error)}`, {
-      cause: error,
-    });
+    throw new KeyError(
+      `${whose} could not be built: the key function threw ${shown(describeThrown(error))}`,
+      {
+        cause: error,
+      },
+    );
   }
   return checkKey(key, whose);
 }
@@ -105,25 +107,21 @@ export function checkKey(key: unknown, whose: string): string {
   }
   if (key === '') throw new KeyError(`${whose} is empty; an empty key would lock everything`);
   if (!key.isWellFormed()) throw new KeyError(`${whose} contains a lone surrogate (half a character)`);
-  return shorten(key);
-}
-
-/** A long key keeps its beginning and ends in a hash of the whole. It stays longer than any key that is not shortened. */
-function shorten(key: string): string {
-  if (key.length <= MAX_KEY_LENGTH) return key;
-  const cut = key.slice(0, MAX_KEY_LENGTH);
-  return `${cut.isWellFormed() ? cut : key.slice(0, MAX_KEY_LENGTH - 1)}~${hash(key)}`;
+  return shortenKey(key);
 }
 
 function slot(source: string, name: string, text: string, isLast: boolean): Slot {
   const path = name.split('.');
   if (path.includes('')) {
-    throw malformed(source, `the placeholder '{${name}}' has an empty name; write '{{' and '}}' for braces`);
+    throw malformed(
+      source,
+      `the placeholder '{${shown(name)}}' has an empty name; write '{{' and '}}' for braces`,
+    );
   }
   if (/[\s{]/.test(name)) {
     throw malformed(
       source,
-      `the placeholder '{${name}}' has a space or a brace in it; use a function for such names`,
+      `the placeholder '{${shown(name)}}' has a space or a brace in it; use a function for such names`,
     );
   }
   // The last value ends where the rest of the template, which is known, begins.
@@ -147,7 +145,7 @@ const LOOKS_TYPED = /^(?:'|[[{]|true$|false$|-?\d+(?:\.\d+)?(?:e[+-]?\d+)?n?$)/;
 
 function stringOf({ source }: Template, { name, path }: Slot, data: unknown, whose: string): string {
   const refuse = (problem: string, details: { fields?: string[]; cause?: unknown } = {}): never => {
-    throw new KeyError(`lock key '${source}': ${problem}`, { placeholder: name, ...details });
+    throw new KeyError(`lock key '${shown(source)}': ${problem}`, { placeholder: name, ...details });
   };
 
   try {
@@ -155,17 +153,17 @@ function stringOf({ source }: Template, { name, path }: Slot, data: unknown, who
     for (const [i, field] of path.entries()) {
       if (typeof value !== 'object' || value === null || !Object.hasOwn(value, field)) {
         const fields = fieldsOf(value);
-        const where = i === 0 ? whose : `'${path.slice(0, i).join('.')}' in ${whose}`;
-        refuse(`${where} has no '${field}' (it has: ${fields.join(', ') || 'no fields'})`, { fields });
+        const where = i === 0 ? whose : `'${shown(path.slice(0, i).join('.'))}' in ${whose}`;
+        refuse(`${where} has no '${shown(field)}' (it has: ${listed(fields) || 'no fields'})`, { fields });
       }
       value = (value as Record<string, unknown>)[field];
     }
     if (typeof value === 'string') return LOOKS_TYPED.test(value) ? `'${value}` : value;
-    if (value === undefined || value === null) refuse(`'${name}' in ${whose} is ${value}`);
+    if (value === undefined || value === null) refuse(`'${shown(name)}' in ${whose} is ${value}`);
     return canonical(value);
   } catch (error) {
     if (error instanceof KeyError) throw error;
-    return refuse(`'${name}' in ${whose} ${whyNotCanonical(error)}`, { cause: error });
+    return refuse(`'${shown(name)}' in ${whose} ${whyNotCanonical(error)}`, { cause: error });
   }
 }
 
@@ -189,5 +187,5 @@ function hex(code: number, digits: number): string {
 }
 
 function malformed(source: string, problem: string): TypeError {
-  return new TypeError(`lock key '${source}': ${problem}`);
+  return new TypeError(`lock key '${shown(source)}': ${problem}`);
 }

@@ -1,12 +1,20 @@
 /** A key and its options: acquired, held and released without any queue. */
 
 import { LockError } from '../core/errors.ts';
-import { abortSignal, ms, optional, parseOptions, text, withDefault } from '../core/validation.ts';
+import {
+  abortSignal,
+  ms,
+  optional,
+  type Parser,
+  parseOptions,
+  text,
+  withDefault,
+} from '../core/validation.ts';
 import { checkKey } from '../key/template.ts';
 import type { LockHandle } from './lock-handle.ts';
 import type { AcquireAttempt, LockRequest } from './lock-request.ts';
 import { LEASE_OPTIONS, type LeaseOptions } from './options.ts';
-import { newOwner } from './owner-id.ts';
+import { boundOwner, newOwner } from './owner-id.ts';
 import { scopedRequest } from './scoped-request.ts';
 import { acquireInTurn } from './wait-queue.ts';
 
@@ -16,6 +24,7 @@ export interface LockOptions extends LeaseOptions {
    * Who the lease is for. A `Lock` with the owner of a lease reclaims it at once, and the old holder's signal aborts. Name an
    * owner where work that crashed is to go on without waiting for the ttl. Two processes that live at the same time must not
    * share it.
+   * One of more than 468 characters is stored as its beginning and a hash.
    * @defaultValue a new one for each acquisition
    */
   readonly owner?: string;
@@ -33,7 +42,9 @@ export interface WaitOptions {
   readonly signal?: AbortSignal;
 }
 
-const OPTIONS = { ...LEASE_OPTIONS, owner: optional(text) };
+const owner: Parser<string> = (value, option) => boundOwner(text(value, option));
+
+const OPTIONS = { ...LEASE_OPTIONS, owner: optional(owner) };
 const WAIT_OPTIONS = { waitFor: withDefault(0, ms(0)), signal: optional(abortSignal) };
 
 /**

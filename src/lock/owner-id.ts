@@ -2,9 +2,21 @@
 
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
+import { shorten } from '../key/shorten.ts';
 
 const PROCESS = `${hostname()}:${process.pid}:${randomBytes(6).toString('base64url')}`;
 let acquisitions = 0;
+
+/**
+ * An owner is stored in the record of its lock, and comes with every answer about it. A producer may choose a job's id: it must not
+ * make either large. A longer owner ends in a hash, and has 512 characters then.
+ */
+const MAX_OWNER_LENGTH = 468;
+
+/** An owner, or the id of a job, as it is stored, compared and emitted: a long one keeps its beginning, and ends in a hash. */
+export function boundOwner(owner: string): string {
+  return shorten(owner, MAX_OWNER_LENGTH);
+}
 
 /** An owner that no other acquisition has: nobody reclaims its lease. */
 export function newOwner(): string {
@@ -22,10 +34,10 @@ export interface JobIdentity {
 
 /**
  * The owner of a job's lease is the job, not the attempt: when BullMQ runs the job again, after its worker crashed or
- * stalled, it has the same owner and reclaims its lease. Different jobs never share an owner.
+ * stalled, it has the same owner and reclaims its lease. Different jobs never share an owner: a long one ends in a hash of the whole.
  */
 export function ownerOfJob({ queueQualifiedName, id, timestamp }: JobIdentity): string {
-  return `${queueQualifiedName}:${escapeId(id)}@${timestamp}`;
+  return boundOwner(`${queueQualifiedName}:${escapeId(id)}@${timestamp}`);
 }
 
 /** The job that an owner id names. */
@@ -36,7 +48,10 @@ export interface OwnedBy {
   readonly timestamp: number;
 }
 
-/** The job that an owner id names; `undefined` where it names none. The inverse of {@link ownerOfJob}. */
+/**
+ * The job that an owner id names. The inverse of {@link ownerOfJob}.
+ * @returns `undefined` where it names none, or its job's id was too long to be kept: never another job.
+ */
 export function jobOfOwner(owner: string): OwnedBy | undefined {
   const match = OWNER_OF_JOB.exec(owner);
   if (!match) return undefined;

@@ -119,14 +119,15 @@ describe('bullmq-once --queue, of a queue that does not exist', () => {
     return (await cli('list', '--redis', server.url, ...args)).err;
   }
 
-  it('names the queues that have locks: none, all, or ten and how many more', async () => {
+  it('names the queues that have locks: none, all, or twenty and how many more', async () => {
     const hold = (queue: string) => client.set(`${queue}::once:1:k`, 'a value');
     const none = await errorOf('--queue', 'emials');
     await Promise.all(['bull:emails', 'imports', 'other:emails'].map(hold));
     const some = await errorOf('--queue', 'bull:emials');
-    await Promise.all(Array.from({ length: 9 }, (_, i) => hold(`z:${i}`)));
+    await Promise.all(Array.from({ length: 19 }, (_, i) => hold(`z:${i + 10}`)));
     const many = await errorOf('--queue', 'emails', '--prefix', 'otter');
 
+    const zs = Array.from({ length: 17 }, (_, i) => `z:${i + 10}`);
     expect(none).to.equal(
       "bullmq-once: there is no queue 'emials' with prefix 'bull'; queues that have locks: none\n",
     );
@@ -135,7 +136,7 @@ describe('bullmq-once --queue, of a queue that does not exist', () => {
     );
     expect(many).to.equal(
       "bullmq-once: there is no queue 'emails' with prefix 'otter'; queues that have locks: " +
-        'bull:emails, imports, other:emails, z:0, z:1, z:2, z:3, z:4, z:5, z:6, and 2 more\n',
+        `bull:emails, imports, other:emails, ${zs.join(', ')} … and 2 more\n`,
     );
   });
 });

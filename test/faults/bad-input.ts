@@ -7,6 +7,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { Lock, type LockCache, once } from '../../src/index.ts';
+import { boundOwner } from '../../src/lock/owner-id.ts';
 import { deferred, rejection } from '../support/index.ts';
 import { checkEach, openTargets, type Target } from './targets.ts';
 import type { Trial } from './trial.ts';
@@ -219,7 +220,7 @@ async function checkKeys(
   await second?.release();
 
   expect(refused).to.include({ code: 'ERR_LOCK_HELD' });
-  expect(refused.holder).to.include({ owner, state: 'running', fence: first.fence });
+  expect(refused.holder).to.include({ owner: boundOwner(owner), state: 'running', fence: first.fence });
   expect(second !== undefined).to.equal(one !== other);
   expect(released).to.deep.equal([true, false]);
 }

@@ -28,6 +28,15 @@ describe('The default key', () => {
     expect(new Set(keys).size).to.equal(keys.length);
   });
 
+  it('is as short as other keys, whatever the name of the job is', () => {
+    const named = (name: string, data: unknown = {}) => defaultKey(name, data);
+    const long = 'x'.repeat(1e6);
+
+    expect(named('x'.repeat(212))).to.have.length(256);
+    expect(named(long)).to.match(/^x{256}~[\w-]{43}$/);
+    expect(new Set([named(long), named(`${long}x`), named(long, { a: 1 })]).size).to.equal(3);
+  });
+
   it('can not be built from data that has no canonical form', () => {
     expect(() => defaultKey('a', { when: new Date() })).to.throw(KeyError, /an instance of Date/);
   });

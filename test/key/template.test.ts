@@ -288,6 +288,17 @@ describe('A key from a function', () => {
       .with.property('cause', cause);
   });
 
+  it('has an error of one line, however long the error of its function is', () => {
+    const build = () => {
+      throw new Error(`a\n${'x'.repeat(1e6)}`);
+    };
+
+    expect(() => keyFromFunction(build, 'the key'))
+      .to.throw(KeyError, /threw Error: a\\nx+…$/)
+      .with.property('message')
+      .with.length.below(700);
+  });
+
   it('is shortened where it is long', () => {
     expect(checkKey('x'.repeat(256), 'the key')).to.have.length(256);
     expect(checkKey('x'.repeat(257), 'the key')).to.have.length(300);

@@ -55,6 +55,18 @@ describe('The options of a Lock', () => {
     expect(error.message).to.contain(`no cache is named '${name}'`);
   });
 
+  it('bound a long owner, which is still no other than itself', async () => {
+    const cache = new MemoryCache();
+    const owner = 'x'.repeat(1e6);
+    const first = await new Lock('k', { cache, owner }).acquire();
+
+    const refused = await rejection(new Lock('k', { cache, owner: `${owner}y` }).acquire());
+    const again = await new Lock('k', { cache, owner }).tryAcquire();
+
+    expect((refused.holder as { owner: string }).owner).to.have.length(512);
+    expect([first.held, again?.held]).to.deep.equal([false, true]);
+  });
+
   it('refuse a wrong key where it is written', () => {
     expect(() => new Lock('')).to.throw(KeyError, /empty/);
     expect(() => new Lock(7 as never)).to.throw(KeyError, /not number/);

@@ -80,6 +80,38 @@ describe('The owner of a job', () => {
     expect(ownerAt(1)).not.to.equal(ownerAt(2));
   });
 
+  it('is bounded, whatever the id is, and is still never the owner of another job', () => {
+    const owned = (id: string, timestamp = 1) =>
+      ownerOfJob({ queueQualifiedName: 'bull:emails', id, timestamp });
+    const long = 'x'.repeat(1e6);
+
+    const owners = [
+      owned(long),
+      owned(`${long}x`),
+      owned(long, 2),
+      owned(':'.repeat(400)),
+      owned('😀'.repeat(400)),
+    ];
+
+    for (const owner of owners) {
+      expect(owner).to.match(/^bull:emails:.*~[\w-]{43}$/);
+      expect(owner.length).to.be.within(511, 512);
+      expect(owner.isWellFormed()).to.equal(true);
+    }
+    expect(new Set(owners).size).to.equal(owners.length);
+    expect(owned(long)).to.equal(owned(long));
+  });
+
+  it('names no job where it is shortened, rather than a wrong one', () => {
+    fc.assert(
+      fc.property(job, fc.constantFrom('', '@1', '@', ':', '~'), (one, end) => {
+        const owner = ownerOfJob({ ...one, id: `${one.id}${'@1700000000000'.repeat(100)}${end}` });
+
+        expect(jobOfOwner(owner)).to.equal(undefined);
+      }),
+    );
+  });
+
   it('names a job, which the owner of anything else does not', () => {
     for (const owner of ['importer', '', 'a:b', 'a@1', ':@1', 'host:1:x@', newOwner()]) {
       expect(jobOfOwner(owner), owner).to.equal(undefined);

@@ -1,10 +1,10 @@
 /** `bullmq-once force-release <key>...` */
 
 import { describeRefusal, type LockAdmin, type LockInfo } from '../../admin/lock-admin.ts';
+import { printable } from '../../core/printable.ts';
 import type { Arguments } from '../arguments.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
 import { findByKey } from '../find-locks.ts';
-import { printable } from '../format.ts';
 import { tableOf } from '../table.ts';
 import type { Terminal } from '../terminal.ts';
 import { UsageError } from '../usage-error.ts';

@@ -1,11 +1,11 @@
 /** `bullmq-once show <key>` */
 
 import type { LockAdmin } from '../../admin/lock-admin.ts';
+import { printable } from '../../core/printable.ts';
 import type { Arguments } from '../arguments.ts';
 import { detailsOf } from '../details.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
 import { findByKey } from '../find-locks.ts';
-import { printable } from '../format.ts';
 import { jsonLines } from '../json.ts';
 import type { Terminal } from '../terminal.ts';
 

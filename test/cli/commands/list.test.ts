@@ -55,7 +55,7 @@ describe('bullmq-once list', () => {
     const { out } = await cli('list', ...own.args);
     await handle.release();
 
-    expect(out).to.include('\\u{1b}[2J\\u{202e}k\\u{a}');
+    expect(out).to.include('\\u001b[2J\\u202ek\\n');
     for (const obeyed of ['\u001b', '\u202e']) expect(out).not.to.include(obeyed);
   });
 });
