@@ -97,7 +97,7 @@ export function testOperators(test: DefineTest): void {
 
 /** A prefix of names of locks, with characters that mean something in a pattern. Its braces keep it on one server of a cluster. */
 function newPrefix(): string {
-  return `once:1:{${newStoredKey().replaceAll(':', '-')}}:*[?]\\`;
+  return `once::1:{${newStoredKey().replaceAll(':', '-')}}:*[?]\\`;
 }
 
 async function list(cache: LockCache, prefix: string): Promise<LockRecord[]> {

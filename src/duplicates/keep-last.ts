@@ -62,7 +62,7 @@ class KeepLast {
     this.#job = job;
     this.#owner = request.terms.owner;
     this.#ttl = request.terms.ttl;
-    this.#newestKey = jobName(job, scope, request.terms.key, 'once-newest');
+    this.#newestKey = jobName(job, scope, request.terms.key, 'newest');
   }
 
   /** Runs a job that holds its key, if it is the newest. */

@@ -1,19 +1,25 @@
-/** Names a key in a cache, so that keys of different scopes never meet. */
+/**
+ * Names a key in a cache, so that keys of different scopes never meet, and none meets a name that BullMQ makes. BullMQ begins
+ * all that it stores with `<prefix>:<queue>:`, and a job's id, which a producer chooses, may be nearly anything. So our names have
+ * an empty segment where the queue's name would be: there is no such queue.
+ */
 
 /** What is stored under a name: a lock, or which job is the newest of a key. */
-export type StoredKind = 'once' | 'once-newest';
+export type StoredKind = 'lock' | 'newest';
+
+const MARKS: Readonly<Record<StoredKind, string>> = { lock: '1', newest: 'newest:1' };
 
 /** The name of a lock that belongs to no queue, or that queues share. */
-export function scopedName(scope: string, key: string, kind: StoredKind = 'once'): string {
-  return `${kind}:1:${scope.replace(/[%:]/g, encodeURIComponent)}:${key}`;
+export function scopedName(scope: string, key: string, kind: StoredKind = 'lock'): string {
+  return `once::${MARKS[kind]}:${scope.replace(/[%:]/g, encodeURIComponent)}:${key}`;
 }
 
-/**
- * The name of a queue's lock. Its empty segment keeps it apart from all that BullMQ stores for the queue: BullMQ would have a
- * job's id there. A hash tag in the prefix keeps its slot.
- */
-export function queueName(qualifiedQueue: string, key: string, kind: StoredKind = 'once'): string {
-  return `${qualifiedQueue}::${kind}:1:${key}`;
+/** The name of a queue's lock: under BullMQ's prefix, whose hash tag, if it has one, keeps it in the queue's slot of a cluster. */
+export function queueName(qualifiedQueue: string, key: string, kind: StoredKind = 'lock'): string {
+  // The name of a queue has no colon.
+  const end = qualifiedQueue.lastIndexOf(':');
+  const prefix = qualifiedQueue.slice(0, Math.max(end, 0));
+  return `${prefix}::once:${MARKS[kind]}:${qualifiedQueue.slice(end + 1)}:${key}`;
 }
 
 /** The name of a job's lock: of its scope if it has one, else of its queue. */
@@ -21,7 +27,7 @@ export function jobName(
   { queueQualifiedName }: { readonly queueQualifiedName: string },
   scope: string | undefined,
   key: string,
-  kind: StoredKind = 'once',
+  kind: StoredKind = 'lock',
 ): string {
   return scope === undefined ? queueName(queueQualifiedName, key, kind) : scopedName(scope, key, kind);
 }
@@ -35,16 +41,17 @@ export interface LockName {
   readonly scope?: string;
 }
 
-const OF_A_QUEUE = '::once:1:';
-const OF_A_SCOPE = /^once:1:([^:]*):(.*)$/s;
+const OF_A_SCOPE = /^once::1:([^:]*):(.*)$/s;
+const OF_A_QUEUE = /^(.*?)::once:1:([^:]+):(.*)$/s;
 
 /** Reads a name as {@link scopedName} and {@link queueName} write it; `undefined` where it is no lock's. */
 export function parseName(storedKey: string): LockName | undefined {
   const scoped = OF_A_SCOPE.exec(storedKey);
   if (scoped) return { key: scoped[2] as string, scope: decodeScope(scoped[1] as string) };
-  // The name of a queue has no empty segment, so the first one is the lock's.
-  const at = storedKey.indexOf(OF_A_QUEUE);
-  return at < 0 ? undefined : { key: storedKey.slice(at + OF_A_QUEUE.length), queue: storedKey.slice(0, at) };
+  const ofQueue = OF_A_QUEUE.exec(storedKey);
+  if (!ofQueue) return undefined;
+  const [prefix, queue, key] = ofQueue.slice(1) as [string, string, string];
+  return { key, queue: prefix === '' ? queue : `${prefix}:${queue}` };
 }
 
 export function isLockName(storedKey: string): boolean {

@@ -185,7 +185,7 @@ describe('locksOf a cache', () => {
     const handles = await Promise.all(
       Array.from({ length: 300 }, (_, i) => new Lock(`k-${i}`, { cache, scope }).acquire()),
     );
-    await redis.set(`once:1:${scope}:foreign`, 'no lock', 'EX', 60);
+    await redis.set(`once::1:${scope}:foreign`, 'no lock', 'EX', 60);
 
     const admin = locksOf(cache, { scope });
     const found = await all(admin.list());
@@ -196,7 +196,7 @@ describe('locksOf a cache', () => {
     expect(new Set(found.map(({ key }) => key)).size).to.equal(301);
     expect(foreign).to.include({ state: 'foreign', owner: '' });
     expect(isReleased).to.equal(false);
-    expect(await redis.get(`once:1:${scope}:foreign`)).to.equal('no lock');
+    expect(await redis.get(`once::1:${scope}:foreign`)).to.equal('no lock');
     redis.disconnect();
   });
 
@@ -256,7 +256,7 @@ describe('locksOf a cache', () => {
     const wait = new Lock(key, { cache }).acquire({ waitFor: 60_000 }).then(handle => {
       acquired = handle;
     });
-    await until(async () => (await redis.get(`once:1:default:${key}`))?.includes('awaited'));
+    await until(async () => (await redis.get(`once::1:default:${key}`))?.includes('awaited'));
 
     await locksOf(cache).forceRelease(key);
     await until(() => acquired?.held, 'the waiter has acquired the key', 4000);

@@ -5,6 +5,7 @@ import { expect } from 'chai';
 import type { Redis } from 'ioredis';
 import { createBoard } from '../../src/board.ts';
 import { RedisCache } from '../../src/index.ts';
+import { queueName } from '../../src/key/stored-name.ts';
 import { connectRedis, until } from '../support/index.ts';
 import { RedisServer } from '../support/redis-server.ts';
 import { askForceRelease, shownBy, withBoard } from './served-board.ts';
@@ -29,7 +30,7 @@ describe('the looks of a board at a datastore', () => {
     );
     await Promise.all(queues.map(queue => queue.waitUntilReady()));
     const steps = queues.map(({ qualifiedName }) => ({
-      storedKey: `${qualifiedName}::once:1:k`,
+      storedKey: queueName(qualifiedName, 'k'),
       token: qualifiedName,
       owner: `${qualifiedName}:1@1`,
       attempt: 1,

@@ -16,7 +16,7 @@ describe('a force release on the board', () => {
   beforeEach(async () => {
     cache = new MemoryCache();
     handle = await new Lock('k', { cache }).acquire();
-    request = { source: 'memory', storedKey: 'once:1:default:k', fence: handle.fence };
+    request = { source: 'memory', storedKey: 'once::1:default:k', fence: handle.fence };
   });
 
   it('is refused where another page asks, another holder was seen, or the request makes no sense', async () => {
@@ -29,7 +29,7 @@ describe('a force release on the board', () => {
         postForceRelease(url, request, { origin, 'sec-fetch-site': 'cross-site' }),
         postForceRelease(url, request, { origin, 'sec-fetch-site': 'same-site' }),
         postForceRelease(url, { ...request, fence: handle.fence - 1 }, { origin }),
-        postForceRelease(url, { ...request, storedKey: 'once:1:default:other' }, { origin }),
+        postForceRelease(url, { ...request, storedKey: 'once::1:default:other' }, { origin }),
         postForceRelease(url, { ...request, source: 'elsewhere' }, { origin }),
         postForceRelease(url, { ...request, fence: undefined }, { origin }),
         postForceRelease(url, { ...request, fence: 0.5 }, { origin }),
@@ -91,7 +91,7 @@ describe('a force release on the board', () => {
   });
 
   it('neither releases nor shows what is not of its source, or is no lock', async () => {
-    const name = 'once:1:default:k';
+    const name = 'once::1:default:k';
     const redis = connectRedis();
     const queue = new Queue(uniqueName('queue'), { connection: redisOptions() });
     await new RedisCache(redis).acquire([{ storedKey: name, token: 't', owner: 'o', attempt: 0, ttl: 9000 }]);

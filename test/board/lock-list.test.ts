@@ -49,7 +49,7 @@ describe('the locks of a board', () => {
     const caches = { a: new MemoryCache(), b: new MemoryCache() };
     const stepsOf = (name: string, count: number) =>
       Array.from({ length: count }, (_, i) => ({
-        storedKey: `once:1:default:${name}-${i}`,
+        storedKey: `once::1:default:${name}-${i}`,
         token: `${i}`,
         owner: 'me',
         attempt: 0,

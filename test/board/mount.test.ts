@@ -25,7 +25,7 @@ for (const [name, host] of Object.entries(SERVERS)) {
     it('are matched exactly, so that no rule of a proxy is passed', async () => {
       const cache = new MemoryCache();
       const handle = await new Lock('k', { cache }).acquire();
-      const storedKey = 'once:1:default:k';
+      const storedKey = 'once::1:default:k';
       await withBoard(
         { caches: { memory: cache }, allowForceRelease: true },
         async url => {

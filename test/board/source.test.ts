@@ -4,6 +4,7 @@ import { expect } from 'chai';
 import sinon from 'sinon';
 import { type Board, createBoard } from '../../src/board.ts';
 import { type LockCache, type LockRecord, MemoryCache, RedisCache } from '../../src/index.ts';
+import { queueName } from '../../src/key/stored-name.ts';
 import { failingCache, NO_ROUTE } from '../support/failing-cache.ts';
 import { connectRedis, until } from '../support/index.ts';
 import { RedisServer } from '../support/redis-server.ts';
@@ -41,7 +42,7 @@ class TwoServers {
 }
 
 async function hold(cache: LockCache, queue: string, owner: string): Promise<void> {
-  const step = { storedKey: `${queue}::once:1:k`, token: owner, owner, attempt: 1, ttl: 60_000 };
+  const step = { storedKey: queueName(queue, 'k'), token: owner, owner, attempt: 1, ttl: 60_000 };
   await cache.acquire([step]);
 }
 
@@ -167,7 +168,7 @@ describe('a source of the board', () => {
     clock.tick(1e9);
 
     const shown = await shownBy(board);
-    const lock = { source: 'store', storedKey: 'once:1:default:k', fence: 1 };
+    const lock = { source: 'store', storedKey: 'once::1:default:k', fence: 1 };
     const released = await askForceRelease(board, lock);
     const body = await released.text();
     clock.restore();

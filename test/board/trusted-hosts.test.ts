@@ -21,7 +21,7 @@ async function askUnder(host: string, options: Partial<BoardOptions> = {}): Prom
       method: 'POST',
       path: '/api/force-release',
       headers: { ...headers, 'sec-fetch-site': 'same-origin' },
-      body: JSON.stringify({ source: 'memory', storedKey: 'once:1:default:k', fence: handle.fence }),
+      body: JSON.stringify({ source: 'memory', storedKey: 'once::1:default:k', fence: handle.fence }),
     });
     asked = { list, release, isStillHeld: await handle.release() };
   });
@@ -59,7 +59,7 @@ describe('the hosts of a board', () => {
         `the board is not served under the host '${host}': name it in the board's option 'hosts' ` +
           '(without that option, localhost and IP addresses are trusted)',
       );
-      expect(list.body).not.to.include('once:1:default:k');
+      expect(list.body).not.to.include('once::1:default:k');
     }
   });
 

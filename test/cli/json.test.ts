@@ -4,7 +4,7 @@ import type { LockInfo } from '../../src/index.ts';
 
 const LOCK: LockInfo = {
   key: 'k',
-  storedKey: 'once:1:default:k',
+  storedKey: 'once::1:default:k',
   scope: 'default',
   state: 'running',
   owner: 'me',

@@ -39,7 +39,7 @@ describe('bullmq-once', () => {
       ],
       [['show', 'a', 'b'], 'show takes one key'],
       [['list', 'k'], 'list takes no key; did you mean --starts-with?'],
-      [['list', '--state', 'held'], "--state must be 'running', 'done' or 'foreign', not 'held'"],
+      [['list', '--state', 'held'], "--state must be 'running', 'reserved', 'done' or 'foreign', not 'held'"],
       [['list', '--queue', 'a', '--scope', 'b'], 'give --queue or --scope, not both'],
       [['list', '--nope'], "Unknown option '--nope'"],
       [['watch', '--every', '0'], "--every must be a number of seconds from 0.1 to 86400, not '0'"],

@@ -3,6 +3,7 @@ import { expect } from 'chai';
 import { Redis } from 'ioredis';
 import pg from 'pg';
 import { Lock, onceProcessor, RedisCache } from '../../src/index.ts';
+import { queueName } from '../../src/key/stored-name.ts';
 import { PostgresCache } from '../../src/postgres.ts';
 import { Bench, setupNamed } from '../support/bullmq.ts';
 import { connectRedis, redisOptions, redisUrl, uniqueName } from '../support/index.ts';
@@ -89,7 +90,7 @@ describe('bullmq-once --queue, on Redis', () => {
   it('knows a queue that has locks and nothing else in the datastore, as where its processor has a cache', async () => {
     const client = connectRedis();
     const name = uniqueName('queue');
-    const key = `${name}::once:1:k`;
+    const key = queueName(name, 'k');
     await new RedisCache(client).acquire([
       { storedKey: key, token: 't', owner: `${name}:1@1`, attempt: 1, ttl: 60_000 },
     ]);
@@ -120,7 +121,7 @@ describe('bullmq-once --queue, of a queue that does not exist', () => {
   }
 
   it('names the queues that have locks: none, all, or twenty and how many more', async () => {
-    const hold = (queue: string) => client.set(`${queue}::once:1:k`, 'a value');
+    const hold = (queue: string) => client.set(queueName(queue, 'k'), 'a value');
     const none = await errorOf('--queue', 'emials');
     await Promise.all(['bull:emails', 'imports', 'other:emails'].map(hold));
     const some = await errorOf('--queue', 'bull:emials');

@@ -21,7 +21,7 @@ const LONG = 'x'.repeat(1e6);
 
 const holderNamed = (name: string): Holder => ({
   key: name,
-  storedKey: `once:1:default:${name}`,
+  storedKey: `once::1:default:${name}`,
   state: 'running',
   owner: name,
   fence: 1,

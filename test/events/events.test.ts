@@ -40,7 +40,7 @@ describe('The events of a lock', () => {
     await handle.release();
     redis.disconnect();
 
-    const subject = { key, storedKey: `once:1:s:${key}`, owner: 'me', fence: handle.fence };
+    const subject = { key, storedKey: `once::1:s:${key}`, owner: 'me', fence: handle.fence };
     const [acquired, renewed] = recorded.events;
     const released = recorded.events.at(-1);
     expect(acquired).to.include({ ...subject, type: 'acquired' });
@@ -72,7 +72,7 @@ describe('The events of a lock', () => {
     const redis = connectRedis();
     const handle = await new Lock(key, { cache: new RedisCache(redis), ttl: 240 }).acquire();
 
-    await redis.del(`once:1:default:${key}`);
+    await redis.del(`once::1:default:${key}`);
     await until(() => recorded.types().includes('lost'));
     await handle.release();
     redis.disconnect();

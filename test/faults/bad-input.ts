@@ -43,7 +43,7 @@ const HOSTILE = [
     '}',
   ],
   ...['"', '","fence":1', '","attempt":9,"owner":"x","fence":9,"since":9}', '{"once":1,"state":"running"}'],
-  ...[':', '::', '::once:1:', 'once:1:default:k', '__proto__', 'constructor', 'hasOwnProperty', 'toString'],
+  ...[':', '::', '::once:1:', 'once::1:default:k', '__proto__', 'constructor', 'hasOwnProperty', 'toString'],
   ...[
     '\ud83d',
     '\ude00',

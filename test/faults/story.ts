@@ -4,7 +4,7 @@ import { check } from './checker.ts';
 import type { Entry, Fact } from './history.ts';
 
 const TTL = 1000;
-export const KEY = 'queue::once:1:k';
+export const KEY = '::once:1:queue:k';
 
 export class Story {
   readonly entries: Entry[] = [];

@@ -5,6 +5,7 @@ import { createPostgresBackend, type Job, Worker, type WorkerOptions, withBacken
 import { Cluster, type ClusterNode, type RedisOptions } from 'ioredis';
 import { ownerOf } from '../../src/bullmq/job.ts';
 import { type LockHandle, onceProcessor, RedisCache } from '../../src/index.ts';
+import { queueName as nameInQueue } from '../../src/key/stored-name.ts';
 import { PostgresCache } from '../../src/postgres.ts';
 import { CarelessCache } from './careless-cache.ts';
 import { jumpDate, setClockRate } from './clocks.ts';
@@ -96,7 +97,7 @@ const cache = careless && 'redis' in address ? new CarelessCache(address.redis.p
 const guarded = onceProcessor(work, cache ? { ...options, cache } : options);
 async function processor(job: Job<Task>, token?: string, signal?: AbortSignal): Promise<unknown> {
   const run = { owner: ownerOf(job), attempt: job.attemptsStarted };
-  const storedKey = `${job.queueQualifiedName}::once:1:k-${job.data.key}`;
+  const storedKey = nameInQueue(job.queueQualifiedName, `k-${job.data.key}`);
   recorder.record({ event: 'received', ...run, storedKey });
   try {
     const result = await guarded(job, token, signal);

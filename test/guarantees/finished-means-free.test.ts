@@ -49,7 +49,7 @@ describe('The key of a job that has finished', () => {
       const monitor = connect(redisOptions());
       const lines = createInterface(monitor).on('line', line => {
         if (line.includes('"DEL"') && line.includes(bench.queueName)) {
-          for (const [, key] of line.matchAll(/::once:1:k-(\d+)"/g)) order.push(`released ${key}`);
+          for (const [, key] of line.matchAll(/::once:1:[^:]+:k-(\d+)"/g)) order.push(`released ${key}`);
         }
         if (!line.includes(`"bull:${bench.queueName}:events"`)) return;
         const ended = /"event" "(completed|failed)" "jobId" "(\w+)"/.exec(line);

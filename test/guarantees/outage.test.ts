@@ -93,7 +93,7 @@ async function play(outage: Outage): Promise<Played> {
   await Promise.all([worker.message('ready'), holder.message('held')]);
   const job = await queue.add('job', {});
   await worker.message('started');
-  const [endOfJob, endOfLock] = await endsOf(server, `bull:${queueName}::once:1:k`, `once:1:default:${key}`);
+  const [endOfJob, endOfLock] = await endsOf(server, `bull::once:1:${queueName}:k`, `once::1:default:${key}`);
 
   await outage.begin(server);
   const [ofJob, ofLock] = await Promise.all([worker.message('aborted'), holder.message('aborted')]);
@@ -172,7 +172,7 @@ describe('While Redis does not answer', () => {
 
     server.thaw();
     // The late acquisition and its release were sent before this, and are executed before it.
-    const stored = await client.get(`once:1:default:${key}`);
+    const stored = await client.get(`once::1:default:${key}`);
 
     expect(stored).to.equal(null);
   });

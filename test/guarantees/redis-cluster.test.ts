@@ -95,7 +95,7 @@ describe('A RedisCache on a Redis Cluster', () => {
 
   it('renews a lease on the replica when the master is lost', async () => {
     const handle = await new Lock('k of a lost master', { cache, ttl: TTL }).acquire();
-    const storedKey = 'once:1:default:k of a lost master';
+    const storedKey = 'once::1:default:k of a lost master';
     const slot = Number(await client.cluster('KEYSLOT', storedKey));
     const [master] = await mastersOf(slot);
     expect(cluster.masters, 'no master was replaced before').to.include(master);

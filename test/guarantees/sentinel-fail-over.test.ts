@@ -13,7 +13,7 @@ import { RedisSentinel } from '../support/redis-sentinel.ts';
  */
 const TTL = 18_000;
 const KEY = 'k';
-const STORED_KEY = `once:1:default:${KEY}`;
+const STORED_KEY = `once::1:default:${KEY}`;
 
 describe('A fail-over by sentinels', () => {
   const results = {} as {

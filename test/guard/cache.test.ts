@@ -63,7 +63,7 @@ describe('A guarded processor with a cache of its own', () => {
   });
 
   it('runs the other jobs of a turn if one of them finds a value that is no lock under its key', async () => {
-    const cache = new Map<string, unknown>([[`bull:${bench.queueName}::once:1:k-1`, 'not a lock']]);
+    const cache = new Map<string, unknown>([[`bull::once:1:${bench.queueName}:k-1`, 'not a lock']]);
     await bench.worker(
       onceProcessor(async () => 'ran', { key: 'k-{id}', cache }),
       { concurrency: 4 },

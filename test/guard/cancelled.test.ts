@@ -48,6 +48,6 @@ describe('A job that is cancelled while it asks for its key', () => {
 
     expect((await failure).message).to.equal('cancelled');
     expect(runs).to.equal(0);
-    await until(async () => (await cache.inspect(['bull:emails::once:1:k']))[0] === undefined);
+    await until(async () => (await cache.inspect(['bull::once:1:emails:k']))[0] === undefined);
   });
 });

@@ -146,7 +146,7 @@ describe("A job that has acquired its key, and can't know whether it is the newe
     );
     const outcome = await guarded(plainJob('1')).catch(error => error);
     // The work does not wait for the release.
-    const findHolder = async () => (await cache.inspect(['bull:emails::once:1:k']))[0];
+    const findHolder = async () => (await cache.inspect(['bull::once:1:emails:k']))[0];
     await until(async () => (await findHolder()) === undefined && events.length === 3);
     return { outcome, locks, events, holder: await findHolder() };
   }

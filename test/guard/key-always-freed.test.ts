@@ -6,7 +6,7 @@ import { plainJob } from '../support/bullmq.ts';
 import { deferred, rejection, until } from '../support/index.ts';
 import { acquireStep } from '../support/steps.ts';
 
-const STORED = 'bull:emails::once:1:k';
+const STORED = 'bull::once:1:emails:k';
 const worker = { opts: { lockDuration: 100 } };
 const isFree = async (cache: MemoryCache) => (await cache.inspect([STORED]))[0] === undefined;
 

@@ -92,7 +92,7 @@ describe('The keys of two queues', () => {
       new RegExp(`^lock 'k' is held by job ${first.job.id} of ${one.queueName} for another \\d+ s$`),
     );
     expect(error?.holder).to.include({ key: 'k', jobId: first.job.id, queueName: one.queueName });
-    expect(error?.holder.storedKey).to.equal(`once:1:${scope}:k`);
+    expect(error?.holder.storedKey).to.equal(`once::1:${scope}:k`);
   });
 });
 

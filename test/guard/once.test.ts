@@ -31,7 +31,7 @@ describe('once', () => {
 
     expect(await guarded({ arg_a: 'teste', arg_b: 'foo' })).to.equal(undefined);
     const other = guarded({ arg_a: 'teste', arg_b: 'bar' });
-    const [holder] = await cache.inspect(['once:1:default:foo-key-teste-foo']);
+    const [holder] = await cache.inspect(['once::1:default:foo-key-teste-foo']);
     gate.resolve();
 
     expect(holder?.state).to.equal('running');
@@ -61,7 +61,7 @@ describe('once', () => {
     const keys: string[] = [];
     const note = async (..._args: unknown[]) => {
       for (const key of ['a-7-x', 'b-9', 'plain']) {
-        if ((await cache.inspect([`once:1:default:${key}`]))[0]) keys.push(key);
+        if ((await cache.inspect([`once::1:default:${key}`]))[0]) keys.push(key);
       }
     };
 

@@ -160,7 +160,9 @@ describe('The keys of jobs at whose ends the connection is cut', () => {
         queue,
         events,
         held: async () => {
-          const { rows } = await admin.query(ofQueue, [`${queue.name}::once:1:`]).catch(() => ({ rows: [] }));
+          const { rows } = await admin
+            .query(ofQueue, [`::once:1:${queue.name}:`])
+            .catch(() => ({ rows: [] }));
           return rows.map(({ key }) => key);
         },
       },

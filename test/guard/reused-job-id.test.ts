@@ -84,7 +84,7 @@ for (const [where, open] of Object.entries(stores)) {
     const leaveBehind = (attempt: number) =>
       acquire(
         cache as MemoryCache,
-        acquireStep({ storedKey: `bull:emails::once:1:${key}`, owner: 'bull:emails:17@1', attempt }),
+        acquireStep({ storedKey: `bull::once:1:emails:${key}`, owner: 'bull:emails:17@1', attempt }),
       );
 
     it('is not reclaimed by the first run of a job that has its id and timestamp', async () => {

@@ -50,7 +50,7 @@ describe('What work throws', () => {
 
         expect('reason' in outcome && Object.is(outcome.reason, thrown)).to.equal(true);
         // Observed work does not wait for its release.
-        await until(async () => (await cache.inspect(['bull:emails::once:1:k']))[0] === undefined);
+        await until(async () => (await cache.inspect(['bull::once:1:emails:k']))[0] === undefined);
       });
     }
 
@@ -69,7 +69,7 @@ describe('What work throws', () => {
       );
 
       expect('reason' in outcome && Object.is(outcome.reason, thrown)).to.equal(true);
-      expect(await cache.inspect(['once:1:default:k'])).to.deep.equal([undefined]);
+      expect(await cache.inspect(['once::1:default:k'])).to.deep.equal([undefined]);
     });
   }
 });

@@ -280,7 +280,7 @@ describe('Lock (in any store)', () => {
     it(`is held by a value that no lock wrote, and leaves the value alone (${where})`, async () => {
       const { cache, write, read, close } = open();
       const key = uniqueName('lock');
-      const storedKey = `once:1:default:${key}`;
+      const storedKey = `once::1:default:${key}`;
       await write(storedKey, 'mine');
 
       const error = (await rejection(new Lock(key, { cache }).acquire())) as unknown as LockError;

@@ -124,7 +124,7 @@ describe('A job whose earlier run was left behind', () => {
 
   /** A lease of job 17's first run, which nobody renews, and waiters for its key in this process. */
   async function leftBehind(key: string, waiters: number) {
-    const storedKey = `bull:emails::once:1:${key}`;
+    const storedKey = `bull::once:1:emails:${key}`;
     await acquire(cache, acquireStep({ storedKey, owner: 'bull:emails:17@1', attempt: 1, ttl: TTL }));
     const ran: string[] = [];
     const guarded = onceProcessor(async (job: Job) => void ran.push(`${job.id} ${job.attemptsStarted}`), {
@@ -175,7 +175,7 @@ describe('A job whose earlier run was left behind', () => {
     const holder = await acquire(
       cache,
       acquireStep({
-        storedKey: `bull:emails::once:1:${key}`,
+        storedKey: `bull::once:1:emails:${key}`,
         owner: 'bull:emails:1@1',
         attempt: 1,
         ttl: 1000,
@@ -209,7 +209,7 @@ for (const [name, open] of Object.entries({
     it('reclaims the lease that its owner left behind, past all who wait for it', async () => {
       const { cache, close } = open();
       const key = uniqueName('k');
-      await acquire(cache, acquireStep({ storedKey: `once:1:default:${key}`, owner: 'me', ttl: TTL }));
+      await acquire(cache, acquireStep({ storedKey: `once::1:default:${key}`, owner: 'me', ttl: TTL }));
       const waiting = [1, 2, 3].map(() => new Lock(key, { cache }).acquire({ waitFor: 40_000 }));
       await delay(100);
       const startedAt = performance.now();

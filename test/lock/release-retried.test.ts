@@ -41,7 +41,7 @@ for (const [name, open] of Object.entries(CLIENTS)) {
       await proxy.stop();
     });
 
-    const held = async () => ((await server.call('KEYS', 'once:1:*')) as string[]).length;
+    const held = async () => ((await server.call('KEYS', 'once::1:*')) as string[]).length;
     const lost = () => events.filter(({ type }) => type === 'lost').length;
 
     const cuts: Readonly<Record<string, (release: () => void) => void>> = {
@@ -141,7 +141,9 @@ describe('A release in PostgreSQL', () => {
       handles.map(async handle => {
         await handle.release();
         return (
-          await admin.query('SELECT 1 FROM bullmq.once_lock WHERE key = $1', [`once:1:default:${handle.key}`])
+          await admin.query('SELECT 1 FROM bullmq.once_lock WHERE key = $1', [
+            `once::1:default:${handle.key}`,
+          ])
         ).rowCount;
       }),
     );

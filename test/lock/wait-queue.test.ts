@@ -72,7 +72,7 @@ for (const { name, create } of caches) {
     });
 
     it("acquires it when a dead holder's lease ends", async () => {
-      await acquire(cache, acquireStep({ storedKey: `once:1:default:${lock.key}`, ttl: 200 }));
+      await acquire(cache, acquireStep({ storedKey: `once::1:default:${lock.key}`, ttl: 200 }));
 
       const handle = await lock.acquire({ waitFor: 20_000 });
 

@@ -21,6 +21,7 @@ import {
   onceProcessor,
   RedisCache,
 } from '../../src/index.ts';
+import { queueName } from '../../src/key/stored-name.ts';
 import { PostgresCache } from '../../src/postgres.ts';
 import { connectRedis, type Deferred, deferred, redisOptions, redisUrl, uniqueName, until } from './index.ts';
 import { sharedCluster, sharedPostgres } from './shared-servers.ts';
@@ -229,7 +230,7 @@ export class Bench {
   /** The name of a key of this queue in its datastore. */
   storedName(key: string): string {
     const { prefix } = this.#store;
-    return `${prefix === undefined ? '' : `${prefix}:`}${this.queueName}::once:1:${key}`;
+    return queueName(prefix === undefined ? this.queueName : `${prefix}:${this.queueName}`, key);
   }
 
   /** Who holds a key of this queue. */

@@ -218,21 +218,23 @@ export class RedisCache extends ExchangeCache {
   }
 }
 
-/** A string, as a pattern that matches only it. */
-/** The text in the name of every lock. */
-const MARK = 'once:1:';
+/** What the name of every lock has in it, as a pattern. */
+const MARK = 'once:*1:';
+/** A prefix that has all of the mark in it. */
+const WHOLE_MARK = /(?:^once::|::once:)1:/;
 /** The end of a prefix that may be the beginning of the mark. */
-const HALF_A_MARK = /o(?:n(?:c(?:e(?::1?)?)?)?)?$/;
+const HALF_A_MARK = /o(?:n(?:c(?:e(?::(?::|1|:1)?)?)?)?)?$/;
 
 /**
  * A pattern for the names of locks that begin with a prefix, and for few others: of BullMQ's names, which may be many, the
  * server sends none.
  */
 function patternOf(prefix: string): string {
-  if (prefix.includes(MARK)) return `${escapeGlob(prefix)}*`;
+  if (WHOLE_MARK.test(prefix)) return `${escapeGlob(prefix)}*`;
   return `${escapeGlob(prefix.replace(HALF_A_MARK, ''))}*${MARK}*`;
 }
 
+/** A string, as a pattern that matches only it. */
 function escapeGlob(text: string): string {
   return text.replace(/[\\*?[\]]/g, '\\$&');
 }

@@ -158,7 +158,7 @@ describe('the page of the board', () => {
   it('says that there are more locks than it shows', async () => {
     const cache = new MemoryCache();
     const steps = Array.from({ length: 501 }, (_, i) => ({
-      storedKey: `once:1:default:${i}`,
+      storedKey: `once::1:default:${i}`,
       token: `${i}`,
       owner: 'me',
       attempt: 0,

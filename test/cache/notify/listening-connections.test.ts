@@ -132,7 +132,7 @@ for (const [name, { open, isVariant }] of Object.entries(CLIENTS)) {
     it('is not relied on after it was dropped, unless it hears notifications again', async () => {
       const { cache } = client;
       const holder = await new Lock('k', { cache }).acquire();
-      const listener = cache.listen('once:1:default:k', () => {});
+      const listener = cache.listen('once::1:default:k', () => {});
       await until(() => listener.isListening);
       await server.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
       // Time for it to come back, and for the waiter to ask less and less often.
@@ -150,7 +150,7 @@ for (const [name, { open, isVariant }] of Object.entries(CLIENTS)) {
     it('lets a waiter ask soon when the key was released while it was dropped', async () => {
       const { cache } = client;
       const holder = await new Lock('k', { cache }).acquire();
-      const listener = cache.listen('once:1:default:k', () => {});
+      const listener = cache.listen('once::1:default:k', () => {});
       await until(() => listener.isListening);
       const waiting = new Lock('k', { cache }).acquire({ waitFor: 30_000 });
       await delay(500);
@@ -250,7 +250,7 @@ describe('The listening connection of a pg.Pool', () => {
     const key = uniqueName('k');
     const holder = await new Lock(key, { cache }).acquire();
     const waiting = new Lock(key, { cache }).acquire({ waitFor: 30_000 });
-    const listener = cache.listen(`once:1:default:${key}`, () => {});
+    const listener = cache.listen(`once::1:default:${key}`, () => {});
     await until(() => listener.isListening);
     await delay(600);
 

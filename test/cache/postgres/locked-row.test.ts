@@ -54,7 +54,7 @@ describe('PostgresCache, while another transaction has locked the row of one key
     const handles = await Promise.all(
       Array.from({ length: 6 }, (_, i) => new Lock(`k${i}-${Date.now()}`, { cache, ttl: 3000 }).acquire()),
     );
-    await lockRow(`once:1:default:${handles[0]?.key}`);
+    await lockRow(`once::1:default:${handles[0]?.key}`);
 
     const until1500 = performance.now() + 1500;
     await until(() => performance.now() > until1500);
@@ -69,7 +69,7 @@ describe('PostgresCache, while another transaction has locked the row of one key
   it('releases the locked key as soon as its row is free again', async () => {
     const lock = new Lock(`released-${Date.now()}`, { cache, ttl: 30_000 });
     const handle = await lock.acquire();
-    await lockRow(`once:1:default:${lock.key}`);
+    await lockRow(`once::1:default:${lock.key}`);
 
     const released = handle.release();
     const atLeast = performance.now() + 600;
@@ -97,7 +97,7 @@ describe('A key whose row, or table, is locked for a moment', () => {
   });
 
   for (const [name, lock] of [
-    ['a row', "DELETE FROM bullmq.once_lock WHERE key = 'once:1:default:momentarily'"],
+    ['a row', "DELETE FROM bullmq.once_lock WHERE key = 'once::1:default:momentarily'"],
     ['the table', 'LOCK TABLE bullmq.once_lock IN ACCESS EXCLUSIVE MODE'],
   ] as const) {
     it(`is acquired as soon as it is free (${name})`, async () => {
@@ -129,7 +129,7 @@ describe('A key whose row, or table, is locked for a moment', () => {
     );
     await other.query('BEGIN');
     await other.query('SELECT 1 FROM bullmq.once_lock WHERE key = ANY($1) FOR UPDATE', [
-      handles.slice(0, 20).map(({ key }) => `once:1:default:${key}`),
+      handles.slice(0, 20).map(({ key }) => `once::1:default:${key}`),
     ]);
     const later = performance.now() + 6000;
     await until(() => performance.now() > later);

@@ -35,13 +35,13 @@ for (const mode of ['transaction', 'statement', 'session'] as const satisfies re
     it('creates its table, acquires, refuses, renews, lists and releases', async () => {
       const schema = uniqueName('Locks').replaceAll('-', '_');
       const own = new PostgresCache(pool, { schema });
-      const step = acquireStep({ storedKey: `once:1:default:${uniqueName()}` });
+      const step = acquireStep({ storedKey: `once::1:default:${uniqueName()}` });
 
       const acquired = await acquire(own, step);
       const refused = await acquire(own, acquireStep({ storedKey: step.storedKey }));
       const renewed = await own.renew([renewStep(step)]);
       const listed = [];
-      for await (const { storedKey } of own.list('once:1:')) listed.push(storedKey);
+      for await (const { storedKey } of own.list('once::1:')) listed.push(storedKey);
       const released = await own.release([releaseStep(step)]);
 
       expect([acquired.acquired, refused.acquired]).to.deep.equal([true, false]);

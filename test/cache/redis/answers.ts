@@ -25,7 +25,7 @@ export async function answersOf(
   cache: RedisCache,
   { notifies = true }: { notifies?: boolean } = {},
 ): Promise<Record<string, unknown>> {
-  const base = `once:1:default:answers-${randomUUID()}`;
+  const base = `once::1:default:answers-${randomUUID()}`;
   const mine = acquireStep({ storedKey: `${base}-a`, owner: 'me', attempt: 7 });
   const others = ['b', 'c'].map(name => acquireStep({ storedKey: `${base}-${name}` }));
   const again = acquireStep({ ...mine, token: randomUUID(), attempt: 8 });

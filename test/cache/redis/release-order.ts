@@ -20,7 +20,7 @@ export async function completedBeforeReleased(connection: unknown): Promise<stri
   const lines = createInterface(monitor).on('line', line => {
     if (!line.includes(queue.name)) return;
     if (line.includes('"DEL"')) {
-      for (const [, key] of line.matchAll(/::once:1:k-(\d+)"/g)) released.add(key as string);
+      for (const [, key] of line.matchAll(/::once:1:[^:]+:k-(\d+)"/g)) released.add(key as string);
     }
     const key = /"event" "completed" "jobId" "j(\d+)"/.exec(line)?.[1];
     if (key === undefined) return;

@@ -113,7 +113,7 @@ describe('bullmq-once force-release', () => {
       const second = await own.hold('k');
       const foreign = await run(async () => {
         await second.release();
-        await own.redis.set(`once:1:${own.scope}:k`, 'a value', 'EX', 60);
+        await own.redis.set(`once::1:${own.scope}:k`, 'a value', 'EX', 60);
       });
 
       expect(free).to.include({ code: 1, out: "'k' was not released: it is no longer held\n" });

@@ -25,7 +25,7 @@ describe('bullmq-once show', () => {
     expect(shown.out).to.match(
       /^key {9}k\nqueue {7}bull:queue-.*\nstate {7}running\nholder {6}job 1 of queue-/,
     );
-    expect(shown.out).to.match(/\nstored key {2}bull:queue-.*::once:1:k\n$/);
+    expect(shown.out).to.match(/\nstored key {2}bull::once:1:queue-.*:k\n$/);
     expect(listed).to.have.length(1);
     expect(listed[0]).to.include({ jobId: job.id, queueName: bench.queueName, key: 'k' });
   });
