@@ -15,6 +15,11 @@ export const ANNOUNCE = 'once_announce_1';
 /** The channel on which releases are notified. */
 export const CHANNEL = 'bullmq_once';
 
+/** Notifies the release of a key. Every role of the database may listen to every channel, so a hash stands for the key. */
+export function notifySql(key: string): string {
+  return `pg_notify('${CHANNEL}', encode(sha256(convert_to(${key}, 'UTF8')), 'base64'))`;
+}
+
 /** The key of the advisory lock that BullMQ's migrations take, with a hash of the schema's name: `BULL` as an integer. */
 const BULLMQ_MIGRATION_LOCK = 0x42554c4c;
 
@@ -102,7 +107,7 @@ BEGIN
         freed_key := step.key;
         freed_fence := held.fence;
         IF held.awaited THEN
-          PERFORM pg_notify('${CHANNEL}', step.key);
+          PERFORM ${notifySql('step.key')};
         END IF;
       END IF;
 

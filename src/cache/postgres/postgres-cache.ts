@@ -24,6 +24,7 @@ import { refused } from '../refusals.ts';
 import { DEFAULT_SCHEMA, MAX_SWEPT, migrationSql } from './migration.ts';
 import type { PostgresPool } from './pool.ts';
 import {
+  notifiedAs,
   readAnswers,
   readNewest,
   readPage,
@@ -154,7 +155,7 @@ export class PostgresCache extends ExchangeCache {
 
   /** Uses one more connection, outside of the pool, which is open as long as anyone waits. */
   listen(storedKey: string, onRelease: () => void): Listener {
-    return this.#subscriber.listen(rowKey(storedKey), onRelease);
+    return this.#subscriber.listen(notifiedAs(storedKey), onRelease);
   }
 
   async announce(arrivals: readonly Arrival[]): Promise<Newest[]> {

@@ -143,6 +143,11 @@ export function rowKey(storedKey: string): string {
   return `${escapeNul(storedKey.slice(0, READABLE_LENGTH).toWellFormed())}\\#${hash}`;
 }
 
+/** What the channel carries when a key is released: a hash of its name in the table. */
+export function notifiedAs(storedKey: string): string {
+  return createHash('sha256').update(rowKey(storedKey)).digest('base64');
+}
+
 /** PostgreSQL's strings can't contain the character NUL. */
 function escapeNul(text: string): string {
   return /[\\\0]/.test(text) ? text.replaceAll('\\', '\\\\').replaceAll('\0', '\\0') : text;

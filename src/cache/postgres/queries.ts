@@ -1,6 +1,6 @@
 /** The queries of `PostgresCache`, each with its parameters. `protocol.ts` writes these and reads the rows. */
 
-import { ANNOUNCE, CHANNEL, EXCHANGE, quote } from './migration.ts';
+import { ANNOUNCE, EXCHANGE, notifySql, quote } from './migration.ts';
 
 /** How many locks are listed by one query. */
 export const PAGE_SIZE = 500;
@@ -53,5 +53,5 @@ export function forceReleaseSql(schema: string): string {
       WHERE l.key = given.key AND (given.fence IS NULL OR l.fence = given.fence)
         AND l.state <> 'newest' AND l.expires > clock_timestamp()
       RETURNING l.key, l.awaited)
-    SELECT key, CASE WHEN awaited THEN pg_notify('${CHANNEL}', key) END FROM freed`;
+    SELECT key, CASE WHEN awaited THEN ${notifySql('key')} END FROM freed`;
 }

@@ -38,7 +38,7 @@ export function postgresSubscriber(pool: PostgresPool): Subscriber {
 function subscriptionOf(
   client: Client,
   pool: PostgresPool,
-  onRelease: (rowKey: string) => void,
+  onRelease: (notifiedAs: string) => void,
   onEnd: () => void,
 ): Subscription {
   const probe = new Probe(pool);

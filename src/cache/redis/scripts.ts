@@ -7,6 +7,15 @@
  * held. Nothing newer than Redis 6.2 is used. Time is the server's, and stands still within a script.
  */
 
+/** Whether a lock wrote what is stored, as `parseStored` of `lock-rules.ts` decides it: JavaScript counts no further than 2^53. */
+const IS_LOCK_LUA = `
+local STATES = { running = true, awaited = true, reserved = true, done = true }
+local function isLock(stored)
+  local state, fence = string.match(stored, '^{"once":1,"state":"(%l+)",.*"fence":(%d+),"since":%d+}$')
+  return STATES[state] and tonumber(fence) < 9007199254740992
+end
+`;
+
 /** All releases, renewals and acquisitions of a batch, one atomic step each. */
 export const EXCHANGE_LUA: string = `
 -- KEYS      one a step; more are padding
@@ -29,8 +38,10 @@ local RESERVED = '{"once":1,"state":"reserved","grace":'
 local FENCE = '"fence":(%d+),"since":%d+}$'
 -- A token stands here in the record of a lease, and nowhere near in others: they have none, or have it elsewhere.
 local TOKEN_AT = #RUNNING + 1
+local LOCK = '{"once":1,'
 local AWAITED, STATE_AT = 'awaited', 20
 local A = string.byte(AWAITED)
+${IS_LOCK_LUA}
 local groups = tonumber(ARGV[1])
 local parts = groups * 3 + 1
 
@@ -59,6 +70,10 @@ local function readAll(first, last)
   return values, failure(values)
 end
 
+local function holds(value, token)
+  return value and find(value, token, TOKEN_AT, true) == TOKEN_AT and sub(value, 1, #LOCK) == LOCK
+end
+
 local function release(first, last, dedupeFor)
   local values, problem = readAll(first, last)
   local free, awaited = {}, {}
@@ -66,7 +81,7 @@ local function release(first, last, dedupeFor)
     local key, value = KEYS[i], values[i - first + 1]
     if problem then
       answer(i, problem)
-    elseif not value or released[key] or find(value, ARGV[parts + i], TOKEN_AT, true) ~= TOKEN_AT then
+    elseif released[key] or not holds(value, ARGV[parts + i]) then
       marks[i] = '0'
     else
       released[key] = value
@@ -97,7 +112,7 @@ local function reserve(first, last, lasts)
     local token = match(ARGV[parts + i], '^%d+,"token":(.*)$')
     if problem then
       answer(i, problem)
-    elseif not value or find(value, token, TOKEN_AT, true) ~= TOKEN_AT then
+    elseif not holds(value, token) then
       marks[i] = '0'
     else
       local stored = RESERVED .. ARGV[parts + i] .. sub(value, TOKEN_AT + #token)
@@ -112,7 +127,7 @@ local function renew(first, last, ttl)
     local value = values[i - first + 1]
     if problem then
       answer(i, problem)
-    elseif not value or find(value, ARGV[parts + i], TOKEN_AT, true) ~= TOKEN_AT then
+    elseif not holds(value, ARGV[parts + i]) then
       marks[i] = '0'
     else
       mark(i, failure(try('PEXPIRE', KEYS[i], ttl)))
@@ -142,7 +157,8 @@ local function reclaimable(stored, part)
   local attempt, owner = match(part, '","attempt":(%d+)(,"owner":".*")$')
   if not owner or not find(stored, owner .. ',"fence":', 1, true) then return nil end
   local theirs, fence = match(stored, '","attempt":(%d+),"owner":".*",' .. FENCE)
-  local isNewer = theirs and (tonumber(theirs) < tonumber(attempt) or (theirs == '0' and attempt == '0'))
+  if not theirs then return nil end
+  local isNewer = tonumber(theirs) < tonumber(attempt) or (theirs == '0' and attempt == '0')
   return isNewer and tonumber(fence)
 end
 
@@ -153,7 +169,8 @@ local function readHolder(key)
     if sub(stored.err, 1, 9) ~= 'WRONGTYPE' then return failure(stored) end
     stored = ''
   end
-  if sub(stored, 1, 10) ~= '{"once":1,' then stored = sub(stored, 1, 100) end
+  -- A foreign value may be long, and nobody reads it.
+  if not isLock(stored) then stored = '' end
   held[key] = { 'held', stored, redis.call('PTTL', key) }
   return held[key]
 end
@@ -161,8 +178,8 @@ end
 -- Answers an acquisition that finds its key held.
 local function acquireHeld(key, part, ttl)
   local holder = held[key] or readHolder(key)
-  if holder[1] == 'error' then return holder end
   local stored = holder[2]
+  if holder[1] == 'error' or stored == '' then return holder end
   if find(stored, part, TOKEN_AT, true) == TOKEN_AT then
     -- The same step, sent again because its answer got lost.
     held[key] = nil
@@ -255,11 +272,12 @@ export const FORCE_RELEASE_LUA: string = `
 -- ARGV[1]  how many
 -- then     of each the fence of the acquisition to end, '' for any
 -- returns  1 or 0 for each: whether it was there
+${IS_LOCK_LUA}
 local answers = {}
 for i = 1, tonumber(ARGV[1]) do
   local stored, fence = redis.pcall('GET', KEYS[i]), ARGV[i + 1]
   answers[i] = 0
-  if type(stored) == 'string' and string.sub(stored, 1, 10) == '{"once":1,'
+  if type(stored) == 'string' and isLock(stored)
     and (fence == '' or string.match(stored, '"fence":(%d+),"since":%d+}$') == fence) then
     answers[i] = redis.call('DEL', KEYS[i])
     if string.sub(stored, 20, 26) == 'awaited' then redis.pcall('PUBLISH', KEYS[i], '') end
