@@ -216,7 +216,18 @@ class KeepLast {
 }
 
 /** By creation, then by the number that the queue gave the job. The number alone is not enough: an obliterated queue counts anew. */
-function orderOf({ id = '', timestamp }: RunningJob): string {
+function orderOf(job: RunningJob): string {
+  const { id = '' } = job;
   const number = /^\d{1,15}$/.test(id) ? `.${id.padStart(15, '0')}` : '';
-  return String(timestamp).padStart(15, '0') + number;
+  return String(createdAt(job)).padStart(15, '0') + number;
+}
+
+/**
+ * A producer chooses the time of creation. One that is ahead counts as the time at which the job came first; when the job comes
+ * again, that is not known any more, and it is older than all others.
+ */
+function createdAt(job: RunningJob): number {
+  const now = Date.now();
+  if (job.timestamp <= now) return Math.max(job.timestamp, 0);
+  return attemptOf(job) > 1 ? 0 : now;
 }

@@ -44,6 +44,21 @@ for (const setup of oneOfEachKind) {
       expect(ran).to.deep.equal([1, 2, 3]);
     });
 
+    it('is not one whose producer has set its time of creation ahead: later ones run', async () => {
+      const ran: unknown[] = [];
+      await bench.worker(
+        onceProcessor((job: Job<{ version: number }>) => ran.push(job.data.version), {
+          key: 'k',
+          whenLocked: 'keep-last',
+        }),
+      );
+      await bench.result(await bench.add({ version: 0 }, { timestamp: 8e15 }));
+
+      for (let version = 1; version <= 3; version++) await bench.result(await bench.add({ version }));
+
+      expect(ran).to.deep.equal([0, 1, 2, 3]);
+    });
+
     it('runs instead of the retry of an older one', async () => {
       const gate = deferred();
       const ran: unknown[] = [];
