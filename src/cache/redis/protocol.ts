@@ -34,10 +34,10 @@ export function writeBatch({ releases, renewals, acquisitions }: Batch): ScriptC
     keys.push(storedKey);
     parts.push(tokenPart(token));
   }
-  for (const { storedKey, token, ttl, attempt, owner, notify } of acquisitions) {
-    groups.add(notify ? 'acquire-notify' : 'acquire', ttl);
-    keys.push(storedKey);
-    parts.push(`${tokenPart(token)}"attempt":${attempt},"owner":${JSON.stringify(owner)}`);
+  for (const step of acquisitions) {
+    groups.add(step.notify ? 'acquire-notify' : 'acquire', step.ttl);
+    keys.push(step.storedKey);
+    parts.push(leasePart(step));
   }
   return { keys, args: groups.header().concat(parts) };
 }
@@ -72,22 +72,28 @@ class Groups {
   }
 }
 
-function tokenPart(token: string): string {
+/** The part of a record by which a lease is recognised. */
+export function tokenPart(token: string): string {
   return `${JSON.stringify(token)},`;
+}
+
+/** The part of a record from the token to the owner. */
+export function leasePart({ token, attempt, owner }: AcquireStep): string {
+  return `${tokenPart(token)}"attempt":${attempt},"owner":${JSON.stringify(owner)}`;
 }
 
 /**
  * Clients may be told to decode replies in their own way: strings as buffers, numbers as strings or bigints (`stringNumbers` of
  * ioredis, `typeMapping` of node-redis, `Decoder.Bytes` of GLIDE). All of these are read.
  */
-type Encoded = string | Uint8Array | number | bigint;
+export type Encoded = string | Uint8Array | number | bigint;
 
 function textFrom(value: Encoded): string {
   return value instanceof Uint8Array ? Buffer.from(value).toString() : String(value);
 }
 
 /** `NaN` where it is none. */
-function numberFrom(value: Encoded): number {
+export function numberFrom(value: Encoded): number {
   return typeof value === 'number' ? value : Number.parseInt(textFrom(value), 10);
 }
 
@@ -97,7 +103,7 @@ function showReply(reply: unknown): string {
 }
 
 /** The answer to a step that was not plainly done: a fence, or `['held', value, ms left]`, or `['error', message]`. */
-type SpecialAnswer = Encoded | readonly Encoded[];
+export type SpecialAnswer = Encoded | readonly Encoded[];
 
 /** @throws Error it is no reply to this batch. */
 export function readReply(reply: unknown, batch: Batch): BatchResults {
@@ -130,7 +136,10 @@ export function readReply(reply: unknown, batch: Batch): BatchResults {
   };
 }
 
-function acquireResultFrom(storedKey: string, answer: SpecialAnswer | undefined): AcquireResult | Error {
+export function acquireResultFrom(
+  storedKey: string,
+  answer: SpecialAnswer | undefined,
+): AcquireResult | Error {
   if (!Array.isArray(answer)) {
     const fence = numberFrom(answer as Encoded);
     if (!Number.isSafeInteger(fence)) return errorFrom(answer);

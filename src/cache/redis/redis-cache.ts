@@ -28,6 +28,7 @@ import {
   type ScriptRunner,
   scriptRunner,
 } from './client.ts';
+import { LoneStep } from './lone-step.ts';
 import {
   type InspectReply,
   readFreed,
@@ -64,6 +65,7 @@ const SCAN_COUNT = 500;
  */
 export class RedisCache extends ExchangeCache {
   readonly #exchange: ScriptRunner;
+  readonly #lone: LoneStep;
   readonly #inspect: ScriptRunner;
   readonly #announce: ScriptRunner;
   readonly #scan: ScriptRunner;
@@ -79,6 +81,7 @@ export class RedisCache extends ExchangeCache {
   constructor(client: RedisClient) {
     super();
     this.#exchange = scriptRunner(client, EXCHANGE_LUA);
+    this.#lone = new LoneStep(client);
     this.#inspect = scriptRunner(client, INSPECT_LUA);
     this.#announce = scriptRunner(client, ANNOUNCE_LUA);
     this.#scan = scriptRunner(client, SCAN_LUA);
@@ -167,8 +170,10 @@ export class RedisCache extends ExchangeCache {
 
   /** One call of the script. If it fails, each of its steps has failed, and none of other calls. */
   async #send(batch: Batch, limits: Limits): Promise<BatchResults> {
-    const { keys, args } = writeBatch(batch);
     try {
+      const lone = this.#lone.send(batch);
+      if (lone) return await lone;
+      const { keys, args } = writeBatch(batch);
       return readReply(await this.#exchange.run(keys, args), batch);
     } catch (error) {
       const narrower = this.#limitsAfterRefusal(error, limits);

@@ -7,6 +7,21 @@
  * held. Nothing newer than Redis 6.2 is used. Time is the server's, and stands still within a script.
  */
 
+/** How the record of a lease begins. Its token follows. */
+const RUNNING = '{"once":1,"state":"running","token":';
+/** Counted as Lua does, from 1. */
+const TOKEN_AT = RUNNING.length + 1;
+const STATE_AT = RUNNING.indexOf('running') + 1;
+
+/** What every script that decides on locks knows of their records. */
+const RECORDS_LUA = `
+local try, find, match, sub = redis.pcall, string.find, string.match, string.sub
+local LOCK, RUNNING, DONE = '{"once":1,', '${RUNNING}', '{"once":1,"state":"done","token":'
+local RESERVED = '{"once":1,"state":"reserved","grace":'
+-- A token stands here in the record of a lease, and nowhere near in others: they have none, or have it elsewhere.
+local TOKEN_AT, STATE_AT, AWAITED = ${TOKEN_AT}, ${STATE_AT}, 'awaited'
+`;
+
 /** Whether a lock wrote what is stored, as `parseStored` of `lock-rules.ts` decides it: JavaScript counts no further than 2^53. */
 const IS_LOCK_LUA = `
 local STATES = { running = true, awaited = true, reserved = true, done = true }
@@ -14,6 +29,102 @@ local function isLock(stored)
   local state, fence = string.match(stored, '^{"once":1,"state":"(%l+)",.*"fence":(%d+),"since":%d+}$')
   return STATES[state] and tonumber(fence) < 9007199254740992
 end
+`;
+
+/** Answers an acquisition that finds its key held. Needs the time in microseconds, which is the fence of what is acquired now. */
+const HELD_LUA = `
+${IS_LOCK_LUA}
+local function failure(result)
+  return type(result) == 'table' and result.err and { 'error', result.err }
+end
+
+local function ending(fence)
+  return string.format(',"fence":%.0f,"since":%.0f}', fence, math.floor(now / 1000))
+end
+
+-- Who holds a key: { 'held', value, ms left }, or why it can't be read: { 'error', message }.
+local function readHolder(key)
+  local stored = try('GET', key)
+  if type(stored) == 'table' then
+    if sub(stored.err, 1, 9) ~= 'WRONGTYPE' then return failure(stored) end
+    stored = ''
+  end
+  -- A foreign value may be long, and nobody reads it.
+  if sub(stored, 1, #LOCK) ~= LOCK then stored = '' end
+  return { 'held', stored, redis.call('PTTL', key) }
+end
+
+-- The fence of what is stored, where a step may reclaim it: a lease of its own owner, or a reservation, by an older run, or where
+-- runs are not counted.
+local function reclaimable(stored, part)
+  -- Only between two fields does a comma stand before a quote: those in a token or an owner are escaped.
+  local owner = sub(part, (find(part, ',"owner":', 1, true)))
+  if not find(stored, owner .. ',"fence":', 1, true) then return nil end
+  if sub(stored, 1, #DONE) == DONE or not isLock(stored) then return nil end
+  local attempt = match(part, '"attempt":(%d+),"owner":')
+  local theirs, fence = match(stored, '","attempt":(%d+),"owner":".*","fence":(%d+),"since":%d+}$')
+  if not theirs then return nil end
+  local isNewer = tonumber(theirs) < tonumber(attempt) or (theirs == '0' and attempt == '0')
+  return isNewer and tonumber(fence)
+end
+
+-- returns the answer: the fence if it is acquired all the same, negative if it is reclaimed; the holder if it is refused
+local function acquireHeld(key, part, ttl, holder)
+  local stored = holder[2]
+  if holder[1] == 'error' or stored == '' then return holder end
+  if find(stored, part, TOKEN_AT, true) == TOKEN_AT and isLock(stored) then
+    -- The same step, sent again because its answer got lost.
+    return failure(try('PEXPIRE', key, ttl)) or tonumber(match(stored, '"fence":(%d+),"since":%d+}$'))
+  end
+  local fence = reclaimable(stored, part)
+  if not fence then return holder end
+  fence = math.max(now, fence + 1)
+  -- A reservation was ended by its run. What still has its token was not.
+  local head, sign = sub(stored, 1, #RUNNING), -1
+  if sub(stored, STATE_AT, STATE_AT + 7) == 'reserved' then head, sign = RUNNING, 1 end
+  return failure(try('SET', key, head .. part .. ending(fence), 'PX', ttl)) or sign * fence
+end
+
+-- Marks a lease, so that its release is notified. It lasts as long as before. Where it can't be marked, those who wait ask now
+-- and then.
+local function markAwaited(key, holder)
+  if sub(holder[2], 1, #RUNNING) == RUNNING and isLock(holder[2]) then try('SETRANGE', key, STATE_AT - 1, AWAITED) end
+end
+`;
+
+/** One acquisition. */
+export const ACQUIRE_LUA: string = `
+-- KEYS[1]  the key
+-- ARGV     the part of its record from the token to the owner; the ms for which the lease lasts; 1 if a lease that it finds held is to
+--          be marked, so that its release is notified
+-- returns  the fence, negative if the owner reclaimed it; or { 'held', value, ms left }, or { 'error', message }
+local time = redis.call('TIME')
+local fence = string.format('%s%06d', time[1], time[2])
+local record = '${RUNNING}' .. ARGV[1] .. ',"fence":' .. fence
+  .. ',"since":' .. string.sub(fence, 1, 13) .. '}'
+if redis.call('SET', KEYS[1], record, 'NX', 'PX', ARGV[2]) then return tonumber(fence) end
+-- Most keys are free. What follows is not even defined for these.
+local now = tonumber(fence)
+${RECORDS_LUA}
+${HELD_LUA}
+local holder = readHolder(KEYS[1])
+local answer = acquireHeld(KEYS[1], ARGV[1], ARGV[2], holder)
+if ARGV[3] == '1' and answer == holder and holder[1] == 'held' then markAwaited(KEYS[1], holder) end
+return answer
+`;
+
+/** One release that keeps nothing. */
+export const RELEASE_LUA: string = `
+-- KEYS[1]  the key
+-- ARGV[1]  the token, as it stands in the record
+-- returns  1, or 0: it is not held under this token
+local value = redis.pcall('GET', KEYS[1])
+if not value then return 0 end
+if type(value) == 'table' then return string.sub(value.err, 1, 9) == 'WRONGTYPE' and 0 or value end
+if string.find(value, ARGV[1], ${TOKEN_AT}, true) ~= ${TOKEN_AT} or string.sub(value, 1, 10) ~= '{"once":1,' then return 0 end
+redis.call('DEL', KEYS[1])
+if string.sub(value, ${STATE_AT}, ${STATE_AT + 6}) == 'awaited' then redis.pcall('PUBLISH', KEYS[1], '') end
+return 1
 `;
 
 /** All releases, renewals and acquisitions of a batch, one atomic step each. */
@@ -31,33 +142,23 @@ export const EXCHANGE_LUA: string = `
 --           '1' done, acquired; '0' not held under this token; '=' the answer of the last '+' once more; '+' an acquisition's
 --           fence, where it is another; the negative fence if its owner reclaimed it;
 --           { 'held', value, ms left } if it was refused; of any step { 'error', message } if Redis could not do it.
-local try, find, match, sub = redis.pcall, string.find, string.match, string.sub
-local RUNNING, DONE = '{"once":1,"state":"running","token":', '{"once":1,"state":"done","token":'
-local RESERVED = '{"once":1,"state":"reserved","grace":'
--- The end of every record, by which its fence is found.
-local FENCE = '"fence":(%d+),"since":%d+}$'
--- A token stands here in the record of a lease, and nowhere near in others: they have none, or have it elsewhere.
-local TOKEN_AT = #RUNNING + 1
-local LOCK = '{"once":1,'
-local AWAITED, STATE_AT = 'awaited', 20
+${RECORDS_LUA}
+-- The time in microseconds is the fence of what is acquired now. Read once, and only where something is acquired.
+local now, ends
+${HELD_LUA}
 local A = string.byte(AWAITED)
-${IS_LOCK_LUA}
 local groups = tonumber(ARGV[1])
 local parts = groups * 3 + 1
 
 local marks, reply = {}, { 0, '' }
 -- What was released here. Time stands still in a script: a key that is acquired again needs a fence above the one it had.
 local released = {}
--- The answers about keys that were found held. They stay held as long as the script runs.
+-- Who holds the keys that were found held. They stay held as long as the script runs.
 local held = {}
 
 local function answer(i, more)
   marks[i] = '+'
   reply[#reply + 1] = more
-end
-
-local function failure(result)
-  return type(result) == 'table' and result.err and { 'error', result.err }
 end
 
 local function mark(i, problem)
@@ -135,66 +236,11 @@ local function renew(first, last, ttl)
   end
 end
 
--- The time in microseconds is the fence of what is acquired now. Read once, and only where something is acquired.
-local now, ends
-
-local function ending(fence)
-  return string.format(',"fence":%.0f,"since":%.0f}', fence, math.floor(now / 1000))
-end
-
 local function readClock()
   local time = redis.call('TIME')
   now = time[1] * 1000000 + time[2]
   ends = ending(now)
   reply[1] = now
-end
-
--- The fence of what is stored, where a step may reclaim it: a lease of its own owner, or a reservation, by an older run, or where
--- runs are not counted.
-local function reclaimable(stored, part)
-  if sub(stored, 1, #DONE) == DONE then return nil end
-  -- Only between two fields do a quote and a comma stand before a quote: those in a token or an owner are escaped.
-  local attempt, owner = match(part, '","attempt":(%d+)(,"owner":".*")$')
-  if not owner or not find(stored, owner .. ',"fence":', 1, true) then return nil end
-  local theirs, fence = match(stored, '","attempt":(%d+),"owner":".*",' .. FENCE)
-  if not theirs then return nil end
-  local isNewer = tonumber(theirs) < tonumber(attempt) or (theirs == '0' and attempt == '0')
-  return isNewer and tonumber(fence)
-end
-
--- Who holds a key, or why it can't be read.
-local function readHolder(key)
-  local stored = try('GET', key)
-  if type(stored) == 'table' then
-    if sub(stored.err, 1, 9) ~= 'WRONGTYPE' then return failure(stored) end
-    stored = ''
-  end
-  -- A foreign value may be long, and nobody reads it.
-  if not isLock(stored) then stored = '' end
-  held[key] = { 'held', stored, redis.call('PTTL', key) }
-  return held[key]
-end
-
--- Answers an acquisition that finds its key held.
-local function acquireHeld(key, part, ttl)
-  local holder = held[key] or readHolder(key)
-  local stored = holder[2]
-  if holder[1] == 'error' or stored == '' then return holder end
-  if find(stored, part, TOKEN_AT, true) == TOKEN_AT then
-    -- The same step, sent again because its answer got lost.
-    held[key] = nil
-    return failure(try('PEXPIRE', key, ttl)) or tonumber(match(stored, FENCE))
-  end
-  local fence = reclaimable(stored, part)
-  if fence then
-    held[key] = nil
-    fence = math.max(now, fence + 1)
-    -- A reservation was ended by its run. What still has its token was not.
-    local head, sign = sub(stored, 1, #RUNNING), -1
-    if sub(stored, STATE_AT, STATE_AT + 7) == 'reserved' then head, sign = RUNNING, 1 end
-    return failure(try('SET', key, head .. part .. ending(fence), 'PX', ttl)) or sign * fence
-  end
-  return holder
 end
 
 local function acquire(first, last, ttl)
@@ -203,12 +249,14 @@ local function acquire(first, last, ttl)
     local key, part = KEYS[i], ARGV[parts + i]
     local fence, rest = now, ends
     if released[key] then
-      fence = math.max(now, match(released[key], FENCE) + 1)
+      fence = math.max(now, match(released[key], '"fence":(%d+),"since":%d+}$') + 1)
       rest = ending(fence)
     end
     local set = not held[key] and try('SET', key, RUNNING .. part .. rest, 'NX', 'PX', ttl)
     if not set then
-      local more = acquireHeld(key, part, ttl)
+      local holder = held[key] or readHolder(key)
+      local more = acquireHeld(key, part, ttl, holder)
+      held[key] = more == holder and holder[1] == 'held' and holder or nil
       if more == reply[#reply] then marks[i] = '=' else answer(i, more) end
     elseif set.err or fence ~= now then
       answer(i, failure(set) or fence)
@@ -222,10 +270,7 @@ local function acquireAndNotify(first, last, ttl)
   acquire(first, last, ttl)
   for i = first, last do
     local holder = held[KEYS[i]]
-    if holder and sub(holder[2] or '', 1, #RUNNING) == RUNNING then
-      -- It lasts as long as before. Where it can't be marked, those who wait ask now and then.
-      try('SETRANGE', KEYS[i], STATE_AT - 1, AWAITED)
-    end
+    if holder then markAwaited(KEYS[i], holder) end
   end
 end
 
@@ -280,7 +325,7 @@ for i = 1, tonumber(ARGV[1]) do
   if type(stored) == 'string' and isLock(stored)
     and (fence == '' or string.match(stored, '"fence":(%d+),"since":%d+}$') == fence) then
     answers[i] = redis.call('DEL', KEYS[i])
-    if string.sub(stored, 20, 26) == 'awaited' then redis.pcall('PUBLISH', KEYS[i], '') end
+    if string.sub(stored, ${STATE_AT}, ${STATE_AT + 6}) == 'awaited' then redis.pcall('PUBLISH', KEYS[i], '') end
   end
 end
 return answers
