@@ -92,12 +92,9 @@ export class LeaseRenewer {
         this.#release(lease, dedupeFor, { onSent: () => resolve(false) });
         return;
       }
-      const deadline = this.#setDeadline(lease.safeUntil, () => resolve(false));
       this.#release(lease, dedupeFor, {
-        onAnswer: answer => {
-          this.#deadlines.delete(deadline);
-          resolve(answer === true);
-        },
+        onAnswer: answer => resolve(answer === true),
+        onOverdue: () => resolve(false),
       });
     });
   }
@@ -122,7 +119,6 @@ export class LeaseRenewer {
     const { storedKey, token, terms } = lease;
     const step = { storedKey, token, ttl: ms };
     return new Promise(resolve => {
-      const deadline = this.#setDeadline(lease.safeUntil, resolve);
       this.#sendUntilAnswered({
         send: onAnswer => this.#batcher.renew(step, onAnswer),
         ttl: lease.ttl,
@@ -131,9 +127,9 @@ export class LeaseRenewer {
         onAnswer: (answer, isFirstTry) => {
           // An earlier try may have extended the lease, and its owner may have reclaimed it since.
           if (answer === false && isFirstTry) lease.lose('revoked');
-          this.#deadlines.delete(deadline);
           resolve();
         },
+        onOverdue: resolve,
         isAwaited: true,
       });
     });
@@ -179,7 +175,7 @@ export class LeaseRenewer {
   #release(
     lease: Lease,
     dedupeFor: number,
-    { onAnswer = ignore, onSent }: { onAnswer?: (answer: boolean | Error) => void; onSent?: () => void },
+    { onAnswer = ignore, onOverdue = ignore, onSent }: ReleaseContinuations,
   ): void {
     const step = lease.releaseStep(dedupeFor);
     let hasFailed = false;
@@ -197,8 +193,9 @@ export class LeaseRenewer {
         const isReleased = answer === true || (answer === false && !isFirstTry);
         if (isReleased) emitReleased(lease.terms, lease.fence, lease.heldFor, dedupeFor);
         if (isReleased || answer !== false) onAnswer(isReleased || answer);
-        else void this.#loseUnlessFree(lease).then(() => onAnswer(false));
+        else this.#loseUnlessFree(lease, () => onAnswer(false));
       },
+      onOverdue,
       isAwaited: onAnswer !== ignore,
     });
   }
@@ -207,14 +204,17 @@ export class LeaseRenewer {
    * The cache says that the lease was gone when it was released. A client may have sent the release twice by itself, after a dropped
    * connection. So only a key that someone has is taken for a loss.
    */
-  async #loseUnlessFree(lease: Lease): Promise<void> {
-    try {
-      const [record] = await this.#cache.inspect([lease.storedKey]);
-      if (!record) return;
-    } catch {
-      // Then the cache's answer is all that is known.
-    }
-    lease.lose('revoked');
+  #loseUnlessFree(lease: Lease, onKnown: () => void): void {
+    const deadline = this.#setDeadline(lease.safeUntil, onKnown);
+    const finish = (isFree: boolean): void => {
+      if (!isFree) lease.lose('revoked');
+      if (this.#deadlines.delete(deadline)) onKnown();
+    };
+    this.#cache.inspect([lease.storedKey]).then(
+      ([record]) => finish(!record),
+      // Then the answer to the release is all that is known.
+      () => finish(false),
+    );
   }
 
   #sendUntilAnswered(step: StepToSend): void {
@@ -262,14 +262,7 @@ export class LeaseRenewer {
   }
 
   #setDeadline(at: number, onMissed: () => void): Deadline {
-    const deadline: Deadline = {
-      at,
-      isListed: false,
-      onMissed: () => {
-        this.#deadlines.delete(deadline);
-        onMissed();
-      },
-    };
+    const deadline: Deadline = { at, onMissed, isListed: false };
     this.#deadlines.add(deadline);
     return deadline;
   }
@@ -293,8 +286,9 @@ export class LeaseRenewer {
   #missDeadlines(now: number): number {
     let next = Number.POSITIVE_INFINITY;
     for (const deadline of this.#listedDeadlines) {
-      if (now < deadline.at) next = Math.min(next, deadline.at);
-      else deadline.onMissed(now);
+      if (now >= deadline.at) deadline.onMissed(now);
+      if (now >= deadline.at) this.#listedDeadlines.delete(deadline);
+      else if (deadline.isListed) next = Math.min(next, deadline.at);
     }
     return next;
   }
@@ -323,6 +317,14 @@ export class LeaseRenewer {
 }
 
 function ignore(): void {}
+
+/** What follows a release. */
+interface ReleaseContinuations {
+  readonly onAnswer?: (answer: boolean | Error) => void;
+  /** The lease is no longer safe, and there is no answer yet. */
+  readonly onOverdue?: () => void;
+  readonly onSent?: () => void;
+}
 
 /** The one renewer of a cache. */
 export function renewerOf(cache: LockCache): LeaseRenewer {

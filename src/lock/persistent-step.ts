@@ -12,7 +12,7 @@ const MAX_RETRY_PAUSE_MS = 5000;
 const UNANSWERED_PART = 1 / 12;
 const MIN_UNANSWERED_MS = 50;
 
-/** Something that is due at a time on the monotonic clock. Once it is missed, it either ends or has a later time. */
+/** A time on the monotonic clock, and what to do then. It may give itself a later time; otherwise it is over. */
 export interface Deadline extends Listed {
   readonly at: number;
   readonly onMissed: (now: number) => void;
@@ -40,6 +40,8 @@ export interface StepToSend {
    * @param isFirstTry - it was sent once. Otherwise an earlier try may have done what a later one finds done.
    */
   readonly onAnswer: (answer: boolean | Error, isFirstTry: boolean) => void;
+  /** Called once where no answer has come until then. One may come later. */
+  readonly onOverdue?: () => void;
   /** Someone waits for the answer. */
   readonly isAwaited: boolean;
 }
@@ -64,16 +66,21 @@ export class PersistentStep implements Deadline {
 
   send(): void {
     const nth = ++this.#tries;
-    this.at = performance.now() + this.#patience;
-    if (this.at < this.#step.until) this.#deadlines.add(this);
+    const now = performance.now();
+    const { until } = this.#step;
+    this.at = Math.min(now + this.#patience, until);
+    if (now < until) this.#deadlines.add(this);
     this.#step.send(answer => this.#onAnswer(answer, nth));
   }
 
   /** No answer has come. */
   onMissed(now: number): void {
-    this.#deadlines.delete(this);
-    this.#patience *= 2;
-    if (now < this.#step.until) this.send();
+    if (now < this.#step.until) {
+      this.#patience *= 2;
+      this.send();
+      return;
+    }
+    this.#step.onOverdue?.();
   }
 
   #onAnswer(answer: boolean | Error, nth: number): void {
@@ -93,7 +100,7 @@ export class PersistentStep implements Deadline {
   }
 
   #sendAfterPause(): void {
-    this.#deadlines.delete(this);
+    this.at = this.#step.until;
     const pause = this.#pause;
     this.#pause = Math.max(pause * 2, MIN_RETRY_PAUSE_MS);
     if (pause === 0) {
