@@ -64,7 +64,7 @@ interface HalfMoved {
 }
 
 async function moveHalf(cluster: RedisCluster, cache: RedisCache): Promise<HalfMoved> {
-  const tag = uniqueName('tag');
+  const tag = await tagOf(cluster, cluster.masters[0] as RedisServer);
   const events: LockEvent[] = [];
   const options = { scope: `{${tag}}`, cache, ttl: TTL, onEvent: (event: LockEvent) => events.push(event) };
   const acquireAll = () =>
@@ -110,6 +110,17 @@ async function useHalfMoved(cache: RedisCache, half: HalfMoved): Promise<object>
   };
 }
 
+/**
+ * A hash tag whose slot a master has. All slots of this test move from one master to one other: masters that give slots to each other at the
+ * same time may disagree for good on who has them.
+ */
+async function tagOf(cluster: RedisCluster, master: RedisServer): Promise<string> {
+  for (;;) {
+    const tag = uniqueName('tag');
+    if ((await cluster.mastersFor(tag)).from === master) return tag;
+  }
+}
+
 function names(tag: string, kind: string): string[] {
   return Array.from({ length: LOCKS }, (_, i) => `{${tag}}:${kind}:${i}`);
 }
@@ -126,7 +137,6 @@ describe('Locks in a slot that is half moved', () => {
     cluster = await RedisCluster.start();
     for (const [name, open] of Object.entries(CLIENTS)) {
       const client = await open(cluster.nodes);
-      // One after another: two servers that migrate keys to each other stand still.
       opened.set(name, { ...client, ...(await moveHalf(cluster, client.cache)) });
     }
     for (const [name, half] of opened) outcomes.set(name, useHalfMoved(half.cache, half));

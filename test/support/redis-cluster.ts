@@ -87,6 +87,7 @@ export class RedisCluster {
       for (const master of new Set([to, from, ...this.masters])) {
         await master.call('CLUSTER', 'SETSLOT', slot, 'NODE', String(toId));
       }
+      await until(() => this.#agrees(), 'all masters know who has the slot');
     };
     return { slot, from, to, migrate, finish };
   }
@@ -117,6 +118,13 @@ export class RedisCluster {
     for (const server of all) {
       await until(async () => (await this.#info(server)).includes('cluster_state:ok'));
     }
+  }
+
+  async #agrees(): Promise<boolean> {
+    const views = await Promise.all(
+      this.masters.map(async master => JSON.stringify(await master.call('CLUSTER', 'SLOTS'))),
+    );
+    return new Set(views).size === 1;
   }
 
   async #info(server: RedisServer): Promise<string> {

@@ -17,8 +17,12 @@ const MOVING_MS = 10_000;
  * seconds. Less than the time after which Valkey GLIDE gives up (250 ms).
  */
 const SLOW_MS = 200;
-/** A call of one key is refused only where its client mixes up the redirections of calls that are under way at the same time. */
-const MAX_TRIES = 5;
+/**
+ * A call of one key is refused only where its client mixes up the redirections of calls that are under way at the same time. It is made
+ * again: at once, and after 10, 20, 40, 80 and 160 ms.
+ */
+const MAX_TRIES = 7;
+const MIN_RETRY_PAUSE_MS = 10;
 
 /** A call of the steps on keys of one slot. */
 export interface SlotCall<Answer> {
@@ -67,6 +71,7 @@ export class ClusterCalls {
       } catch (error) {
         if (tries === MAX_TRIES || !this.#isSlotMoving(error)) throw error;
       }
+      if (tries > 1) await delay(MIN_RETRY_PAUSE_MS * 2 ** (tries - 2));
     }
   }
 
@@ -116,6 +121,12 @@ export class ClusterCalls {
     // Without a cluster, this client has the wrong server.
     return this.#isCluster && /\b(?:ASK|MOVED):? \d+ /i.test(text);
   }
+}
+
+function delay(ms: number): Promise<void> {
+  return new Promise(resolve => {
+    setTimeout(resolve, ms);
+  });
 }
 
 /**
