@@ -12,15 +12,17 @@ import { getOrCreate } from '../core/get-or-create.ts';
 import { timerDelay } from '../core/timers.ts';
 import type { Lease } from './lease.ts';
 import { emitAcquired, emitCacheError, emitReleased, emitRenewed, emitReserved } from './lease-events.ts';
-import { LeaseList, type Listed } from './lease-list.ts';
+import { LeaseList } from './lease-list.ts';
+import { type Deadline, type Deadlines, PersistentStep, type StepToSend } from './persistent-step.ts';
 
 /** Leases that are due within this part of their ttl are renewed together; a failed renewal is tried again after it. */
 const RENEW_TOGETHER = 1 / 12;
+/** A renewal without an answer is sent again after this part of the ttl. */
+const RENEW_UNANSWERED_AFTER = 1 / 6;
 /** How many leases are renewed in one turn of the event loop. More would hold up the very work that they are for. */
 const MAX_RENEWALS_PER_TURN = 4000;
-/** The pause before a release that failed is sent once more: after the second failure, and at most. */
-const MIN_RETRY_PAUSE_MS = 10;
-const MAX_RETRY_PAUSE_MS = 5000;
+/** The pause before an acquisition is sent again that the cache could not decide at that moment. */
+const RETRY_PAUSE_MS = 10;
 const TOO_LATE = 'the cache did not answer in time';
 
 export class LeaseRenewer {
@@ -28,8 +30,15 @@ export class LeaseRenewer {
   readonly #batcher: Batcher;
   /** The leases that are held. */
   readonly #leases = new LeaseList<Lease>();
-  /** The answers that someone waits for. */
-  readonly #deadlines = new LeaseList<Deadline>();
+  /** The answers that someone waits for, and the steps that are sent again if they are not answered. */
+  readonly #listedDeadlines = new LeaseList<Deadline>();
+  readonly #deadlines: Deadlines = {
+    add: deadline => {
+      this.#listedDeadlines.add(deadline);
+      this.#wakeAt(deadline.at);
+    },
+    delete: deadline => this.#listedDeadlines.delete(deadline),
+  };
   #timer: NodeJS.Timeout | undefined;
   #timerAt = Number.POSITIVE_INFINITY;
 
@@ -48,7 +57,7 @@ export class LeaseRenewer {
       const deadline = this.#setDeadline(lease.safeUntil, () => reject(this.#abandon(lease, TOO_LATE)));
       const onAnswer = (answer: AcquireResult | Error): void => {
         if (answer instanceof Error && deadline.isListed && refusalOf(answer)?.isTransient) {
-          setTimeout(() => deadline.isListed && this.#batcher.acquire(lease, onAnswer), MIN_RETRY_PAUSE_MS);
+          setTimeout(() => deadline.isListed && this.#batcher.acquire(lease, onAnswer), RETRY_PAUSE_MS);
           return;
         }
         const isAwaited = this.#deadlines.delete(deadline);
@@ -84,12 +93,9 @@ export class LeaseRenewer {
         this.#release(lease, dedupeFor, reservation, { onSent: () => resolve(false) });
         return;
       }
-      const deadline = this.#setDeadline(lease.safeUntil, () => resolve(false));
       this.#release(lease, dedupeFor, reservation, {
-        onAnswer: answer => {
-          this.#deadlines.delete(deadline);
-          resolve(answer === true);
-        },
+        onAnswer: answer => resolve(answer === true),
+        onOverdue: () => resolve(false),
       });
     });
   }
@@ -134,6 +140,7 @@ export class LeaseRenewer {
     const until = performance.now() + lease.ttl;
     this.#sendUntilAnswered({
       send: onAnswer => this.#batcher.release(step, onAnswer),
+      ttl: lease.ttl,
       until,
       onError: ignore,
       onAnswer: ignore,
@@ -145,26 +152,28 @@ export class LeaseRenewer {
     lease: Lease,
     dedupeFor: number,
     reservation: Reservation | undefined,
-    { onAnswer = ignore, onSent }: { onAnswer?: (answer: boolean | Error) => void; onSent?: () => void },
+    { onAnswer = ignore, onOverdue = ignore, onSent }: ReleaseContinuations,
   ): void {
     const step = lease.releaseStep(dedupeFor, reservation);
-    let failedBefore = false;
+    let hasFailed = false;
     this.#sendUntilAnswered({
       send: onAnswer => this.#batcher.release(step, onAnswer, onSent),
+      ttl: lease.ttl,
       until: lease.safeUntil,
       onError(error) {
         // One event for a release, however often it is tried.
-        if (!failedBefore) emitCacheError(lease.terms, 'release', error);
-        failedBefore = true;
+        if (!hasFailed) emitCacheError(lease.terms, 'release', error);
+        hasFailed = true;
       },
-      onAnswer: answer => {
+      onAnswer: (answer, isFirstTry) => {
         // A release whose answer got lost has freed the key, and finds nothing when it is sent again.
-        const isReleased = answer === true || (answer === false && failedBefore);
+        const isReleased = answer === true || (answer === false && !isFirstTry);
         if (isReleased && reservation) emitReserved(lease.terms, lease.fence, lease.heldFor, reservation);
         else if (isReleased) emitReleased(lease.terms, lease.fence, lease.heldFor, dedupeFor);
         if (isReleased || answer !== false) onAnswer(isReleased || answer);
-        else void this.#loseUnlessFree(lease).then(() => onAnswer(false));
+        else this.#loseUnlessFree(lease, () => onAnswer(false));
       },
+      onOverdue,
       isAwaited: onAnswer !== ignore,
     });
   }
@@ -173,35 +182,21 @@ export class LeaseRenewer {
    * The cache says that the lease was gone when it was released. A client may have sent the release twice by itself, after a dropped
    * connection. So only a key that someone has is taken for a loss.
    */
-  async #loseUnlessFree(lease: Lease): Promise<void> {
-    try {
-      const [record] = await this.#cache.inspect([lease.storedKey]);
-      if (!record) return;
-    } catch {
-      // Then the cache's answer is all that is known.
-    }
-    lease.lose('revoked');
+  #loseUnlessFree(lease: Lease, onKnown: () => void): void {
+    const deadline = this.#setDeadline(lease.safeUntil, onKnown);
+    const finish = (isFree: boolean): void => {
+      if (!isFree) lease.lose('revoked');
+      if (this.#deadlines.delete(deadline)) onKnown();
+    };
+    this.#cache.inspect([lease.storedKey]).then(
+      ([record]) => finish(!record),
+      // Then the answer to the release is all that is known.
+      () => finish(false),
+    );
   }
 
-  /**
-   * Sends a step again after each error: at once, as one dropped connection is the most likely cause, and then less and less often.
-   * That does no harm, because a step acts only where its token is stored.
-   */
-  #sendUntilAnswered(step: PersistentStep, pause = 0): void {
-    const { send, until, onError, onAnswer, isAwaited } = step;
-    send(answer => {
-      if (!(answer instanceof Error)) return onAnswer(answer);
-      onError(answer);
-      if (performance.now() + pause >= until) return onAnswer(answer);
-      const next = Math.max(pause * 2, MIN_RETRY_PAUSE_MS);
-      if (pause === 0) return this.#sendUntilAnswered(step, next);
-      const timer = setTimeout(
-        () => this.#sendUntilAnswered(step, next),
-        Math.min(pause, MAX_RETRY_PAUSE_MS),
-      );
-      // Nothing else may keep a process alive that awaits the answer.
-      if (!isAwaited) timer.unref();
-    });
+  #sendUntilAnswered(step: StepToSend): void {
+    new PersistentStep(step, this.#deadlines).send();
   }
 
   /**
@@ -221,13 +216,13 @@ export class LeaseRenewer {
   }
 
   #renew(lease: Lease, now: number): void {
-    lease.isRenewing = true;
     lease.isUnanswered = true;
+    // It is sent again if no answer comes: some clients drop what was under way with their connection.
+    lease.renewAt = now + lease.ttl * RENEW_UNANSWERED_AFTER;
     this.#batcher.renew(lease, answer => this.#onRenewed(lease, now, answer));
   }
 
   #onRenewed(lease: Lease, sentAt: number, answer: boolean | Error): void {
-    lease.isRenewing = false;
     if (lease.phase !== 'held') return;
     if (answer === false) {
       this.#lose(lease, 'revoked');
@@ -241,13 +236,12 @@ export class LeaseRenewer {
       lease.renewAt = performance.now() + lease.ttl * RENEW_TOGETHER;
       emitCacheError(lease.terms, 'renew', answer);
     }
-    this.#wakeAt(Math.min(lease.dueAt, lease.safeUntil));
+    this.#wakeAt(lease.dueAt);
   }
 
   #setDeadline(at: number, onMissed: () => void): Deadline {
     const deadline: Deadline = { at, onMissed, isListed: false };
     this.#deadlines.add(deadline);
-    this.#wakeAt(at);
     return deadline;
   }
 
@@ -269,13 +263,10 @@ export class LeaseRenewer {
   /** @returns when the next deadline is. */
   #missDeadlines(now: number): number {
     let next = Number.POSITIVE_INFINITY;
-    for (const deadline of this.#deadlines) {
-      if (now < deadline.at) {
-        next = Math.min(next, deadline.at);
-        continue;
-      }
-      this.#deadlines.delete(deadline);
-      deadline.onMissed();
+    for (const deadline of this.#listedDeadlines) {
+      if (now >= deadline.at) deadline.onMissed(now);
+      if (now >= deadline.at) this.#listedDeadlines.delete(deadline);
+      else if (deadline.isListed) next = Math.min(next, deadline.at);
     }
     return next;
   }
@@ -293,7 +284,7 @@ export class LeaseRenewer {
         this.#lose(lease, 'max-hold-exceeded');
         continue;
       }
-      if (!lease.isRenewing && now >= lease.renewAt - lease.ttl * RENEW_TOGETHER) {
+      if (now >= lease.renewAt - lease.ttl * RENEW_TOGETHER) {
         if (renewals++ === MAX_RENEWALS_PER_TURN) return now;
         this.#renew(lease, now);
       }
@@ -305,23 +296,12 @@ export class LeaseRenewer {
 
 function ignore(): void {}
 
-/** A step that is sent again until the cache has answered it. */
-interface PersistentStep {
-  readonly send: (onAnswer: (answer: boolean | Error) => void) => void;
-  /** When the last try begins, on the monotonic clock. */
-  readonly until: number;
-  /** Called at each failure. */
-  readonly onError: (error: Error) => void;
-  /** Called once: with the answer, or with the last error. */
-  readonly onAnswer: (answer: boolean | Error) => void;
-  /** Someone waits for the answer. */
-  readonly isAwaited: boolean;
-}
-
-/** An answer is awaited until this time, on the monotonic clock. */
-interface Deadline extends Listed {
-  readonly at: number;
-  readonly onMissed: () => void;
+/** What follows a release. */
+interface ReleaseContinuations {
+  readonly onAnswer?: (answer: boolean | Error) => void;
+  /** The lease is no longer safe, and there is no answer yet. */
+  readonly onOverdue?: () => void;
+  readonly onSent?: () => void;
 }
 
 /** The one renewer of a cache. */

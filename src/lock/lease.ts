@@ -44,8 +44,6 @@ export class Lease implements AcquireStep, RenewStep, Listed {
   renewAt = 0;
   /** Until when it is safe to believe that it is held, and to wait for an answer about it. */
   safeUntil = 0;
-  /** A renewal is under way. */
-  isRenewing = false;
   /** The last renewal failed, or has no answer yet. */
   isUnanswered = false;
   /** Why it was lost. */
@@ -67,6 +65,8 @@ export class Lease implements AcquireStep, RenewStep, Listed {
 
   /** Counts the lease from before its request was sent. The cache starts counting later, so the lease never ends earlier there. */
   countFrom(sentAt: number): void {
+    // The answer to an earlier renewal may come after that to a later one.
+    if (sentAt + this.ttl * SAFE_PART < this.safeUntil) return;
     this.renewAt = sentAt + this.ttl * RENEW_AFTER;
     this.safeUntil = sentAt + this.ttl * SAFE_PART;
   }
@@ -102,7 +102,7 @@ export class Lease implements AcquireStep, RenewStep, Listed {
 
   /** When the renewer has to look at it next. */
   get dueAt(): number {
-    return Math.min(this.isRenewing ? this.safeUntil : this.renewAt, this.#renewUntil);
+    return Math.min(this.renewAt, this.safeUntil, this.#renewUntil);
   }
 
   /**

@@ -24,14 +24,7 @@ describe('A RedisCache on a Redis Cluster', () => {
     await cluster.stop();
   });
 
-  /** How many scripts the masters have run. */
-  const countCalls = async () => {
-    const stats = await Promise.all(cluster.masters.map(master => master.info('commandstats')));
-    const counts = stats.flatMap(text => [
-      ...String(text).matchAll(/cmdstat_eval(?:sha)?:calls=(\d+),.*failed_calls=(\d+)/g),
-    ]);
-    return counts.reduce((sum, [, all, failed]) => sum + Number(all) - Number(failed), 0);
-  };
+  const countCalls = () => cluster.countScriptCalls();
   const keysOf = (count: number, storedKey?: (i: number) => string) =>
     Array.from({ length: count }, (_, i) => acquireStep(storedKey ? { storedKey: storedKey(i) } : {}));
 
@@ -73,18 +66,12 @@ describe('A RedisCache on a Redis Cluster', () => {
   it('finds a lock while its slot moves to another master, and after', async () => {
     const step = acquireStep();
     await cache.acquire([step]);
-    const slot = Number(await client.cluster('KEYSLOT', step.storedKey));
-    const [from, to] = await mastersOf(slot);
-    const [fromId, toId] = await Promise.all(
-      [from, to].map(async one => String(await one.call('CLUSTER', 'MYID'))),
-    );
+    const move = await cluster.startMoving(step.storedKey);
 
-    await to.call('CLUSTER', 'SETSLOT', slot, 'IMPORTING', fromId as string);
-    await from.call('CLUSTER', 'SETSLOT', slot, 'MIGRATING', toId as string);
     const whileMoving = await cache.renew([renewStep(step)]);
-    await from.call('MIGRATE', '127.0.0.1', to.port, '', 0, 5000, 'KEYS', step.storedKey);
+    await move.migrate([step.storedKey]);
     const whenMoved = await cache.acquire([acquireStep({ storedKey: step.storedKey })]);
-    for (const master of [to, from]) await master.call('CLUSTER', 'SETSLOT', slot, 'NODE', toId as string);
+    await move.finish();
     const afterwards = await cache.renew([renewStep(step)]);
     const released = await cache.release([releaseStep(step)]);
 
@@ -96,9 +83,7 @@ describe('A RedisCache on a Redis Cluster', () => {
   it('renews a lease on the replica when the master is lost', async () => {
     const handle = await new Lock('k of a lost master', { cache, ttl: TTL }).acquire();
     const storedKey = 'once::1:default:k of a lost master';
-    const slot = Number(await client.cluster('KEYSLOT', storedKey));
-    const [master] = await mastersOf(slot);
-    expect(cluster.masters, 'no master was replaced before').to.include(master);
+    const { slot, from: master } = await cluster.mastersFor(storedKey);
     const replica = cluster.replicas[cluster.masters.indexOf(master)] as RedisServer;
     await until(async () => {
       // Other tests' keys may share the slot.
@@ -115,13 +100,4 @@ describe('A RedisCache on a Redis Cluster', () => {
     expect(handle.signal.aborted).to.equal(false);
     expect(await handle.release()).to.equal(true);
   });
-
-  /** The master that has a slot, and another. */
-  async function mastersOf(slot: number): Promise<[RedisServer, RedisServer]> {
-    const ranges = (await client.cluster('SLOTS')) as unknown as [number, number, [string, number]][];
-    const port = ranges.find(([first, last]) => first <= slot && slot <= last)?.[2][1];
-    const ofSlot = cluster.masters.find(master => master.port === port) as RedisServer;
-    const other = cluster.masters.find(master => master !== ofSlot) as RedisServer;
-    return [ofSlot, other];
-  }
 });

@@ -108,7 +108,7 @@ describe('LeaseRenewer', () => {
     it('counts a renewal from before it was sent', async () => {
       const lease = await acquire();
       cache.stuck = deferred();
-      await clock.tickAsync(600);
+      await clock.tickAsync(400);
       cache.stuck.resolve();
       await clock.tickAsync(0);
 
@@ -146,7 +146,7 @@ describe('LeaseRenewer', () => {
       cache.stuck = deferred();
       const failure = rejection(renewer.acquire(leaseOf()));
 
-      await clock.tickAsync(900);
+      await clock.tickAsync(850);
       const error = await failure;
 
       expect(error).to.be.instanceOf(CacheError);
@@ -158,7 +158,7 @@ describe('LeaseRenewer', () => {
       cache.stuck = deferred();
       const lease = leaseOf();
       const failure = rejection(renewer.acquire(lease));
-      await clock.tickAsync(900);
+      await clock.tickAsync(850);
       await failure;
 
       cache.stuck.resolve();

@@ -42,7 +42,8 @@ const openGlide = async (port: number): Promise<OpenClient> => {
 export const CLIENTS: Readonly<Record<string, (port: number) => Promise<OpenClient>>> = {
   'ioredis 6': openIoredis(),
   'ioredis 5': openIoredis({}, Redis5 as never),
-  // Not with `autoResendUnfulfilledCommands: false`: ioredis then never answers what was under way when its connection dropped.
+  // It never answers what was under way when its connection dropped.
+  'ioredis with autoResendUnfulfilledCommands: false': openIoredis({ autoResendUnfulfilledCommands: false }),
   'ioredis with maxRetriesPerRequest: 0': openIoredis({ maxRetriesPerRequest: 0 }),
   'ioredis with enableOfflineQueue: false': openIoredis({
     enableOfflineQueue: false,

@@ -13,7 +13,9 @@ import { CLIENTS, type OpenClient, openIoredis } from './redis-clients.ts';
 
 const LOCKS = 20;
 /** A key that is not released stays held for far longer than a test waits. */
-const TTL = 60_000;
+const TTL = 40_000;
+/** A release without an answer is sent again after a twelfth of its ttl. */
+const SOON = TTL / 6;
 /** For how long connections are dropped as soon as they are open. */
 const OUTAGE_MS = 800;
 
@@ -65,7 +67,7 @@ for (const [name, open] of Object.entries(CLIENTS)) {
           released = Promise.all(handles.map(handle => handle.release()));
         });
 
-        await until(async () => (await held()) === 0, 'all keys are free', 5000);
+        await until(async () => (await held()) === 0, 'all keys are free', SOON);
         await released;
         expect(lost()).to.equal(0);
       });
@@ -78,7 +80,7 @@ for (const [name, open] of Object.entries(CLIENTS)) {
       await delay(OUTAGE_MS);
       clearInterval(outage);
 
-      await until(async () => (await held()) === 0, 'all keys are free', 8000);
+      await until(async () => (await held()) === 0, 'all keys are free', SOON + OUTAGE_MS);
       await released;
       expect(lost()).to.equal(0);
     });
@@ -86,14 +88,14 @@ for (const [name, open] of Object.entries(CLIENTS)) {
     it('releases its own acquisitions and no later ones, though it is sent again (the replies are lost)', async () => {
       proxy.loseReplies();
       const released = Promise.all(handles.map(handle => handle.release()));
-      await until(async () => (await held()) === 0, 'all keys are free', 5000);
+      await until(async () => (await held()) === 0, 'all keys are free', SOON);
       const direct = await openIoredis()(server.port);
       const next = await Promise.all(
         handles.map(({ key }) => new Lock(key, { cache: direct.cache, ttl: TTL }).acquire()),
       );
 
       proxy.repair();
-      await Promise.race([released, delay(5000)]);
+      await Promise.race([released, delay(SOON)]);
 
       expect(await held()).to.equal(LOCKS);
       // ioredis sends again by itself what had no answer, and the second answer is a plain "no".

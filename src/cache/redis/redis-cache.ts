@@ -6,7 +6,15 @@
 import { asError } from '../../core/errors.ts';
 import { isLockName } from '../../key/stored-name.ts';
 import { ExchangeCache } from '../batching/exchange.ts';
-import { allFailed, exchangeInParts, fits, type Limits, reassemble, split } from '../batching/split.ts';
+import {
+  allFailed,
+  countSteps,
+  exchangeInParts,
+  fits,
+  type Limits,
+  reassemble,
+  split,
+} from '../batching/split.ts';
 import type {
   Arrival,
   Batch,
@@ -22,12 +30,12 @@ import {
   datastoreOf,
   isCluster,
   isErrorReply,
-  MAX_KEYS,
   mastersOf,
   type RedisClient,
   type ScriptRunner,
   scriptRunner,
 } from './client.ts';
+import { ClusterCalls, hashTag } from './cluster-calls.ts';
 import { LoneStep } from './lone-step.ts';
 import {
   type InspectReply,
@@ -43,11 +51,7 @@ import {
 import { ANNOUNCE_LUA, EXCHANGE_LUA, FORCE_RELEASE_LUA, INSPECT_LUA, SCAN_LUA } from './scripts.ts';
 import { redisSubscriber } from './subscriber.ts';
 
-const ON_ONE_SERVER: Limits = { maxSteps: MAX_KEYS };
-/** The keys of one call must share a slot. Those of one hash tag do. */
-const IN_A_CLUSTER: Limits = { maxSteps: MAX_KEYS, groupOf: hashTag };
-/** While a slot moves from one server to another, a call of several of its keys may be refused; a call of one never is. */
-const WHILE_A_SLOT_MOVES: Limits = { maxSteps: 1 };
+const ONE_STEP: Limits = { maxSteps: 1 };
 /** How many names one scan looks at: the server does nothing else meanwhile. */
 const SCAN_COUNT = 500;
 
@@ -55,7 +59,7 @@ const SCAN_COUNT = 500;
  * A cache on a Redis connection of yours, which stays yours to configure and to close.
  *
  * Give it a connection that does not block (no BLPOP and the like). A connection to a cluster works: keys of one hash tag
- * travel together, others one by one.
+ * travel together, others one by one, and so do all of a slot while it moves to another server.
  *
  * @example
  * ```ts
@@ -72,7 +76,7 @@ export class RedisCache extends ExchangeCache {
   readonly #forceRelease: ScriptRunner;
   readonly #client: RedisClient;
   readonly #subscriber: Subscriber;
-  #limits: Limits;
+  readonly #cluster: ClusterCalls;
 
   /**
    * @param client - an ioredis, node-redis, Valkey GLIDE or Bun client, or one of BullMQ's wrapped clients.
@@ -88,7 +92,7 @@ export class RedisCache extends ExchangeCache {
     this.#forceRelease = scriptRunner(client, FORCE_RELEASE_LUA);
     this.#client = client;
     this.#subscriber = redisSubscriber(client);
-    this.#limits = isCluster(client) ? IN_A_CLUSTER : ON_ONE_SERVER;
+    this.#cluster = new ClusterCalls(isCluster(client));
   }
 
   /** Asked each time: an ioredis client may select another database. */
@@ -98,7 +102,9 @@ export class RedisCache extends ExchangeCache {
 
   /** Sends the whole batch before it returns its promise, in as many calls as it takes. */
   exchange(batch: Batch): Promise<BatchResults> {
-    return this.#exchangeWithin(this.#limits, batch);
+    const { limits } = this.#cluster;
+    if (fits(batch, limits)) return this.#send(batch);
+    return exchangeInParts(batch, limits, parts => Promise.all(parts.map(part => this.#send(part))));
   }
 
   async inspect(storedKeys: readonly string[]): Promise<(LockRecord | undefined)[]> {
@@ -163,21 +169,23 @@ export class RedisCache extends ExchangeCache {
     return scriptRunner(this.#client, lua).run(keys, []);
   }
 
-  #exchangeWithin(limits: Limits, batch: Batch): Promise<BatchResults> {
-    if (fits(batch, limits)) return this.#send(batch, limits);
-    return exchangeInParts(batch, limits, parts => Promise.all(parts.map(part => this.#send(part, limits))));
-  }
-
   /** One call of the script. If it fails, each of its steps has failed, and none of other calls. */
-  async #send(batch: Batch, limits: Limits): Promise<BatchResults> {
+  async #send(batch: Batch): Promise<BatchResults> {
+    const { releases, renewals, acquisitions } = batch;
+    const anyStep = releases[0] ?? renewals[0] ?? acquisitions[0];
     try {
-      const lone = this.#lone.send(batch);
-      if (lone) return await lone;
-      const { keys, args } = writeBatch(batch);
-      return readReply(await this.#exchange.run(keys, args), batch);
+      return await this.#cluster.make({
+        storedKey: anyStep?.storedKey ?? '',
+        steps: countSteps(batch),
+        whole: async () => {
+          const lone = this.#lone.send(batch);
+          if (lone) return lone;
+          const { keys, args } = writeBatch(batch);
+          return readReply(await this.#exchange.run(keys, args), batch);
+        },
+        oneByOne: () => exchangeInParts(batch, ONE_STEP, parts => inTurn(parts, part => this.#send(part))),
+      });
     } catch (error) {
-      const narrower = this.#limitsAfterRefusal(error, limits);
-      if (narrower) return this.#exchangeWithin(narrower, batch);
       const problem = asError(error);
       return allFailed(batch, isErrorReply(problem) ? refused(problem) : problem);
     }
@@ -187,40 +195,35 @@ export class RedisCache extends ExchangeCache {
     items: readonly Item[],
     keyOf: (item: Item) => string,
     ask: (some: readonly Item[]) => Promise<Answer[]>,
-    limits: Limits = this.#limits,
   ): Promise<Answer[]> {
-    const parts = split(items, keyOf, limits);
-    try {
-      return reassemble(parts, await Promise.all(parts.map(({ items }) => ask(items))));
-    } catch (error) {
-      const narrower = this.#limitsAfterRefusal(error, limits);
-      if (!narrower) throw error;
-      return this.#inParts(items, keyOf, ask, narrower);
-    }
+    const askTogether = (some: readonly Item[]): Promise<Answer[]> =>
+      this.#cluster.make({
+        storedKey: keyOf(some[0] as Item),
+        steps: some.length,
+        whole: () => ask(some),
+        oneByOne: async () => (await inTurn(some, one => askTogether([one]))).flat() as Answer[],
+      });
+    const parts = split(items, keyOf, this.#cluster.limits);
+    return reassemble(parts, await Promise.all(parts.map(part => askTogether(part.items))));
   }
 
   /** In a cluster, one scan for each server; the names of one hash tag are on one server. */
   async #scansFor(prefix: string): Promise<((args: (string | number)[]) => Promise<unknown>)[]> {
-    if (this.#limits !== IN_A_CLUSTER || hashTag(prefix) !== prefix) {
+    if (!this.#cluster.isCluster || hashTag(prefix) !== prefix) {
       return [args => this.#scan.run([prefix], args)];
     }
     const servers = await mastersOf(this.#client);
     return servers.map(run => args => run(SCAN_LUA, args));
   }
+}
 
-  /**
-   * A cluster refuses a call of several keys before it does any of it, and says why. The limits within which the call is to be
-   * sent again; `undefined` where that is no use.
-   */
-  #limitsAfterRefusal(error: unknown, limits: Limits): Limits | undefined {
-    if (limits === WHILE_A_SLOT_MOVES) return undefined;
-    const { message } = asError(error);
-    if (/TRY_?AGAIN/i.test(message)) return WHILE_A_SLOT_MOVES;
-    if (limits === IN_A_CLUSTER || !message.includes('CROSSSLOT')) return undefined;
-    // Some clients and proxies do not say that they lead to a cluster. From now on all calls are split.
-    this.#limits = IN_A_CLUSTER;
-    return IN_A_CLUSTER;
-  }
+async function inTurn<Item, Answer>(
+  items: readonly Item[],
+  ask: (item: Item) => Promise<Answer>,
+): Promise<Answer[]> {
+  const answers: Answer[] = [];
+  for (const item of items) answers.push(await ask(item));
+  return answers;
 }
 
 /** What the name of every lock has in it, as a pattern. */
@@ -242,14 +245,4 @@ function patternOf(prefix: string): string {
 /** A string, as a pattern that matches only it. */
 function escapeGlob(text: string): string {
   return text.replace(/[\\*?[\]]/g, '\\$&');
-}
-
-/**
- * The part of a key that decides its slot in a cluster: what stands in its first braces, else all of it.
- * @see https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#hash-tags
- */
-function hashTag(storedKey: string): string {
-  const open = storedKey.indexOf('{');
-  const close = open < 0 ? -1 : storedKey.indexOf('}', open);
-  return close > open + 1 ? storedKey.slice(open + 1, close) : storedKey;
 }
