@@ -155,7 +155,7 @@ describe('RedisCache', () => {
       return [...stats].reduce((sum, [, count]) => sum + Number(count), 0);
     };
     // From now on the server has the script.
-    await cache.acquire([acquireStep()]);
+    await cache.acquire([acquireStep(), acquireStep()]);
 
     const before = await calls();
     await cache.acquire(Array.from({ length: 100 }, () => acquireStep()));
