@@ -4,7 +4,7 @@ import { cacheOnConnection } from '../bullmq/queue-cache.ts';
 import type { LockCache } from '../cache/contract.ts';
 import { type Cache, cacheOfQueue, resolveCache, toLockCache } from '../cache/registry.ts';
 import { type Holder, LOCK_STATES, type LockRecord, nameOfHolder } from '../core/holder.ts';
-import { oneOf, optional, parseOptions, text, withDefault } from '../core/validation.ts';
+import { oneOf, optional, parseOptions, show, text, withDefault } from '../core/validation.ts';
 import { type LockName, parseName, queueName, scopedName } from '../key/stored-name.ts';
 import { checkKey } from '../key/template.ts';
 import { holderOf } from '../lock/lock-request.ts';
@@ -89,7 +89,12 @@ export function locksOf(of: QueueLike | Cache | string, options: LocksOptions = 
     cache: optional(givenCache),
   });
   if (!isQueue(of)) {
-    const given = givenCache(of, 'locksOf: the cache');
+    if (typeof of !== 'string' && (typeof of !== 'object' || of === null)) {
+      throw new TypeError(
+        `locksOf needs a queue or worker of BullMQ, a cache, or the name of one in caches, not ${show(of)}`,
+      );
+    }
+    const given = givenCache(of, 'locksOf (for the locks of a queue give the Queue itself): the cache');
     return new CacheLocks(async () => given, undefined, scope);
   }
   const findCache = async () => cache ?? (await cacheOf(of));

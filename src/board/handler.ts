@@ -67,6 +67,6 @@ function distrust(request: BoardRequest, { trustsHost }: ParsedBoardOptions): An
   return problem(
     403,
     `the board is not served under the host '${host}': name it in the board's option 'hosts' ` +
-      '(without that option, localhost and IP addresses are trusted)',
+      '(without that option, localhost and IP addresses are trusted). A proxy must pass on the Host of the browser',
   );
 }

@@ -92,7 +92,10 @@ function uniqueLabel(name: string, sources: ReadonlyMap<string, Source>): string
 }
 
 const queueList: Parser<readonly QueueLike[]> = (value, option) => {
-  if (!Array.isArray(value)) throw new TypeError(`${option} must be an array of queues, not ${show(value)}`);
+  if (!Array.isArray(value))
+    throw new TypeError(
+      `${option} must be an array of queues, not ${isQueue(value) ? 'a queue; write [queue]' : show(value)}`,
+    );
   for (const queue of value) {
     if (isQueue(queue)) continue;
     throw new TypeError(`${option} must hold BullMQ queues only, not ${show(queue)}`);

@@ -23,7 +23,7 @@ export const trustedHosts: Parser<TrustsHost> = (value, option) => {
   const trusted = new Set(
     value.map(host => {
       const parsed = parseHost(host);
-      if (parsed) return parsed.host;
+      if (parsed && !parsed.hostname.includes('*')) return withoutDefaultPort(parsed);
       throw new TypeError(
         `${option} must hold hosts such as 'ops.example.com' or 'localhost:3000', not ${show(host)}`,
       );
@@ -31,9 +31,14 @@ export const trustedHosts: Parser<TrustsHost> = (value, option) => {
   );
   return host => {
     const parsed = parseHost(host);
-    return parsed !== undefined && (trusted.has(parsed.host) || trusted.has(parsed.hostname));
+    return parsed !== undefined && (trusted.has(withoutDefaultPort(parsed)) || trusted.has(parsed.hostname));
   };
 };
+
+/** Browsers leave out the port 443 of a page that they got by TLS. */
+function withoutDefaultPort({ host, hostname, port }: URL): string {
+  return port === '443' ? hostname : host;
+}
 
 /** A host in its one form: in lower case, an international name in ASCII, without the port 80. */
 function parseHost(host: unknown): URL | undefined {

@@ -80,6 +80,7 @@ export function resolveCache(
 ): LockCache {
   if (cache === undefined) return registry.default ?? memoryOfProcess();
   if (typeof cache !== 'string') return cache;
+  refuseUrl(cache, option);
   const named = registry.named.get(cache);
   if (named) return named;
   const known = listed([...registry.named.keys()]) || 'none';
@@ -100,8 +101,19 @@ export function isInMemory(cache: LockCache): boolean {
 }
 
 /** Parses an option `cache`: a cache, or the name of one in the registry. */
-export const cacheLike: Parser<LockCache | string> = (value, option) =>
-  typeof value === 'string' ? text(value, option) : toLockCache(value, option);
+export const cacheLike: Parser<LockCache | string> = (value, option) => {
+  if (typeof value !== 'string') return toLockCache(value, option);
+  refuseUrl(value, option);
+  return text(value, option);
+};
+
+/** A name that is not found is named in errors, and a URL may have a password in it. */
+function refuseUrl(name: string, option: string): void {
+  if (!name.includes('://')) return;
+  throw new TypeError(
+    `${option} must be a cache or the name of one, not a URL; give new RedisCache(new Redis(url))`,
+  );
+}
 
 /**
  * Makes a lock cache of what was given.

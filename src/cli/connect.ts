@@ -5,6 +5,7 @@ import { DEFAULT_SCHEMA, quote } from '../cache/postgres/migration.ts';
 import { PostgresCache } from '../cache/postgres/postgres-cache.ts';
 import { RedisCache } from '../cache/redis/redis-cache.ts';
 import type { Datastore, PostgresDatastore, RedisDatastore } from './datastore.ts';
+import { NoSuchQueueError } from './no-such-queue-error.ts';
 import { UsageError } from './usage-error.ts';
 
 export interface Connection {
@@ -86,7 +87,9 @@ async function connectPostgres({
   pool.on('error', () => {});
   const cache = parseSchema(() => new PostgresCache(pool, { schema }));
   try {
-    await pool.query('SELECT 1');
+    const { rows } = await pool.query('SELECT to_regnamespace($1) IS NOT NULL AS found', [quote(schema)]);
+    // The locks of a misspelt schema would be none.
+    if (!rows[0].found) throw new NoSuchQueueError(`there is no schema '${schema}' in this database`);
   } catch (error) {
     await pool.end();
     throw error;

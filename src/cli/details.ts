@@ -23,7 +23,7 @@ export function detailsOf(lock: LockInfo, now: number): string {
     ['attempt', attempt > 0 ? String(attempt) : ''],
     ['fence', String(fence)],
     ['acquired', since > 0 ? `${new Date(since).toISOString()} (${ageOf(lock, now)} ago)` : ''],
-    ['expires in', timeLeft(lock)],
+    [lock.dueIn === undefined ? 'expires in' : 'reserved', timeLeft(lock)],
     ['stored key', storedKey],
   ];
   return details

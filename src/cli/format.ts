@@ -10,7 +10,9 @@ export function ageOf({ since }: LockInfo, now: number): string {
   return since > 0 ? duration(Math.max(now - since, 0)) : '';
 }
 
-export function timeLeft({ expiresIn }: LockInfo): string {
+/** How long the lock stays held; of a reservation, when the next run of its job is due. */
+export function timeLeft({ expiresIn, dueIn }: LockInfo): string {
+  if (dueIn !== undefined) return dueIn > 0 ? `next run in ${duration(dueIn)}` : 'next run is due';
   return Number.isFinite(expiresIn) ? duration(expiresIn) : 'never';
 }
 

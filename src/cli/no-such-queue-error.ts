@@ -1,2 +1,2 @@
-/** The datastore has no such queue. The message names those that have locks. */
+/** The datastore has no such queue, or no such schema. The message says which there are, or which is missing. */
 export class NoSuchQueueError extends Error {}

@@ -103,12 +103,17 @@ export function eitherOf(words: readonly string[]): string {
 
 /** A value, as errors show it: in one line, and not too long. */
 export function show(value: unknown): string {
-  if (typeof value === 'string') return `'${shown(value)}'`;
+  if (typeof value === 'string') return `'${shown(withoutPassword(value))}'`;
   if (typeof value === 'function') return 'a function';
   if (typeof value !== 'object' || value === null) return shown(String(value));
-  if (Array.isArray(value)) return 'an array';
+  if (Array.isArray(value)) return value.length === 0 ? 'an empty array' : 'an array';
   const fields = Object.keys(value);
   return fields.length === 0 ? 'an object' : `an object with ${listed(fields.slice(0, 3))}`;
+}
+
+/** A URL may have a password in it, and errors are stored with failed jobs. */
+function withoutPassword(text: string): string {
+  return text.replace(/\/\/[^\s/]*@/g, '//***@');
 }
 
 /** The class of a value, as errors show it. */

@@ -60,7 +60,8 @@ export function unlockedTerms({ options }: GuardedProcessor, { job }: ProcessorC
 
 /** Where the job's lock is kept; `undefined` where that is its queue's connection, and no job has come by it yet. */
 export function knownCacheOf({ cache }: ProcessorOptions, job: RunningJob): QueueCache | undefined {
-  const chosen = cache === undefined ? cacheOfQueue(job.queueName) : resolveCache(cache);
+  const chosen =
+    cache === undefined ? cacheOfQueue(job.queueName) : resolveCache(cache, "onceProcessor: option 'cache'");
   return chosen ? { cache: chosen, releasesInOrder: false } : knownQueueCache(job);
 }
 

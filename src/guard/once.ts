@@ -101,6 +101,9 @@ export function once(...given: [AnyFunction, OnceOptions] | [OnceOptions]): AnyF
     }
     return guard(fn, parse(options));
   }
+  if (typeof given[0] === 'function') {
+    throw new TypeError("once: the function has no options; write once(fn, { key: '…' })");
+  }
   // Parsed here, where they are written, though the method comes later.
   const options = parse(given[0]);
   return methodDecorator('once', method => guard(method, options));

@@ -154,7 +154,11 @@ function stringOf({ source }: Template, { name, path }: Slot, data: unknown, who
       if (typeof value !== 'object' || value === null || !Object.hasOwn(value, field)) {
         const fields = fieldsOf(value);
         const where = i === 0 ? whose : `'${shown(path.slice(0, i).join('.'))}' in ${whose}`;
-        refuse(`${where} has no '${shown(field)}' (it has: ${listed(fields) || 'no fields'})`, { fields });
+        const hint =
+          i === 0 && field === 'data' ? "; the paths of a template begin within the data: '{userId}'" : '';
+        refuse(`${where} has no '${shown(field)}' (it has: ${listed(fields) || 'no fields'})${hint}`, {
+          fields,
+        });
       }
       value = (value as Record<string, unknown>)[field];
     }

@@ -272,8 +272,11 @@ describe('locksOf a cache', () => {
     const error = await rejection(all(locksOf(store).list()));
 
     expect(error.message).to.equal("locksOf: this cache can't list its locks: it has no method 'list'");
-    expect(() => locksOf('nobody')).to.throw(TypeError, "no cache is named 'nobody'");
-    expect(() => locksOf(undefined as never)).to.throw(TypeError, 'must be a cache');
+    expect(() => locksOf('nobody')).to.throw(TypeError, 'for the locks of a queue give the Queue itself');
+    expect(() => locksOf(undefined as never)).to.throw(
+      TypeError,
+      'locksOf needs a queue or worker of BullMQ, a cache, or the name of one in caches, not undefined',
+    );
   });
 
   it('refuses a filter that there is not', async () => {

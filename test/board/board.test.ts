@@ -24,7 +24,7 @@ describe('createBoard', () => {
       ],
       [
         { caches, hosts: [] },
-        "createBoard: option 'hosts' must be an array of one host or more, not an array",
+        "createBoard: option 'hosts' must be an array of one host or more, not an empty array",
       ],
       [
         { caches, hosts: ['https://ops.example.com'] },

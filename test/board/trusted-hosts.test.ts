@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import type { BoardOptions } from '../../src/board.ts';
+import { type BoardOptions, createBoard } from '../../src/board.ts';
 import { Lock, MemoryCache } from '../../src/index.ts';
 import { type Received, sendAsIs, withBoard } from './served-board.ts';
 
@@ -57,22 +57,28 @@ describe('the hosts of a board', () => {
       expect([host, list.status, release.status, isStillHeld]).to.deep.equal([host, 403, 403, true]);
       expect(JSON.parse(release.body).problem).to.equal(
         `the board is not served under the host '${host}': name it in the board's option 'hosts' ` +
-          '(without that option, localhost and IP addresses are trusted)',
+          '(without that option, localhost and IP addresses are trusted). A proxy must pass on the Host of the browser',
       );
       expect(list.body).not.to.include('once::1:default:k');
     }
   });
 
   it('are those that the option names, with a port or with any, and no others', async () => {
-    const hosts = ['ops.example.com', 'Büro.example:8080'];
+    const hosts = ['ops.example.com', 'Büro.example:8080', 'tls.example.com:443'];
     const statusUnder = async (host: string) => (await askUnder(host, { hosts })).release.status;
 
     expect(await statusUnder('ops.example.com')).to.equal(200);
     expect(await statusUnder('OPS.example.com:8443')).to.equal(200);
     expect(await statusUnder('xn--bro-hoa.example:8080')).to.equal(200);
     expect(await statusUnder('xn--bro-hoa.example:8081')).to.equal(403);
+    expect(await statusUnder('tls.example.com')).to.equal(200);
     expect(await statusUnder('evil.example')).to.equal(403);
     expect(await statusUnder('localhost')).to.equal(403);
     expect(await statusUnder('127.0.0.1')).to.equal(403);
+  });
+
+  it('are names, not patterns', () => {
+    const options = { caches: { memory: new MemoryCache() }, hosts: ['*.example.com'] };
+    expect(() => createBoard(options)).to.throw(TypeError, "not '*.example.com'");
   });
 });

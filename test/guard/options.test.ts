@@ -32,6 +32,10 @@ describe('An option of onceProcessor that is wrong', () => {
     [{ cache: { acquire() {}, renew() {} } }, /option 'cache': the lock cache has no release, no inspect/],
     [{ cache: null }, /option 'cache' must be a cache, not null/],
     [{ cache: 7 }, /option 'cache' must be a cache, not 7/],
+    [
+      { cache: 'redis://:secret@h:1' },
+      /^[^@]*must be a cache or the name of one, not a URL; give new RedisCache/,
+    ],
     ['k-{id}', /the options must be an object/],
   ] as const) {
     it(`throws a TypeError where it is written (${inspect(options, { breakLength: Infinity })})`, () => {

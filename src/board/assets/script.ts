@@ -124,11 +124,21 @@ export const SCRIPT: string = `'use strict';
       // A lock that never expires has no expiresIn.
       const left = lock.expiresIn === undefined ? undefined : Math.max(lock.expiresIn - passed, 0);
       const part = partLeft(lock, left);
-      row.querySelector('.time').textContent = left === undefined ? 'never' : duration(left);
+      row.querySelector('.time').textContent = timeLeft(lock, left, passed);
+      row.querySelector('.bar').hidden = lock.dueIn !== undefined;
       row.querySelector('.time').classList.toggle('never', left === undefined);
       row.querySelector('.bar').classList.toggle('low', part < 0.25);
       row.querySelector('.bar > i').style.width = (part * 100).toFixed(1) + '%';
     }
+  }
+
+  /** Of a reservation, when the next run of its job is due. */
+  function timeLeft(lock, left, passed) {
+    if (lock.dueIn !== undefined) {
+      const due = lock.dueIn - passed;
+      return due > 0 ? 'next run in ' + duration(due) : 'next run is due';
+    }
+    return left === undefined ? 'never' : duration(left);
   }
 
   function partLeft(lock, left) {

@@ -301,6 +301,6 @@ function sender(client: RedisClient): Sender | undefined {
 function notAClient(given: unknown): TypeError {
   return new TypeError(
     'RedisCache needs a client that can run scripts: one of ioredis (eval, evalsha), node-redis (eval, evalSha), ' +
-      `Valkey GLIDE (customCommand) or Bun (send); it got ${showClass(given)}`,
+      `Valkey GLIDE (customCommand) or Bun (send), as in new RedisCache(new Redis(…)); it got ${showClass(given)}`,
   );
 }

@@ -1,4 +1,7 @@
 import { expect } from 'chai';
+import { acquire, acquireStep, reserve } from '../../../src/conformance/helpers.ts';
+import { scopedName } from '../../../src/key/stored-name.ts';
+import { sharedPostgres } from '../../support/shared-servers.ts';
 import { cli, OwnScope, parseLines } from '../run-cli.ts';
 
 describe('bullmq-once list', () => {
@@ -43,6 +46,30 @@ describe('bullmq-once list', () => {
 
     const row = out.split('\n')[1]?.split(/ {2,}/);
     expect(row?.slice(0, 4)).to.deep.equal(['k', `scope ${own.scope}`, 'running', 'job 17 of emails']);
+  });
+
+  it('says when the next run of a job is due, of a key that is reserved for it (--state reserved)', async () => {
+    const step = acquireStep({
+      storedKey: scopedName(own.scope, 'k'),
+      owner: 'bull:emails:17@1790000000000',
+    });
+    await acquire(own.cache, step);
+    await reserve(own.cache, step, { dueIn: 50_000, lastsFor: 600_000 });
+
+    const { out } = await cli('list', ...own.args, '--state', 'reserved');
+
+    const row = out.split('\n')[1]?.split(/ {2,}/);
+    expect(row?.[2]).to.equal('reserved');
+    expect(row?.[5]).to.match(/^next run in \d\d s$/);
+  });
+
+  it('ends with 1 where there is no such schema: the locks of a misspelt one would be none', async () => {
+    const { url } = await sharedPostgres();
+
+    const { code, err } = await cli('list', '--postgres', url, '--schema', 'bulmq');
+
+    expect(code).to.equal(1);
+    expect(err).to.include("there is no schema 'bulmq' in this database");
   });
 
   it('says so where no lock is held', async () => {
