@@ -11,7 +11,7 @@ import { KeyError } from '../core/errors.ts';
 import { type Holder, nameOfHolder } from '../core/holder.ts';
 import { shown } from '../core/printable.ts';
 import type { GuardedJob } from '../duplicates/strategy.ts';
-import { jobOfOwner, type OwnedBy } from '../lock/owner-id.ts';
+import { jobOfOwner } from '../lock/owner-id.ts';
 
 /** A lease is renewed long before this part of its ttl has passed. */
 const OVERDUE_PART = 1 / 2;
@@ -33,8 +33,7 @@ async function isAbandoned(work: GuardedJob, holder: Holder): Promise<boolean> {
   const { state, owner } = holder;
   if (state !== 'running' && state !== 'reserved') return false;
   if (owner === work.request.terms.owner) return isOlderRun(work);
-  const other = jobOfOwner(owner);
-  return state === 'running' ? hasEnded(work, holder, other) : willNotComeBack(work, holder, other);
+  return state === 'running' ? hasEnded(work, holder) : willNotComeBack(work, holder);
 }
 
 /**
@@ -50,14 +49,10 @@ async function isOlderRun({ job, token }: GuardedJob): Promise<boolean> {
  * Whether BullMQ has finished or removed a job that still holds the key. In a worker it is asked only about a lease that was not
  * renewed when it was due: everyone else releases. A sandboxed child may die at any time.
  */
-async function hasEnded(
-  { job, request }: GuardedJob,
-  holder: Holder,
-  other: OwnedBy | undefined,
-): Promise<boolean> {
+async function hasEnded({ job, request }: GuardedJob, holder: Holder): Promise<boolean> {
   const isOverdue = holder.expiresIn < request.terms.ttl * OVERDUE_PART;
   if (!isOverdue && !isInSandbox(job)) return false;
-  const found = await lookUpJob(job, other, request.cache);
+  const found = await lookUpJob(job, jobOfOwner(holder.owner), request.cache);
   if (found === 'unknown') return false;
   if (found === 'gone') return true;
   if (found.finishedOn === undefined) return false;
@@ -65,11 +60,8 @@ async function hasEnded(
 }
 
 /** Whether the key is reserved for a job that BullMQ has finished or removed. Where BullMQ can't be asked, its time must be over. */
-async function willNotComeBack(
-  { job, request }: GuardedJob,
-  holder: Holder,
-  other: OwnedBy | undefined,
-): Promise<boolean> {
+async function willNotComeBack({ job, request }: GuardedJob, holder: Holder): Promise<boolean> {
+  const other = jobOfOwner(holder.owner);
   if (other && job.parentKey === `${other.queueQualifiedName}:${other.jobId}`) {
     throw new KeyError(
       `the key '${shown(holder.key)}' is reserved by the job's own parent, ${nameOfHolder(holder)}, which waits for it: ` +

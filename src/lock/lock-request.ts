@@ -101,6 +101,23 @@ export class LockRequest {
  * @param key - the key in the user's words.
  */
 export function holderOf(record: LockRecord, key: string): Holder {
-  const job = jobOfOwner(record.owner);
-  return { ...record, key, ...(job && { jobId: job.jobId, queueName: job.queueName }) };
+  const { storedKey, state, owner, fence, attempt, since, expiresIn, dueIn } = record;
+  const job = jobOfOwner(owner);
+  // Every duplicate comes by here. No spread: V8 takes microseconds for one.
+  const holder: { -readonly [Field in keyof Holder]: Holder[Field] } = {
+    storedKey,
+    state,
+    owner,
+    fence,
+    attempt,
+    since,
+    expiresIn,
+    key,
+  };
+  if (dueIn !== undefined) holder.dueIn = dueIn;
+  if (job) {
+    holder.jobId = job.jobId;
+    holder.queueName = job.queueName;
+  }
+  return holder;
 }

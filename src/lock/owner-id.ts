@@ -55,7 +55,7 @@ export interface OwnedBy {
 export function jobOfOwner(owner: string): OwnedBy | undefined {
   const match = OWNER_OF_JOB.exec(owner);
   if (!match) return undefined;
-  const [prefix = '', queueName, id, timestamp] = match.slice(1) as [string?, string?, string?, string?];
+  const [, prefix = '', queueName, id, timestamp] = match as [string, string?, string?, string?, string?];
   return {
     queueQualifiedName: `${prefix}${queueName}`,
     queueName: `${queueName}`,
@@ -72,5 +72,5 @@ function escapeId(id: string): string {
 }
 
 function unescapeId(id: string): string {
-  return id.replaceAll('%3A', ':').replaceAll('%25', '%');
+  return id.includes('%') ? id.replaceAll('%3A', ':').replaceAll('%25', '%') : id;
 }
