@@ -1,5 +1,6 @@
 /** Moves a job to BullMQ's delayed set, which costs none of its attempts and frees the worker's slot. */
 
+import { nameOfJob } from '../core/holder.ts';
 import type { RunningJob } from './job.ts';
 
 /** BullMQ recognises it by its name, and leaves the job where it was moved. */
@@ -14,7 +15,7 @@ class DelayedError extends Error {
  */
 export async function delayJob(job: RunningJob, token: string | undefined, ms: number): Promise<Error> {
   await job.moveToDelayed(Date.now() + Math.ceil(ms), token);
-  return new DelayedError(`job ${job.id} is delayed: its key is held`);
+  return new DelayedError(`${nameOfJob(job.id, job.queueName)} is delayed: its key is held`);
 }
 
 /**

@@ -6,44 +6,65 @@
 import type { LockCache } from '../cache/contract.ts';
 import { PostgresCache } from '../cache/postgres/postgres-cache.ts';
 import { RedisCache } from '../cache/redis/redis-cache.ts';
+import { within } from '../core/within.ts';
 import type { OwnedBy } from '../lock/owner-id.ts';
 import type { RunningJob } from './job.ts';
 
-/** What BullMQ has stored of a job. */
-export interface StoredJob {
-  /** When it completed or failed for good, in ms since the epoch; absent while it is still to run. */
-  readonly finishedOn?: number | undefined;
-  readonly failedReason?: string | undefined;
-}
+/**
+ * - `'to-run'`: BullMQ has the job, and it is running, or will run;
+ * - `'finished'`: it has completed, or failed for good;
+ * - `'given-up'`: BullMQ has failed it because it lost sight of its process, which may still be at work;
+ * - `'gone'`: there is no such job where the one that asks is;
+ * - `'unknown'`: BullMQ can't be asked.
+ */
+export type JobFate = 'to-run' | 'finished' | 'given-up' | 'gone' | 'unknown';
 
-/** A job, as it is stored under its id; another job may have that id by now. */
-interface StoredUnderId extends StoredJob {
+/** The reasons of jobs that stalled, or were started, "more than allowable limit". */
+const GIVEN_UP = 'more than allowable';
+/** As much of a reason is looked at. It may quote all of a job's input. */
+const REASON_LENGTH = 100;
+
+/** What is stored of a job. Another job may have its id by now. */
+interface StoredJob {
   /** When it was created, in ms since the epoch. */
   readonly timestamp: number;
+  readonly isFinished: boolean;
+  readonly failedReason: string;
 }
 
-/** `'gone'`: BullMQ has no such job any more. `'unknown'`: it can't be asked. */
-export type JobLookup = StoredJob | 'gone' | 'unknown';
+/** `undefined`: it is not there. */
+type Found = StoredJob | undefined | 'unknown';
 
 /**
  * Looks a job up.
  * @param asking - the job that asks.
  * @param other - the job of an owner, where that names one.
  * @param cache - where its lock is kept.
+ * @param timeoutMs - how long to wait for an answer.
  */
 export async function lookUpJob(
   asking: RunningJob,
   other: OwnedBy | undefined,
   cache: LockCache,
-): Promise<JobLookup> {
+  timeoutMs: number,
+): Promise<JobFate> {
   if (!other) return 'unknown';
-  let found = await readBesideLocks(asking, other, cache).catch(() => 'unknown' as const);
-  if (found === 'unknown') found = await askOwnQueue(asking, other).catch(() => 'unknown' as const);
-  if (found === 'unknown') return 'unknown';
-  return found?.timestamp === other.timestamp ? found : 'gone';
+  try {
+    const answer = lookUp(asking, other, cache).then(fate => ({ fate }));
+    return (await within(timeoutMs, answer))?.fate ?? 'unknown';
+  } catch {
+    return 'unknown';
+  }
 }
 
-type Found = StoredUnderId | undefined | 'unknown';
+async function lookUp(asking: RunningJob, other: OwnedBy, cache: LockCache): Promise<JobFate> {
+  let found = await readBesideLocks(asking, other, cache).catch(() => 'unknown' as const);
+  if (found === 'unknown') found = await askOwnQueue(asking, other);
+  if (found === 'unknown') return 'unknown';
+  if (found?.timestamp !== other.timestamp) return 'gone';
+  if (!found.isFinished) return 'to-run';
+  return found.failedReason.includes(GIVEN_UP) ? 'given-up' : 'finished';
+}
 
 async function readBesideLocks(asking: RunningJob, other: OwnedBy, cache: LockCache): Promise<Found> {
   if (asking.id === undefined) return 'unknown';
@@ -55,11 +76,12 @@ async function readBesideLocks(asking: RunningJob, other: OwnedBy, cache: LockCa
 const JOB_LUA: string = `
 -- KEYS     the hash of the job that asks, and of the other; the other queue's meta data
 -- returns  when the one that asks was created; 1 if there is such a queue; of the other job: when it was created, when it finished,
---          why it failed; '' where there is none
-local other = redis.call('HMGET', KEYS[2], 'timestamp', 'finishedOn', 'failedReason')
+--          the beginning of why it failed; '' where there is none
+local created, finished = unpack(redis.call('HMGET', KEYS[2], 'timestamp', 'finishedOn'))
+local reason = finished and redis.call('HGET', KEYS[2], 'failedReason')
 return {
   redis.call('HGET', KEYS[1], 'timestamp') or '', redis.call('EXISTS', KEYS[3]),
-  other[1] or '', other[2] or '', other[3] or '',
+  created or '', finished or '', string.sub(reason or '', 1, ${REASON_LENGTH}),
 }
 `;
 
@@ -67,17 +89,24 @@ async function readFromRedis(asking: RunningJob, other: OwnedBy, cache: RedisCac
   const queue = other.queueQualifiedName;
   const keys = [`${asking.queueQualifiedName}:${asking.id}`, `${queue}:${other.jobId}`, `${queue}:meta`];
   const reply = ((await cache.runScript(JOB_LUA, keys)) as unknown[]).map(String);
-  const [createdAt, isQueue, ...fields] = reply;
+  const [askerCreated = '', isQueue, created = '', finished, failedReason = ''] = reply;
   // BullMQ may keep its jobs elsewhere: then those that must be here are not.
-  if (Number(createdAt) !== asking.timestamp || isQueue !== '1') return 'unknown';
-  return storedJob(fields);
+  if (timeFrom(askerCreated) !== asking.timestamp || isQueue !== '1') return 'unknown';
+  if (created === '') return undefined;
+  return { timestamp: timeFrom(created), isFinished: finished !== '', failedReason };
+}
+
+/** As BullMQ reads it: a producer may have given a fraction, or no number at all. */
+function timeFrom(text: string): number {
+  return Number.parseInt(text || '0', 10);
 }
 
 async function readFromPostgres(asking: RunningJob, other: OwnedBy, cache: PostgresCache): Promise<Found> {
   const { rows } = await cache.pool.query(
-    `SELECT queue, id, added_at_ms, finished_at_ms, failed_reason FROM "${cache.schema}".job
-     WHERE (queue, id) IN (($1, $2), ($3, $4))
-     UNION ALL SELECT queue, NULL, 0, 0, '' FROM "${cache.schema}".meta WHERE queue = $3 AND field = 'version'`,
+    `SELECT queue, id, added_at_ms, finished_at_ms, left(failed_reason, ${REASON_LENGTH}) AS reason
+     FROM "${cache.schema}".job WHERE (queue, id) IN (($1, $2), ($3, $4))
+     UNION ALL
+     SELECT queue, NULL, 0, 0, '' FROM "${cache.schema}".meta WHERE queue = $3 AND field = 'version'`,
     [asking.queueQualifiedName, asking.id, other.queueQualifiedName, other.jobId],
   );
   const rowOf = (queue: string, id: string | undefined | null) =>
@@ -86,27 +115,62 @@ async function readFromPostgres(asking: RunningJob, other: OwnedBy, cache: Postg
   const isHere = Number(itself?.added_at_ms) === asking.timestamp && rowOf(other.queueQualifiedName, null);
   if (!isHere) return 'unknown';
   const row = rowOf(other.queueQualifiedName, other.jobId);
-  return row && storedJob([row.added_at_ms, row.finished_at_ms ?? '', row.failed_reason ?? '']);
-}
-
-function storedJob(fields: readonly string[]): StoredUnderId | undefined {
-  const [timestamp = '', finishedOn = '', failedReason = ''] = fields;
-  if (timestamp === '') return undefined;
-  return {
-    timestamp: Number(timestamp),
-    finishedOn: finishedOn === '' ? undefined : Number(finishedOn),
-    failedReason,
-  };
+  if (!row) return undefined;
+  const isFinished = row.finished_at_ms !== null;
+  return { timestamp: Number(row.added_at_ms), isFinished, failedReason: row.reason ?? '' };
 }
 
 /** What is needed of BullMQ's class `Job`. */
 interface JobClass {
-  fromId?(queue: unknown, id: string): Promise<StoredUnderId | undefined>;
+  fromId?(
+    queue: unknown,
+    id: string,
+  ): Promise<
+    { readonly timestamp: number; readonly finishedOn?: number; readonly failedReason?: string } | undefined
+  >;
 }
 
 async function askOwnQueue(asking: RunningJob, other: OwnedBy): Promise<Found> {
   const { fromId } = asking.constructor as JobClass;
   const isOwnQueue = other.queueQualifiedName === asking.queueQualifiedName;
   if (!asking.queue || !fromId || !isOwnQueue) return 'unknown';
-  return fromId.call(asking.constructor, asking.queue, other.jobId);
+  const job = await fromId.call(asking.constructor, asking.queue, other.jobId);
+  if (!job) return undefined;
+  const { timestamp, finishedOn, failedReason = '' } = job;
+  return { timestamp, isFinished: finishedOn !== undefined, failedReason };
+}
+
+/** How far up a job's ancestors are looked for. */
+const MAX_ANCESTORS = 10;
+
+/**
+ * Whether a job waits for the one that asks, as its parent or as a parent of that, as far as it can be known.
+ */
+export async function isAncestor(
+  { queueQualifiedName, jobId }: OwnedBy,
+  { parentKey }: RunningJob,
+  cache: LockCache,
+): Promise<boolean> {
+  const wanted = `${queueQualifiedName}:${jobId}`;
+  let ancestor = parentKey;
+  for (let i = 0; i < MAX_ANCESTORS && ancestor; i++) {
+    if (ancestor === wanted) return true;
+    ancestor = await parentOf(ancestor, cache).catch(() => undefined);
+  }
+  return false;
+}
+
+const PARENT_LUA: string = `
+-- KEYS[1]  the hash of a job
+-- returns  the key of its parent; '' where it has none
+return redis.call('HGET', KEYS[1], 'parentKey') or ''
+`;
+
+async function parentOf(jobKey: string, cache: LockCache): Promise<string | undefined> {
+  if (cache instanceof RedisCache) return String(await cache.runScript(PARENT_LUA, [jobKey]));
+  if (!(cache instanceof PostgresCache)) return undefined;
+  const colon = jobKey.indexOf(':');
+  const sql = `SELECT parent_key FROM "${cache.schema}".job WHERE queue = $1 AND id = $2`;
+  const { rows } = await cache.pool.query(sql, [jobKey.slice(0, colon), jobKey.slice(colon + 1)]);
+  return rows[0]?.parent_key ?? undefined;
 }

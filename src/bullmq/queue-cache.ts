@@ -19,6 +19,8 @@ export interface QueueCache {
   readonly cache: LockCache;
   /** A release that is sent before the job's completion is executed before it. Not so where there are several connections. */
   readonly releasesInOrder: boolean;
+  /** It is the queue's own connection, and was not named by the user. A cache that was named may serve queues of other servers too. */
+  readonly isOwn: boolean;
 }
 
 /** Where BullMQ's `Queue` and `Worker` keep their connection. BullMQ's types hide it. */
@@ -83,6 +85,7 @@ async function queueCacheOf(queue: object): Promise<QueueCache | undefined> {
     return getOrCreate(ofConnections, pool, () => ({
       cache: new PostgresCache(pool, { schema }),
       releasesInOrder: false,
+      isOwn: true,
     }));
   }
   const client = await (backend ? backend.client : ofBullmq5);
@@ -90,6 +93,7 @@ async function queueCacheOf(queue: object): Promise<QueueCache | undefined> {
   return getOrCreate(ofConnections, client, () => ({
     cache: new RedisCache(client),
     releasesInOrder: sendsInOrder(client),
+    isOwn: true,
   }));
 }
 

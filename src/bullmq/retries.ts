@@ -21,9 +21,10 @@ export function mayRunAgain(job: RunningJob, error: unknown): boolean {
   return attemptsMade + 1 < (opts?.attempts ?? 1);
 }
 
-/** In how many ms the job comes back, where that is known. */
+/** In how many ms the job comes back, where that is known. A producer chooses the backoff: it may be anything. */
 export function comesBackIn(job: RunningJob, error: unknown): number | undefined {
-  return wasMoved(error) ? movedFor(job, error) : longestBackoff(job);
+  const ms: unknown = wasMoved(error) ? movedFor(job, error) : longestBackoff(job);
+  return typeof ms === 'number' && ms >= 0 ? ms : undefined;
 }
 
 /** The longest time until a failed job is retried, in ms; `undefined` where the user's function decides. */

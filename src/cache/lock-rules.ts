@@ -13,6 +13,7 @@ export interface StoredLock {
   readonly fence: number;
   readonly attempt: number;
   readonly since: number;
+  readonly ttl: number;
   readonly owner: string;
   readonly expiresAt: number;
   /** Of a reservation: how long it lasts after its owner is expected back. */
@@ -75,10 +76,10 @@ export function recordOf(storedKey: string, stored: StoredLock, now: number): Lo
 /** @param expiresIn - how long it stays held if nobody renews it, in ms. */
 export function liveRecordOf(
   storedKey: string,
-  { state, owner, fence, attempt, since, grace }: Omit<StoredLock, 'expiresAt'>,
+  { state, owner, fence, attempt, since, ttl, grace }: Omit<StoredLock, 'expiresAt'>,
   expiresIn: number,
 ): LockRecord {
-  const record = { storedKey, state, owner, fence, attempt, since, expiresIn };
+  const record = { storedKey, state, owner, fence, attempt, since, expiresIn, ttl };
   return grace === undefined ? record : { ...record, dueIn: expiresIn - grace };
 }
 
@@ -89,7 +90,7 @@ export function graceOf({ dueIn, lastsFor }: Reservation): number {
 
 /** The record of a value that no lock wrote. */
 export function foreignRecord(storedKey: string, expiresIn: number = Number.POSITIVE_INFINITY): LockRecord {
-  return { storedKey, state: 'foreign', owner: '', fence: 0, attempt: 0, since: 0, expiresIn };
+  return { storedKey, state: 'foreign', owner: '', fence: 0, attempt: 0, since: 0, expiresIn, ttl: 0 };
 }
 
 /**
@@ -103,7 +104,16 @@ function mayReclaim({ owner, attempt }: AcquireStep, stored: StoredLock): boolea
 
 function grant(step: AcquireStep, since: number, now: number, fence: number, reclaimed: boolean): Decision {
   const { token, owner, attempt, ttl } = step;
-  const stored: StoredLock = { state: 'running', token, fence, attempt, since, owner, expiresAt: now + ttl };
+  const stored: StoredLock = {
+    state: 'running',
+    token,
+    fence,
+    attempt,
+    since,
+    ttl,
+    owner,
+    expiresAt: now + ttl,
+  };
   return { result: { acquired: true, fence, reclaimed }, stored };
 }
 
@@ -122,11 +132,12 @@ export function parseStored(value: unknown): StoredLock | undefined {
     // No answer is lost here: what can't be parsed was not written by a lock.
     return undefined;
   }
-  const { state, token, fence, owner } = stored;
+  const { state, token, fence, owner, ttl } = stored;
   const isLock =
     (state === 'running' || state === 'reserved' || state === 'done') &&
     typeof token === 'string' &&
     typeof owner === 'string' &&
+    Number.isSafeInteger(ttl) &&
     Number.isSafeInteger(fence);
   return isLock ? stored : undefined;
 }

@@ -26,6 +26,8 @@ export interface LockRecord {
   readonly since: number;
   /** How long it stays held if nobody renews it, in ms; `Infinity` for a value that never expires. */
   readonly expiresIn: number;
+  /** How long its lease lasts from a renewal, in ms; 0 for a foreign value. */
+  readonly ttl: number;
   /** Of a reservation: in how many ms its owner is expected back, as far as that is known; negative if it is overdue. */
   readonly dueIn?: number | undefined;
 }

@@ -9,7 +9,7 @@
 
 import { delayJob, mayStartAgain } from '../bullmq/delay.ts';
 import { attemptOf, findSibling, type RunningJob } from '../bullmq/job.ts';
-import { longestBackoff, mayRunAgain } from '../bullmq/retries.ts';
+import { comesBackIn, mayRunAgain } from '../bullmq/retries.ts';
 import { arrivalsOf } from '../cache/batching/arrivals.ts';
 import type { Newest } from '../cache/contract.ts';
 import { asError, CacheError } from '../core/errors.ts';
@@ -100,7 +100,9 @@ class KeepLast {
     const { token, request } = this.#work;
     if (!mayStartAgain(this.#job)) raiseDuplicate(request, holder);
     const free = msUntilFree(holder, this.#ttl);
-    const ms = this.#canBePromoted() ? free : Math.min(free, MAX_UNPROMOTED_MS);
+    // Nobody promotes it when a reservation ends with its job.
+    const canWait = this.#canBePromoted() && holder.state !== 'reserved';
+    const ms = canWait ? free : Math.min(free, MAX_UNPROMOTED_MS);
     let newest: Newest;
     try {
       newest = await this.#announce({ parked: true, rememberFor: ms + REMEMBER_AFTER_DUE_MS });
@@ -176,7 +178,7 @@ class KeepLast {
       result = await work();
     } catch (error) {
       if (mayRunAgain(this.#job, error)) {
-        const backoff = Math.min(longestBackoff(this.#job) ?? 0, MAX_BACKOFF_MS);
+        const backoff = Math.min(comesBackIn(this.#job, error) ?? 0, MAX_BACKOFF_MS);
         await this.#remember(backoff + REMEMBER_AFTER_DUE_MS);
       }
       throw error;

@@ -35,6 +35,8 @@ export interface GuardedJob extends GuardedWork {
   readonly job: RunningJob;
   /** BullMQ's own. */
   readonly token: string | undefined;
+  /** Its locks are kept on its queue's own connection. A cache that was named may be shared with queues of other servers. */
+  readonly hasOwnCache: boolean;
   /** The option `scope`; absent where it is the queue. */
   readonly scope: string | undefined;
 }

@@ -5,8 +5,8 @@
  */
 
 import { hasRunBefore, isInSandbox } from '../bullmq/job.ts';
-import { lookUpJob } from '../bullmq/job-lookup.ts';
-import { isCurrentRun } from '../bullmq/job-ownership.ts';
+import { isAncestor, type JobFate, lookUpJob } from '../bullmq/job-lookup.ts';
+import { isCurrentRun, isStillOwned } from '../bullmq/job-ownership.ts';
 import { KeyError } from '../core/errors.ts';
 import { type Holder, nameOfHolder } from '../core/holder.ts';
 import { shown } from '../core/printable.ts';
@@ -15,33 +15,30 @@ import { jobOfOwner } from '../lock/owner-id.ts';
 
 /** A lease is renewed long before this part of its ttl has passed. */
 const OVERDUE_PART = 1 / 2;
-/** BullMQ gives this reason to a job whose process it lost sight of: the process may still be at work. */
-const STALLED = 'stalled more than allowable';
 
 /**
  * @returns whether the key was freed.
- * @throws KeyError the key is reserved by the job's own parent, which waits for the job.
+ * @throws KeyError the key is reserved by an ancestor of the job, which waits for the job.
+ * @throws CacheError the key could not be freed.
  */
 export async function freeIfAbandoned(work: GuardedJob, holder: Holder): Promise<boolean> {
-  const { cache, terms } = work.request;
-  if (!cache.forceRelease || !(await isAbandoned(work, holder))) return false;
-  const [freed] = await cache.forceRelease([{ storedKey: terms.storedKey, fence: holder.fence }]);
-  return freed === true;
+  return (await isAbandoned(work, holder)) && work.request.forceRelease(holder.fence);
 }
 
 async function isAbandoned(work: GuardedJob, holder: Holder): Promise<boolean> {
   const { state, owner } = holder;
   if (state !== 'running' && state !== 'reserved') return false;
-  if (owner === work.request.terms.owner) return isOlderRun(work);
+  if (owner === work.request.terms.owner) return isOlderRun(work, holder);
   return state === 'running' ? hasEnded(work, holder) : willNotComeBack(work, holder);
 }
 
 /**
- * Whether a lease of the job's own is an older run's, though its number is not lower: `job.retry()` may count the starts of a job
- * anew. BullMQ says which run is the current one. A job that never ran before is another one, which was given the id and the time
- * of a removed job.
+ * Whether a lease or a reservation of the job's own is an older run's, though its number is not lower: `job.retry()` may count the
+ * starts of a job anew. BullMQ says which run is the current one. A lease may also be that of a removed job, whose id and time
+ * another job was given and whose work may go on: then the job never ran before. Of a reservation the work has ended.
  */
-async function isOlderRun({ job, token }: GuardedJob): Promise<boolean> {
+async function isOlderRun({ job, token }: GuardedJob, { state }: Holder): Promise<boolean> {
+  if (state === 'reserved') return isStillOwned(job, token);
   return hasRunBefore(job) && (await isCurrentRun(job, token));
 }
 
@@ -49,26 +46,30 @@ async function isOlderRun({ job, token }: GuardedJob): Promise<boolean> {
  * Whether BullMQ has finished or removed a job that still holds the key. In a worker it is asked only about a lease that was not
  * renewed when it was due: everyone else releases. A sandboxed child may die at any time.
  */
-async function hasEnded({ job, request }: GuardedJob, holder: Holder): Promise<boolean> {
-  const isOverdue = holder.expiresIn < request.terms.ttl * OVERDUE_PART;
-  if (!isOverdue && !isInSandbox(job)) return false;
-  const found = await lookUpJob(job, jobOfOwner(holder.owner), request.cache);
-  if (found === 'unknown') return false;
-  if (found === 'gone') return true;
-  if (found.finishedOn === undefined) return false;
-  return isOverdue || !found.failedReason?.includes(STALLED);
+async function hasEnded(work: GuardedJob, holder: Holder): Promise<boolean> {
+  const isOverdue = holder.expiresIn < holder.ttl * OVERDUE_PART;
+  if (!isOverdue && !isInSandbox(work.job)) return false;
+  const fate = await fateOfHolder(work, holder);
+  return fate === 'finished' || (isOverdue && (fate === 'given-up' || fate === 'gone'));
 }
 
 /** Whether the key is reserved for a job that BullMQ has finished or removed. Where BullMQ can't be asked, its time must be over. */
-async function willNotComeBack({ job, request }: GuardedJob, holder: Holder): Promise<boolean> {
+async function willNotComeBack(work: GuardedJob, holder: Holder): Promise<boolean> {
+  const { job, request } = work;
   const other = jobOfOwner(holder.owner);
-  if (other && job.parentKey === `${other.queueQualifiedName}:${other.jobId}`) {
+  if (other && job.parentKey && (await isAncestor(other, job, request.cache))) {
     throw new KeyError(
       `the key '${shown(holder.key)}' is reserved by the job's own parent, ${nameOfHolder(holder)}, which waits for it: ` +
         'give the two different keys, or leave holdThroughRetries out for the parent',
     );
   }
-  const found = await lookUpJob(job, other, request.cache);
-  if (found === 'unknown') return (holder.dueIn ?? 0) < -request.terms.ttl;
-  return found === 'gone' || found.finishedOn !== undefined;
+  const fate = await fateOfHolder(work, holder);
+  if (fate === 'unknown') return (holder.dueIn ?? 0) < -holder.ttl;
+  return fate !== 'to-run';
+}
+
+/** A job that is not found may be on another server, whose queue has the same name and shares the cache. */
+async function fateOfHolder({ job, request, hasOwnCache }: GuardedJob, { owner }: Holder): Promise<JobFate> {
+  const fate = await lookUpJob(job, jobOfOwner(owner), request.cache, request.terms.ttl);
+  return fate === 'gone' && !hasOwnCache ? 'unknown' : fate;
 }

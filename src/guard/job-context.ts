@@ -62,7 +62,7 @@ export function unlockedTerms({ options }: GuardedProcessor, { job }: ProcessorC
 export function knownCacheOf({ cache }: ProcessorOptions, job: RunningJob): QueueCache | undefined {
   const chosen =
     cache === undefined ? cacheOfQueue(job.queueName) : resolveCache(cache, "onceProcessor: option 'cache'");
-  return chosen ? { cache: chosen, releasesInOrder: false } : knownQueueCache(job);
+  return chosen ? { cache: chosen, releasesInOrder: false, isOwn: false } : knownQueueCache(job);
 }
 
 export class JobContext implements GuardedJob {
@@ -72,6 +72,7 @@ export class JobContext implements GuardedJob {
   readonly signal: AbortSignal | undefined;
   readonly scope: string | undefined;
   readonly isObserved: boolean;
+  readonly hasOwnCache: boolean;
   readonly #guarded: GuardedProcessor;
   readonly #call: ProcessorCall;
 
@@ -92,15 +93,18 @@ export class JobContext implements GuardedJob {
       readonly isObserved: boolean;
     },
   ) {
-    const { cache, releasesInOrder } = queueCache;
+    const { cache, releasesInOrder, isOwn } = queueCache;
     this.job = call.job;
     this.token = call.token;
     this.signal = call.signal;
     this.scope = guarded.options.scope;
+    this.hasOwnCache = isOwn;
     const failsOpen = guarded.options.failsOpen || isObserved;
     const terms = termsOf(guarded, call, { key, requestedAt: receivedAt, failsOpen });
-    const free = isObserved ? undefined : (holder: Holder) => freeIfAbandoned(this, holder);
-    this.request = new LockRequest(cache, terms, { releasesInOrder, freeIfAbandoned: free });
+    this.request = new LockRequest(cache, terms, {
+      releasesInOrder,
+      freeIfAbandoned: holder => freeIfAbandoned(this, holder),
+    });
     this.#guarded = guarded;
     this.#call = call;
     this.isObserved = isObserved;

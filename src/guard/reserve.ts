@@ -23,6 +23,6 @@ export function reservationFor(
 ): Reservation | undefined {
   if (!mayRunAgain(job, error)) return undefined;
   const lastsFor = Number.isFinite(maxHold) ? maxHold : MAX_RESERVED_MS;
-  const dueIn = Math.min(Math.max(comesBackIn(job, error) ?? 0, 0), lastsFor);
+  const dueIn = Math.min(comesBackIn(job, error) ?? 0, lastsFor);
   return { dueIn, lastsFor };
 }

@@ -42,7 +42,8 @@ export interface LockName {
 }
 
 const OF_A_SCOPE = /^once::1:([^:]*):(.*)$/s;
-const OF_A_QUEUE = /^(.*?)::once:1:([^:]+):(.*)$/s;
+/** The first mark decides: a key may have others in it. */
+const OF_A_QUEUE = /^((?:(?!::once:).)*)::once:1:([^:]+):(.*)$/s;
 
 /** Reads a name as {@link scopedName} and {@link queueName} write it; `undefined` where it is no lock's. */
 export function parseName(storedKey: string): LockName | undefined {

@@ -69,11 +69,30 @@ export class LockRequest {
    * @throws CacheError the cache did not answer, or not while a lease would be safe.
    */
   async findHolder(): Promise<Holder | undefined> {
-    const { storedKey, key, ttl } = this.terms;
+    const [record] = await this.#answerTo(this.cache.inspect([this.terms.storedKey]));
+    return record && holderOf(record, this.terms.key);
+  }
+
+  /**
+   * Frees the key, if the acquisition with this fence holds it.
+   * @returns whether it did.
+   * @throws CacheError as {@link findHolder}.
+   */
+  async forceRelease(fence: number): Promise<boolean> {
+    const freeing = this.cache.forceRelease?.([{ storedKey: this.terms.storedKey, fence }]);
+    if (!freeing) return false;
+    const [freed] = await this.#answerTo(freeing);
+    return freed === true;
+  }
+
+  async #answerTo<Answer>(asked: Promise<readonly Answer[]>): Promise<readonly Exclude<Answer, Error>[]> {
+    const { key, ttl } = this.terms;
     try {
-      const records = await within(ttl, this.cache.inspect([storedKey]));
-      if (!records) throw new Error('the cache did not answer in time');
-      return records[0] && holderOf(records[0], key);
+      const answers = await within(ttl, asked);
+      if (!answers) throw new Error('the cache did not answer in time');
+      const failed = answers.find(answer => answer instanceof Error);
+      if (failed) throw failed;
+      return answers as readonly Exclude<Answer, Error>[];
     } catch (thrown) {
       const cause = asError(thrown);
       const error = new CacheError(key, cause.message, { cause });
@@ -101,7 +120,7 @@ export class LockRequest {
  * @param key - the key in the user's words.
  */
 export function holderOf(record: LockRecord, key: string): Holder {
-  const { storedKey, state, owner, fence, attempt, since, expiresIn, dueIn } = record;
+  const { storedKey, state, owner, fence, attempt, since, expiresIn, ttl, dueIn } = record;
   const job = jobOfOwner(owner);
   // Every duplicate comes by here. No spread: V8 takes microseconds for one.
   const holder: { -readonly [Field in keyof Holder]: Holder[Field] } = {
@@ -112,6 +131,7 @@ export function holderOf(record: LockRecord, key: string): Holder {
     attempt,
     since,
     expiresIn,
+    ttl,
     key,
   };
   if (dueIn !== undefined) holder.dueIn = dueIn;

@@ -37,7 +37,7 @@ export interface JobIdentity {
  * stalled, it has the same owner and reclaims its lease. Different jobs never share an owner: a long one ends in a hash of the whole.
  */
 export function ownerOfJob({ queueQualifiedName, id, timestamp }: JobIdentity): string {
-  return boundOwner(`${queueQualifiedName}:${escapeId(id)}@${timestamp}`);
+  return boundOwner(`${queueQualifiedName}:${escapeId(boundOwner(id))}@${timestamp}`);
 }
 
 /** The job that an owner id names. */

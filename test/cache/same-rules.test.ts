@@ -63,9 +63,9 @@ type Step = typeof step extends fc.Arbitrary<infer Value> ? Value : never;
 
 /** Values that no lock wrote, or a lock of another version. */
 const FOREIGN = [
-  '{"once":2,"state":"running","token":"t","attempt":0,"owner":"me","fence":1,"since":1}',
-  '{"once":1,"state":"running","token":"t","attempt":0,"owner":"me","fence":99007199254740993,"since":1}',
-  '{"once":1,"state":"resting","token":"t","attempt":0,"owner":"me","fence":1,"since":1}',
+  '{"once":2,"state":"running","token":"t","ttl":9,"attempt":0,"owner":"me","fence":1,"since":1}',
+  '{"once":1,"state":"running","token":"t","ttl":9,"attempt":0,"owner":"me","fence":99007199254740993,"since":1}',
+  '{"once":1,"state":"resting","token":"t","ttl":9,"attempt":0,"owner":"me","fence":1,"since":1}',
   '{"once":1,"state":"running"}',
   '{"once":1,',
   'a string',

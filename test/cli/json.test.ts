@@ -12,6 +12,7 @@ const LOCK: LockInfo = {
   attempt: 0,
   since: 1,
   expiresIn: 1,
+  ttl: 30_000,
 };
 
 describe('a lock as JSON', () => {

@@ -28,6 +28,7 @@ const holderNamed = (name: string): Holder => ({
   attempt: 1,
   since: 1,
   expiresIn: 12_000,
+  ttl: 30_000,
   jobId: name,
   queueName: name,
 });

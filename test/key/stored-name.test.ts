@@ -58,5 +58,6 @@ describe('The stored name of a key', () => {
   it('is not the name of which job is the newest', () => {
     expect(isLockName(queueName('bull:emails', 'k', 'newest'))).to.equal(false);
     expect(isLockName(scopedName('mail', 'k', 'newest'))).to.equal(false);
+    expect(isLockName(queueName('bull:emails', '::once:1:emails:k', 'newest'))).to.equal(false);
   });
 });

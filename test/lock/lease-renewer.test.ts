@@ -367,7 +367,7 @@ describe('LeaseRenewer', () => {
       cache.releaseAnswer = false;
       cache.record = recordOf(
         'k',
-        { state: 'running', token: 't', fence: 2, attempt: 0, since: 0, owner: 'o', expiresAt: 1 },
+        { state: 'running', token: 't', fence: 2, attempt: 0, since: 0, ttl: 1, owner: 'o', expiresAt: 1 },
         0,
       );
 

@@ -233,6 +233,11 @@ export class Bench {
     return queueName(prefix === undefined ? this.queueName : `${prefix}:${this.queueName}`, key);
   }
 
+  /** The cache of this queue's locks. */
+  get cache(): LockCache {
+    return this.#store.cache;
+  }
+
   /** Who holds a key of this queue. */
   async holder(key: string): Promise<LockRecord | undefined> {
     return (await this.#store.cache.inspect([this.storedName(key)]))[0];

@@ -1,3 +1,10 @@
 /** The steps that tests send to a cache: those of the conformance suite. */
 
-export { acquire, acquireStep, releaseStep, renewStep } from '../../src/conformance/helpers.ts';
+export {
+  acquire,
+  acquireStep,
+  release,
+  releaseStep,
+  renewStep,
+  reserve,
+} from '../../src/conformance/helpers.ts';

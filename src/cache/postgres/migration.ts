@@ -58,6 +58,7 @@ CREATE TABLE IF NOT EXISTS ${quoted}.once_lock (
   attempt bigint NOT NULL,       -- which of its owner's runs has it
   fence   bigint NOT NULL,       -- rises with every acquisition of the key
   since   timestamptz NOT NULL,
+  ttl     bigint NOT NULL DEFAULT 0,  -- how long its lease lasts from a renewal, in ms
   expires timestamptz NOT NULL,  -- an expired row counts as absent
   grace   bigint,                -- of a reservation: for how many ms it lasts after it is due
   awaited boolean NOT NULL DEFAULT false  -- its release is to be notified; of the newest job: it is parked
@@ -73,7 +74,7 @@ CREATE INDEX IF NOT EXISTS once_lock_expires ON ${quoted}.once_lock (expires);
 --         lease lasts
 -- sweep   whether to delete expired locks afterwards
 -- returns an array with an answer a step: true or false; of an acquisition [fence, whether its owner reclaimed it], or what it
---         found: [state, owner, attempt, fence, since, ms left, grace]. Last, how many locks were swept.
+--         found: [state, owner, attempt, fence, since, ms left, ttl, grace]. Last, how many locks were swept.
 --
 -- Time is read where it is needed, since a step may have waited for another transaction. The steps are done key by key,
 -- in the same order everywhere. So of two batches on the same keys one waits for the other, and there is no deadlock. It does
@@ -93,7 +94,7 @@ DECLARE
   swept integer := 0;
 BEGIN
   FOR step IN
-    SELECT at, item->>0 AS verb, item->>1 AS key, item->>2 AS token, (item->>3)::float8 * interval '1 ms' AS lasts,
+    SELECT at, item->>0 AS verb, item->>1 AS key, item->>2 AS token, (item->>3)::float8 * interval '1 ms' AS lasts, (item->>3)::bigint AS ms,
            item->>4 AS owner, (item->>5)::bigint AS attempt
     FROM json_array_elements(steps) WITH ORDINALITY AS given(item, at)
     ORDER BY (item->>1) COLLATE "C", at
@@ -123,9 +124,9 @@ BEGIN
       LOOP
         asked := clock_timestamp();
         least := CASE WHEN freed_key = step.key THEN freed_fence + 1 ELSE 0 END;
-        INSERT INTO ${quoted}.once_lock AS l (key, state, token, owner, attempt, fence, since, expires)
+        INSERT INTO ${quoted}.once_lock AS l (key, state, token, owner, attempt, fence, since, ttl, expires)
         VALUES (step.key, 'running', step.token, step.owner, step.attempt,
-                greatest(least, (extract(epoch FROM asked) * 1000000)::bigint), asked, asked + step.lasts)
+                greatest(least, (extract(epoch FROM asked) * 1000000)::bigint), asked, step.ms, asked + step.lasts)
         ON CONFLICT (key) DO NOTHING
         RETURNING l.* INTO held;
         IF FOUND THEN
@@ -156,7 +157,7 @@ BEGIN
             AND (held.attempt < step.attempt OR (held.attempt = 0 AND step.attempt = 0))) THEN
           answers[step.at] := json_build_array(
             held.state, held.owner, held.attempt, held.fence, floor(extract(epoch FROM held.since) * 1000),
-            ceil(extract(epoch FROM held.expires - asked) * 1000), held.grace);
+            ceil(extract(epoch FROM held.expires - asked) * 1000), held.ttl, held.grace);
           IF step.verb = 'acquire-notify' AND held.state = 'running' AND NOT held.awaited THEN
             UPDATE ${quoted}.once_lock AS l SET awaited = true
             WHERE l.key = step.key AND l.token = held.token AND l.state = 'running';
@@ -171,7 +172,7 @@ BEGIN
         END IF;
         UPDATE ${quoted}.once_lock AS l
         SET state = 'running', token = step.token, owner = step.owner, attempt = step.attempt, fence = held.fence,
-            since = asked, expires = clock_timestamp() + step.lasts, grace = NULL
+            since = asked, ttl = step.ms, expires = clock_timestamp() + step.lasts, grace = NULL
         WHERE l.key = step.key AND l.token = held.token AND l.state = held.state AND l.expires = held.expires;
         -- Else it was renewed, acquired or released in between.
         IF FOUND THEN

@@ -31,6 +31,7 @@ type Held = readonly [
   fence: number,
   since: number,
   expiresIn: number,
+  ttl: number,
   grace: number | null,
 ];
 type Answer = boolean | readonly [fence: number, reclaimed: boolean] | Held;
@@ -123,8 +124,8 @@ export function rowPrefix(prefix: string): string {
 }
 
 function recordFrom(storedKey: string, held: Held): LockRecord {
-  const [state, owner, attempt, fence, since, expiresIn, grace] = held;
-  const stored = { state, token: '', owner: unescapeNul(owner), fence, attempt, since };
+  const [state, owner, attempt, fence, since, expiresIn, ttl, grace] = held;
+  const stored = { state, token: '', owner: unescapeNul(owner), fence, attempt, since, ttl };
   return liveRecordOf(storedKey, grace === null ? stored : { ...stored, grace }, Math.max(expiresIn, 0));
 }
 

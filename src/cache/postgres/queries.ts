@@ -18,7 +18,7 @@ export function exchangeSql(schema: string): string {
 /** A lock in the form in which a refused acquisition reports it, after its key. */
 const SELECT_FOUND = `SELECT json_build_array(key, json_build_array(
       state, owner, attempt, fence, floor(extract(epoch FROM since) * 1000),
-      ceil(extract(epoch FROM expires - clock_timestamp()) * 1000), grace))::text AS found`;
+      ceil(extract(epoch FROM expires - clock_timestamp()) * 1000), ttl, grace))::text AS found`;
 
 /** Reports who holds some keys. Parameter: the keys. */
 export function inspectSql(schema: string): string {

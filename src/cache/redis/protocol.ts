@@ -78,8 +78,8 @@ export function tokenPart(token: string): string {
 }
 
 /** The part of a record from the token to the owner. */
-export function leasePart({ token, attempt, owner }: AcquireStep): string {
-  return `${tokenPart(token)}"attempt":${attempt},"owner":${JSON.stringify(owner)}`;
+export function leasePart({ token, ttl, attempt, owner }: AcquireStep): string {
+  return `${tokenPart(token)}"ttl":${Math.ceil(ttl)},"attempt":${attempt},"owner":${JSON.stringify(owner)}`;
 }
 
 /**

@@ -85,7 +85,7 @@ export class RedisCache extends ExchangeCache {
   constructor(client: RedisClient) {
     super();
     this.#exchange = scriptRunner(client, EXCHANGE_LUA);
-    this.#lone = new LoneStep(client);
+    this.#lone = new LoneStep(this.#exchange);
     this.#inspect = scriptRunner(client, INSPECT_LUA);
     this.#announce = scriptRunner(client, ANNOUNCE_LUA);
     this.#scan = scriptRunner(client, SCAN_LUA);

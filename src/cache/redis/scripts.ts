@@ -26,7 +26,7 @@ local TOKEN_AT, STATE_AT, AWAITED = ${TOKEN_AT}, ${STATE_AT}, 'awaited'
 const IS_LOCK_LUA = `
 local STATES = { running = true, awaited = true, reserved = true, done = true }
 local function isLock(stored)
-  local state, fence = string.match(stored, '^{"once":1,"state":"(%l+)",.*"fence":(%d+),"since":%d+}$')
+  local state, fence = string.match(stored, '^{"once":1,"state":"(%l+)",.*,"ttl":%d+,.*"fence":(%d+),"since":%d+}$')
   return STATES[state] and tonumber(fence) < 9007199254740992
 end
 `;
@@ -62,7 +62,7 @@ local function reclaimable(stored, part)
   if not find(stored, owner .. ',"fence":', 1, true) then return nil end
   if sub(stored, 1, #DONE) == DONE or not isLock(stored) then return nil end
   local attempt = match(part, '"attempt":(%d+),"owner":')
-  local theirs, fence = match(stored, '","attempt":(%d+),"owner":".*","fence":(%d+),"since":%d+}$')
+  local theirs, fence = match(stored, '","ttl":%d+,"attempt":(%d+),"owner":".*","fence":(%d+),"since":%d+}$')
   if not theirs then return nil end
   local isNewer = tonumber(theirs) < tonumber(attempt) or (theirs == '0' and attempt == '0')
   return isNewer and tonumber(fence)
@@ -92,45 +92,19 @@ local function markAwaited(key, holder)
 end
 `;
 
-/** One acquisition. */
-export const ACQUIRE_LUA: string = `
--- KEYS[1]  the key
--- ARGV     the part of its record from the token to the owner; the ms for which the lease lasts; 1 if a lease that it finds held is to
---          be marked, so that its release is notified
--- returns  the fence, negative if the owner reclaimed it; or { 'held', value, ms left }, or { 'error', message }
-local time = redis.call('TIME')
-local fence = string.format('%s%06d', time[1], time[2])
-local record = '${RUNNING}' .. ARGV[1] .. ',"fence":' .. fence
-  .. ',"since":' .. string.sub(fence, 1, 13) .. '}'
-if redis.call('SET', KEYS[1], record, 'NX', 'PX', ARGV[2]) then return tonumber(fence) end
--- Most keys are free. What follows is not even defined for these.
-local now = tonumber(fence)
-${RECORDS_LUA}
-${HELD_LUA}
-local holder = readHolder(KEYS[1])
-local answer = acquireHeld(KEYS[1], ARGV[1], ARGV[2], holder)
-if ARGV[3] == '1' and answer == holder and holder[1] == 'held' then markAwaited(KEYS[1], holder) end
-return answer
-`;
-
-/** One release that keeps nothing. */
-export const RELEASE_LUA: string = `
--- KEYS[1]  the key
--- ARGV[1]  the token, as it stands in the record
--- returns  1, or 0: it is not held under this token
-local value = redis.pcall('GET', KEYS[1])
-if not value then return 0 end
-if type(value) == 'table' then return string.sub(value.err, 1, 9) == 'WRONGTYPE' and 0 or value end
-if string.find(value, ARGV[1], ${TOKEN_AT}, true) ~= ${TOKEN_AT} or string.sub(value, 1, 10) ~= '{"once":1,' then return 0 end
-redis.call('DEL', KEYS[1])
-if string.sub(value, ${STATE_AT}, ${STATE_AT + 6}) == 'awaited' then redis.pcall('PUBLISH', KEYS[1], '') end
-return 1
-`;
-
-/** All releases, renewals and acquisitions of a batch, one atomic step each. */
+/**
+ * All releases, renewals and acquisitions of a batch, one atomic step each. Most batches of a worker are one step, which is done
+ * first, in a third of the time. It is one script for all, so that a server that has acquired a key also has the script to release it:
+ * a script that must be sent first would let BullMQ's completion overtake the release.
+ */
 export const EXCHANGE_LUA: string = `
 -- KEYS      one a step; more are padding
--- ARGV[1]   how many groups of steps there are
+-- ARGV      of a lone acquisition: 'acquire'; the part of its record from the token to the owner; the ms for which the lease
+--           lasts; 1 if a lease that it finds held is to be marked, so that its release is notified
+-- returns   the fence, negative if the owner reclaimed it; or { 'held', value, ms left }, or { 'error', message }
+-- ARGV      of a lone release that keeps nothing: 'release'; the token, as it stands in the record
+-- returns   1, or 0: it is not held under this token
+-- ARGV[1]   of other batches: how many groups of steps there are
 -- then      of each group: 'release', 'reserve', 'renew', 'acquire' or 'acquire-notify' (which marks a lease that it finds held,
 --           so that its release is notified); how many steps; the ms that they share
 --           (for which a released key stays held as done, 0: it is free at once; for which a key stays reserved; for which a
@@ -142,10 +116,39 @@ export const EXCHANGE_LUA: string = `
 --           '1' done, acquired; '0' not held under this token; '=' the answer of the last '+' once more; '+' an acquisition's
 --           fence, where it is another; the negative fence if its owner reclaimed it;
 --           { 'held', value, ms left } if it was refused; of any step { 'error', message } if Redis could not do it.
-${RECORDS_LUA}
+local verb = ARGV[1]
+
+if verb == 'release' then
+  local value = redis.pcall('GET', KEYS[1])
+  if not value then return 0 end
+  if type(value) == 'table' then return string.sub(value.err, 1, 9) == 'WRONGTYPE' and 0 or value end
+  if string.find(value, ARGV[2], ${TOKEN_AT}, true) ~= ${TOKEN_AT} or string.sub(value, 1, 10) ~= '{"once":1,' then return 0 end
+  redis.call('DEL', KEYS[1])
+  if string.sub(value, ${STATE_AT}, ${STATE_AT + 6}) == 'awaited' then redis.pcall('PUBLISH', KEYS[1], '') end
+  return 1
+end
+
 -- The time in microseconds is the fence of what is acquired now. Read once, and only where something is acquired.
 local now, ends
+
+if verb == 'acquire' then
+  local time = redis.call('TIME')
+  local fence = string.format('%s%06d', time[1], time[2])
+  local record = '${RUNNING}' .. ARGV[2] .. ',"fence":' .. fence .. ',"since":' .. string.sub(fence, 1, 13) .. '}'
+  if redis.call('SET', KEYS[1], record, 'NX', 'PX', ARGV[3]) then return tonumber(fence) end
+  now = tonumber(fence)
+end
+
+-- What follows is not even defined where a step is alone and its key is free.
+${RECORDS_LUA}
 ${HELD_LUA}
+if verb == 'acquire' then
+  local holder = readHolder(KEYS[1])
+  local answer = acquireHeld(KEYS[1], ARGV[2], ARGV[3], holder)
+  if ARGV[4] == '1' and answer == holder and holder[1] == 'held' then markAwaited(KEYS[1], holder) end
+  return answer
+end
+
 local A = string.byte(AWAITED)
 local groups = tonumber(ARGV[1])
 local parts = groups * 3 + 1

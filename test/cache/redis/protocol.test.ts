@@ -33,8 +33,8 @@ describe('writeBatch', () => {
       '"t-a",',
       '"t-b",',
       '"t-c",',
-      '"t-d","attempt":1,"owner":"me"',
-      '"t-e","attempt":1,"owner":"me"',
+      '"t-d","ttl":1000,"attempt":1,"owner":"me"',
+      '"t-e","ttl":1000,"attempt":1,"owner":"me"',
     ]);
   });
 
@@ -56,13 +56,14 @@ describe('writeBatch', () => {
     });
 
     const record = JSON.parse(`{"token":${args.at(-1)}}`);
-    expect(record).to.deep.equal({ token: hostile, attempt: 1, owner: hostile });
+    expect(record).to.deep.equal({ token: hostile, ttl: 1000, attempt: 1, owner: hostile });
   });
 });
 
 describe('readReply', () => {
   it('reads the reply mark by mark, in order', () => {
-    const held = '{"once":1,"state":"running","token":"x","attempt":3,"owner":"you","fence":7,"since":8}';
+    const held =
+      '{"once":1,"state":"running","token":"x","ttl":9,"attempt":3,"owner":"you","fence":7,"since":8}';
     const batch = {
       releases: [release('a'), release('b')],
       renewals: [renewal('c')],
@@ -84,7 +85,8 @@ describe('readReply', () => {
   });
 
   it('reads a reply that the client decoded in its own way (numbers as strings, strings as buffers)', () => {
-    const held = '{"once":1,"state":"running","token":"x","attempt":3,"owner":"you","fence":7,"since":8}';
+    const held =
+      '{"once":1,"state":"running","token":"x","ttl":9,"attempt":3,"owner":"you","fence":7,"since":8}';
     const batch = { ...EMPTY, acquisitions: ['a', 'b', 'c'].map(storedKey => acquisition(storedKey)) };
 
     const { acquired } = readReply(

@@ -28,6 +28,7 @@ describe('RedisCache', () => {
       'once',
       'state',
       'token',
+      'ttl',
       'attempt',
       'owner',
       'fence',
