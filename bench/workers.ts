@@ -22,18 +22,27 @@ export interface Load {
 
 export class Workers {
   readonly #servers: Servers;
+  readonly #seenByWorkers: Servers;
   readonly #redis: Redis;
   readonly #guard: string;
   readonly #sets: ChildProcess[][];
   #runs = 0;
 
-  /** @param processes - how many processes of a set share a queue. */
+  /**
+   * @param processes - how many processes of a set share a queue.
+   * @param seenByWorkers - the servers' addresses for the workers, where theirs are others.
+   */
   constructor(
     servers: Servers,
     guard: string,
-    { sets, processes = 1 }: { sets: number; processes?: number },
+    {
+      sets,
+      processes = 1,
+      seenByWorkers = servers,
+    }: { sets: number; processes?: number; seenByWorkers?: Servers },
   ) {
     this.#servers = servers;
+    this.#seenByWorkers = seenByWorkers;
     this.#guard = guard;
     this.#redis = new Redis(servers.redis);
     this.#sets = Array.from({ length: sets }, () => Array.from({ length: processes }, startProcess));
@@ -50,7 +59,7 @@ export class Workers {
     const set = this.#sets[this.#runs++ % this.#sets.length] as ChildProcess[];
     await this.#fill(store, queue, jobs, key);
     const before = await serverStats(this.#redis);
-    const task: Task = { guard: this.#guard, store, servers: this.#servers, queue, concurrency };
+    const task: Task = { guard: this.#guard, store, servers: this.#seenByWorkers, queue, concurrency };
     const outcomes = await Promise.all(set.map(child => send(child, task)));
     const after = await serverStats(this.#redis);
     const ended = outcomes.reduce((sum, outcome) => sum + outcome.jobs, 0);
@@ -83,10 +92,7 @@ export class Workers {
 }
 
 function startProcess(): ChildProcess {
-  return fork(new URL('worker-process.ts', import.meta.url), {
-    execArgv: ['--expose-gc', '--import', 'tsx'],
-    env: { ...process.env, TSX_TSCONFIG_PATH: new URL('tsconfig.json', import.meta.url).pathname },
-  });
+  return fork(new URL('worker-process.js', import.meta.url), { execArgv: ['--expose-gc'] });
 }
 
 /** Sends a task, and waits for its outcome. */
