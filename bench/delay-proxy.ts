@@ -5,12 +5,13 @@
 
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 
-/** @param port - of the server on this machine; @param ms - the delay, each way. */
 interface Route {
+  /** Of the server, which is on this machine. */
   readonly port: number;
+  /** The delay each way. */
   readonly ms: number;
 }
 
@@ -28,12 +29,15 @@ export async function startDelayProxy(route: Route): Promise<DelayProxy> {
 }
 
 if (process.argv[2] === 'proxy' && process.send) {
-  process.once('message', async (route: Route) => process.send?.(await listen(route)));
+  process.once('message', async (route: Route) => {
+    process.send?.(portOf(await listenDelayed(route)));
+  });
   // It does not outlive the process that started it.
   process.once('disconnect', () => process.exit());
 }
 
-async function listen({ port, ms }: Route): Promise<number> {
+/** The same in this process. */
+export async function listenDelayed({ port, ms }: Route): Promise<Server> {
   const server = createServer({ noDelay: true }, client => {
     const upstream = connect({ port, host: '127.0.0.1', noDelay: true });
     pass(client, upstream, ms);
@@ -41,6 +45,10 @@ async function listen({ port, ms }: Route): Promise<number> {
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
+  return server;
+}
+
+export function portOf(server: Server): number {
   return (server.address() as AddressInfo).port;
 }
 
