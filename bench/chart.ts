@@ -10,7 +10,7 @@ export interface Series {
 }
 
 export const TEXT_COLOR = '#757b83';
-export const BAR_COLORS = ['#8b949e', '#2f81f7', '#b87a00', '#a371f7'];
+export const BAR_COLORS: readonly string[] = ['#8b949e', '#2f81f7', '#b87a00', '#a371f7'];
 
 const WIDTH = 720;
 const BAR = { width: 46, gap: 4, highest: 200, bottom: 270 };

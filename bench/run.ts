@@ -68,7 +68,7 @@ try {
     servers: { redis: redisServer.url, postgres: postgresServer.url },
     rounds,
     workerSets,
-    concurrencies: values.quick ? [50] : [1, 10, 50, 200],
+    concurrencies: values.quick ? [1, 50] : [1, 10, 50, 200],
     jobs: concurrency => Math.ceil(Math.min(10_000, 2_000 * concurrency) / scale),
     scale,
   };
