@@ -1,17 +1,14 @@
 /** The guards that are compared: none, ours, what people write by hand, and the published lock libraries. */
 
-import { randomUUID } from 'node:crypto';
 import { createRequire } from 'node:module';
 import { Redlock as SesamecareRedlock } from '@sesamecare-oss/redlock';
 import { onceProcessor, RedisCache } from 'bullmq-once';
 import { Redis } from 'ioredis';
 import pg from 'pg';
-import { createClient } from 'redis';
 import { Mutex } from 'redis-semaphore';
 import { createLock, IoredisAdapter, NodeRedisAdapter } from 'redlock-universal';
+import { type Acquire, nodeRedis, onIoredis, onNodeRedis, onPostgres, TTL } from './by-hand.ts';
 import type { Servers, Store } from './stores.ts';
-
-export const TTL = 30_000;
 
 export interface KeyedJob {
   readonly data: { readonly key: string };
@@ -30,19 +27,24 @@ export interface Guard {
   readonly name: string;
   /** The stores and clients that it works on. */
   readonly stores: readonly Store[];
+  readonly isLibrary?: true;
   wrap(work: () => Promise<unknown>, servers: Servers, store: Store): Promise<Guarded>;
 }
+
+export const NO_GUARD = 'no guard';
+export const OURS = 'bullmq-once';
+export const BY_HAND = 'by hand: SET NX, Lua to release';
 
 const nothing = () => {};
 
 const bare: Guard = {
-  name: 'no guard',
+  name: NO_GUARD,
   stores: ['ioredis', 'node-redis', 'postgres'],
   wrap: async work => ({ processor: () => work(), close: nothing }),
 };
 
 const ours: Guard = {
-  name: 'bullmq-once',
+  name: OURS,
   stores: ['ioredis', 'node-redis', 'postgres'],
   wrap: async work => ({ processor: onceProcessor(work, { key: '{key}' }), close: nothing }),
 };
@@ -57,36 +59,14 @@ const oursElsewhere: Guard = {
   },
 };
 
-export const RELEASE = `if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0`;
-
-/** What most people write. It does not renew, so a job that runs for longer than the ttl is not protected. */
+/** What most people write. */
 const handWritten: Guard = {
-  name: 'by hand: SET NX, Lua to release',
+  name: BY_HAND,
   stores: ['ioredis', 'node-redis'],
   async wrap(work, servers, store) {
     const { redis, close } = await connect(servers, store);
-    const acquire = (key: string, token: string) =>
-      redis instanceof Redis
-        ? redis.set(key, token, 'PX', TTL, 'NX')
-        : redis.set(key, token, { expiration: { type: 'PX', value: TTL }, condition: 'NX' });
-    if (redis instanceof Redis) redis.defineCommand('releaseByHand', { numberOfKeys: 1, lua: RELEASE });
-    const sha = redis instanceof Redis ? '' : await redis.scriptLoad(RELEASE);
-    const release = (key: string, token: string) =>
-      redis instanceof Redis
-        ? (redis as any).releaseByHand(key, token)
-        : redis.evalSha(sha, { keys: [key], arguments: [token] });
-    return {
-      close,
-      async processor({ data: { key } }: KeyedJob) {
-        const token = randomUUID();
-        if ((await acquire(`lock:${key}`, token)) !== 'OK') return;
-        try {
-          return await work();
-        } finally {
-          await release(`lock:${key}`, token);
-        }
-      },
-    };
+    const { byHand } = redis instanceof Redis ? onIoredis(redis) : await onNodeRedis(redis);
+    return { processor: guardedBy(byHand, work), close };
   },
 };
 
@@ -96,37 +76,27 @@ const handWrittenSql: Guard = {
   stores: ['postgres'],
   async wrap(work, servers) {
     const pool = new pg.Pool({ connectionString: servers.postgres, max: 10 });
-    await pool.query(
-      'CREATE TABLE IF NOT EXISTS locks_by_hand (key text PRIMARY KEY, token uuid NOT NULL, expires timestamptz NOT NULL)',
-    );
-    return {
-      close: () => pool.end(),
-      async processor({ data: { key } }: KeyedJob) {
-        const token = randomUUID();
-        const acquired = await pool.query({
-          name: 'acquire',
-          text: `INSERT INTO locks_by_hand AS held VALUES ($1, $2, now() + $3 * interval '1 ms') ON CONFLICT (key)
-            DO UPDATE SET token = excluded.token, expires = excluded.expires WHERE held.expires < now()`,
-          values: [key, token, TTL],
-        });
-        if (acquired.rowCount !== 1) return;
-        try {
-          return await work();
-        } finally {
-          await pool.query({
-            name: 'release',
-            text: 'DELETE FROM locks_by_hand WHERE key = $1 AND token = $2',
-            values: [key, token],
-          });
-        }
-      },
-    };
+    const { byHand } = await onPostgres(pool);
+    return { processor: guardedBy(byHand, work), close: () => pool.end() };
   },
 };
+
+function guardedBy(acquire: Acquire, work: () => Promise<unknown>): Processor {
+  return async ({ data: { key } }: KeyedJob) => {
+    const release = await acquire(`lock:${key}`);
+    if (!release) return;
+    try {
+      return await work();
+    } finally {
+      await release();
+    }
+  };
+}
 
 const redlock4: Guard = {
   name: 'redlock 4',
   stores: ['ioredis'],
+  isLibrary: true,
   async wrap(work, servers) {
     const redis = new Redis(servers.redis);
     const Redlock = createRequire(import.meta.url)('redlock');
@@ -153,6 +123,7 @@ const redlock4: Guard = {
 const sesamecare: Guard = {
   name: '@sesamecare-oss/redlock',
   stores: ['ioredis'],
+  isLibrary: true,
   async wrap(work, servers) {
     const redis = new Redis(servers.redis);
     const redlock = new SesamecareRedlock([redis as never], { retryCount: 0 });
@@ -172,6 +143,7 @@ const sesamecare: Guard = {
 const semaphore: Guard = {
   name: 'redis-semaphore',
   stores: ['ioredis'],
+  isLibrary: true,
   async wrap(work, servers) {
     const redis = new Redis(servers.redis);
     return {
@@ -192,6 +164,7 @@ const semaphore: Guard = {
 const universal: Guard = {
   name: 'redlock-universal',
   stores: ['ioredis', 'node-redis'],
+  isLibrary: true,
   async wrap(work, servers, store) {
     const { redis, close } = await connect(servers, store);
     const adapter =
@@ -231,7 +204,7 @@ async function connect(servers: Servers, store: Store) {
     const redis = new Redis(servers.redis);
     return { redis, close: () => redis.disconnect() };
   }
-  const redis = createClient({ url: servers.redis });
+  const redis = nodeRedis(servers.redis);
   await redis.connect();
   return { redis, close: () => redis.destroy() };
 }

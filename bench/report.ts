@@ -1,4 +1,6 @@
-/** Writes the results: Markdown, and charts beside it. */
+/** The parts of the report: text, tables that say how far their figures vary, and charts. */
+
+import { median, type Summary } from './measure.ts';
 
 export type Report = (string | Chart)[];
 
@@ -8,53 +10,53 @@ export interface Chart {
   readonly svg: string;
 }
 
-export interface Bar {
-  readonly name: string;
-  readonly value: number;
+/** A measured figure as it is written, and how far it varied from round to round. */
+export interface Cell {
+  readonly text: string;
+  readonly spread: number;
 }
 
-export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const lines = [head, head.map((_, i) => (i === 0 ? '---' : '---:')), ...rows];
-  return lines.map(cells => `| ${cells.join(' | ')} |`).join('\n');
+/** A table. Under it stands the spread of its measured cells: in the middle of them all, and of the noisiest. */
+export function table(head: readonly string[], rows: readonly (readonly (string | Cell)[])[]): string {
+  const written = rows.map(cells => cells.map(cell => (typeof cell === 'string' ? cell : cell.text)));
+  const lines = [head, head.map((_, i) => (i === 0 ? '---' : '---:')), ...written];
+  const text = lines.map(cells => `| ${cells.join(' | ')} |`).join('\n');
+  const spread = spreadOf(head, rows);
+  return spread ? `${text}\n\n${spread}` : text;
 }
 
-export function ratio(value: number | undefined): string {
-  return value === undefined ? '' : value.toFixed(2);
+function spreadOf(
+  head: readonly string[],
+  rows: readonly (readonly (string | Cell)[])[],
+): string | undefined {
+  const cells = rows.flatMap(([name, ...rest]) =>
+    rest.flatMap((cell, i) =>
+      // What did not vary is no measurement, such as the ratio of the first row to itself.
+      typeof cell === 'string' || !(cell.spread > 0)
+        ? []
+        : [{ spread: cell.spread, where: `${name}, ${head[i + 1]}` }],
+    ),
+  );
+  if (cells.length === 0) return undefined;
+  const noisiest = cells.reduce((a, b) => (b.spread > a.spread ? b : a));
+  const middle = median(cells.map(({ spread }) => spread));
+  return `Spread: ${percent(middle)}, at most ${percent(noisiest.spread)} (${noisiest.where}).`;
 }
 
-export function whole(value: number | undefined): string {
-  if (value === undefined) return '';
-  return value >= 99.5 ? Math.round(value).toLocaleString('en').replaceAll(',', ' ') : value.toPrecision(2);
+export function ratio(summary: Summary | undefined): string | Cell {
+  return summary ? { text: summary.median.toFixed(2), spread: summary.spread } : '';
 }
 
-const BAR = { left: 330, height: 22, gap: 8, longest: 330 };
-
-/** A chart of bars, for light and dark pages. */
-export function chart(file: string, title: string, bars: readonly Bar[]): Chart {
-  const step = BAR.height + BAR.gap;
-  const height = 44 + bars.length * step;
-  const longest = Math.max(...bars.map(({ value }) => value));
-  const rows = bars.map(({ name, value }, i) => {
-    const y = 40 + i * step;
-    const width = Math.round((value / longest) * BAR.longest);
-    const color = name.startsWith('bullmq-once') ? '#2f81f7' : '#8b949e';
-    return [
-      `<text x="${BAR.left - 10}" y="${y + 16}" text-anchor="end">${escapeXml(name)}</text>`,
-      `<rect x="${BAR.left}" y="${y}" width="${width}" height="${BAR.height}" rx="3" fill="${color}"/>`,
-      `<text x="${BAR.left + width + 8}" y="${y + 16}">${value.toFixed(2)}</text>`,
-    ].join('');
-  });
-  const svg = [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 720 ${height}" width="720" height="${height}" role="img" aria-label="${escapeXml(title)}">`,
-    '<style>text{font:13px system-ui,sans-serif;fill:#57606a}@media(prefers-color-scheme:dark){text{fill:#b1bac4}}</style>',
-    `<text x="0" y="20" style="font-weight:600">${escapeXml(title)}</text>`,
-    ...rows,
-    '</svg>',
-    '',
-  ].join('\n');
-  return { file: `${file}.svg`, title, svg };
+/** A figure with about three digits. */
+export function figure(summary: Summary | undefined): string | Cell {
+  return summary ? { text: whole(summary.median), spread: summary.spread } : '';
 }
 
-function escapeXml(text: string): string {
-  return text.replace(/[&<>"]/g, char => `&#${char.charCodeAt(0)};`);
+export function whole(value: number): string {
+  if (value >= 99.5) return Math.round(value).toLocaleString('en').replaceAll(',', ' ');
+  return value === 0 ? '0' : value.toPrecision(2);
+}
+
+export function percent(part: number): string {
+  return `${part < 0.0995 ? (part * 100).toPrecision(2) : Math.round(part * 100)} %`;
 }

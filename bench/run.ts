@@ -1,8 +1,8 @@
 /**
  * Measures bullmq-once against no guard, against what people write by hand and against the published lock libraries, on
- * a Redis started for it, and writes docs/benchmarks.md with its charts.
+ * servers started for it, and writes docs/benchmarks.md with its chart. It runs compiled, on the built package.
  *
- *     npm run bench                                  all of it: about half an hour
+ *     npm run bench                                  all of it: about an hour
  *     npm run bench -- --only lock,held --rounds 3   some of it, printed
  *     npm run bench -- --print                       all of it, printed
  *     npm run bench -- --quick                       shows that all of it still runs; its figures mean nothing
@@ -16,18 +16,27 @@ import { parseArgs } from 'node:util';
 import { Redis } from 'ioredis';
 import { PostgresServer } from '../test/support/postgres-server.ts';
 import { RedisServer } from '../test/support/redis-server.ts';
+import { DOCS } from './paths.ts';
 import type { Report } from './report.ts';
 import type { Settings } from './settings.ts';
+import { clients } from './suites/clients.ts';
 import { growth } from './suites/growth.ts';
 import { held } from './suites/held.ts';
 import { lock } from './suites/lock.ts';
+import { network } from './suites/network.ts';
 import { packages } from './suites/package.ts';
+import { records } from './suites/records.ts';
+import { server } from './suites/server.ts';
 import { throughput } from './suites/throughput.ts';
 
 const SUITES: Record<string, (settings: Settings) => Promise<Report>> = {
   throughput,
+  network,
   lock,
+  clients,
+  server,
   held,
+  records,
   growth,
   packages,
 };
@@ -45,7 +54,7 @@ const unknown = names.find(name => !SUITES[name]);
 if (unknown !== undefined) {
   throw new TypeError(`--only: there is no suite '${unknown}'; there are: ${Object.keys(SUITES).join(', ')}`);
 }
-const rounds = Number(values.rounds ?? (values.quick ? 1 : 4));
+const rounds = Number(values.rounds ?? (values.quick ? 1 : 6));
 if (!Number.isInteger(rounds) || rounds < 1) {
   throw new TypeError(`--rounds must be a whole number, 1 or more, not '${values.rounds}'`);
 }
@@ -59,7 +68,7 @@ try {
     servers: { redis: redisServer.url, postgres: postgresServer.url },
     rounds,
     workerSets,
-    concurrencies: values.quick ? [50] : [1, 10, 50, 200],
+    concurrencies: values.quick ? [1, 50] : [1, 10, 50, 200],
     jobs: concurrency => Math.ceil(Math.min(10_000, 2_000 * concurrency) / scale),
     scale,
   };
@@ -72,6 +81,11 @@ try {
   const text = `${await preface()}\n\n${report.map(markdown).join('\n\n')}\n`;
   if (isWhole) write(text, report);
   else console.log(text);
+  if (values.quick) console.error('A quick run: its figures mean nothing.');
+} catch (error) {
+  // The servers stop as this process exits. Stopped before, they would make open clients throw other errors than this one.
+  console.error(error);
+  process.exit(1);
 } finally {
   await redisServer.stop();
   await postgresServer.stop();
@@ -81,13 +95,19 @@ async function preface(): Promise<string> {
   const redis = new Redis(redisServer.url);
   const [, version] = /redis_version:(\S+)/.exec(await redis.info('server')) ?? [];
   redis.disconnect();
+  const machine = `${type()} ${release().split('-')[0]}, ${cpus().length} × ${cpus()[0]?.model}`;
+  const warning = values.quick
+    ? '**A quick run: too little work for figures. These mean nothing but that all still runs.**\n\n'
+    : '';
   return `# Benchmarks
 
-Written by \`npm run bench\`, which runs anywhere. All contenders take turns on the same machine, against the same server,
-each in ${workerSets} processes that stay warm and take turns; figures are medians of ${rounds} rounds, ratios are to the first line of the same round. Jobs
-do nothing: with real work, guards differ by less.
+${warning}Written by \`npm run bench\`, which runs anywhere. All contenders take turns on the same machine, against the same servers, in
+processes that stay warm. Rounds: ${rounds}, every other one in reverse. Sets of worker processes, which take turns: ${workerSets}. Figures are
+medians of the rounds, and ratios are to the first line in the same round. The spread below a table is the interquartile range
+of a figure over the rounds, as a part of its median: of the middle figure of the table, and of the noisiest. What differs by less may
+be noise. Jobs do nothing: with real work, guards differ by less.
 
-This run: Node ${process.version.slice(1)}, Redis ${version}, ${type()} ${release().split('-')[0]}, ${cpus().length} × ${cpus()[0]?.model}, server and workers on one machine.`;
+This run: Node ${process.version.slice(1)}, Redis ${version}, ${machine}, servers and workers on one machine.`;
 }
 
 function markdown(part: Report[number]): string {
@@ -95,11 +115,10 @@ function markdown(part: Report[number]): string {
 }
 
 function write(text: string, report: Report): void {
-  const docs = new URL('../docs/', import.meta.url);
-  const file = fileURLToPath(new URL('benchmarks.md', docs));
+  const file = fileURLToPath(new URL('benchmarks.md', DOCS));
   writeFileSync(file, text);
   // The linter checks the format of this file too.
   execFileSync('npx', ['biome', 'format', '--write', file], { stdio: 'inherit' });
-  for (const part of report) if (typeof part !== 'string') writeFileSync(new URL(part.file, docs), part.svg);
+  for (const part of report) if (typeof part !== 'string') writeFileSync(new URL(part.file, DOCS), part.svg);
   console.error('written: docs/benchmarks.md');
 }

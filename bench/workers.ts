@@ -3,9 +3,9 @@
  * has an advantage or a handicap of some percent for as long as it lives, so several sets of processes take turns.
  */
 
-import { type ChildProcess, fork } from 'node:child_process';
-import { once } from 'node:events';
+import type { ChildProcess } from 'node:child_process';
 import { Redis } from 'ioredis';
+import { ask, startChild } from './child.ts';
 import type { Figures } from './measure.ts';
 import { serverStats } from './server-stats.ts';
 import { queueOn, type Servers, type Store } from './stores.ts';
@@ -22,21 +22,32 @@ export interface Load {
 
 export class Workers {
   readonly #servers: Servers;
+  readonly #seenByWorkers: Servers;
   readonly #redis: Redis;
   readonly #guard: string;
   readonly #sets: ChildProcess[][];
   #runs = 0;
 
-  /** @param processes - how many processes of a set share a queue. */
+  /**
+   * @param processes - how many processes of a set share a queue.
+   * @param seenByWorkers - the servers' addresses for the workers, where theirs are others.
+   */
   constructor(
     servers: Servers,
     guard: string,
-    { sets, processes = 1 }: { sets: number; processes?: number },
+    {
+      sets,
+      processes = 1,
+      seenByWorkers = servers,
+    }: { sets: number; processes?: number; seenByWorkers?: Servers },
   ) {
     this.#servers = servers;
+    this.#seenByWorkers = seenByWorkers;
     this.#guard = guard;
     this.#redis = new Redis(servers.redis);
-    this.#sets = Array.from({ length: sets }, () => Array.from({ length: processes }, startProcess));
+    this.#sets = Array.from({ length: sets }, () =>
+      Array.from({ length: processes }, () => startChild('worker-process.js')),
+    );
   }
 
   /** Lets each set work once, so that none is cold when it is measured. */
@@ -50,8 +61,10 @@ export class Workers {
     const set = this.#sets[this.#runs++ % this.#sets.length] as ChildProcess[];
     await this.#fill(store, queue, jobs, key);
     const before = await serverStats(this.#redis);
-    const task: Task = { guard: this.#guard, store, servers: this.#servers, queue, concurrency };
-    const outcomes = await Promise.all(set.map(child => send(child, task)));
+    const task: Task = { guard: this.#guard, store, servers: this.#seenByWorkers, queue, concurrency };
+    const outcomes = await Promise.all(
+      set.map(child => ask<Outcome>(child, `workers under '${this.#guard}'`, task)),
+    );
     const after = await serverStats(this.#redis);
     const ended = outcomes.reduce((sum, outcome) => sum + outcome.jobs, 0);
     if (ended !== jobs) throw new Error(`under '${this.#guard}' ${ended} of ${jobs} jobs ended`);
@@ -80,24 +93,4 @@ export class Workers {
     }
     await queue.close();
   }
-}
-
-function startProcess(): ChildProcess {
-  return fork(new URL('worker-process.ts', import.meta.url), {
-    execArgv: ['--expose-gc', '--import', 'tsx'],
-    env: { ...process.env, TSX_TSCONFIG_PATH: new URL('tsconfig.json', import.meta.url).pathname },
-  });
-}
-
-/** Sends a task, and waits for its outcome. */
-async function send(child: ChildProcess, task: Task): Promise<Outcome> {
-  const answered = new AbortController();
-  const exit = once(child, 'exit', { signal: answered.signal }).then(([code]) => {
-    throw new Error(`the worker under '${task.guard}' ended with status ${code}`);
-  });
-  child.send(task);
-  const [outcome] = await Promise.race([once(child, 'message', { signal: answered.signal }), exit]);
-  exit.catch(() => {});
-  answered.abort();
-  return outcome as Outcome;
 }

@@ -1,24 +1,21 @@
-/** Whether a job costs the same with more jobs, more held locks and more processes; and what a lock costs the server. */
+/** Whether a job costs the same with more jobs, more held locks and more processes. */
 
 import { Lock, type LockHandle, RedisCache } from 'bullmq-once';
 import { Redis } from 'ioredis';
+import { NO_GUARD, OURS } from '../guards.ts';
 import { type Figures, measure } from '../measure.ts';
-import { type Report, ratio, table, whole } from '../report.ts';
-import { serverStats } from '../server-stats.ts';
+import { type Cell, figure, type Report, ratio, table, whole } from '../report.ts';
 import type { Settings } from '../settings.ts';
 import { Workers } from '../workers.ts';
-
-const FLOOR = 'no guard';
-const OURS = 'bullmq-once';
 
 export async function growth(settings: Settings): Promise<Report> {
   return [
     '## Growth',
-    'Workers of 50 on ioredis, all keys distinct. Each ratio is to workers without a guard in the same rounds.',
+    'Workers of 50 on ioredis, all keys distinct. Each ratio is to workers without a guard in the same rounds. ' +
+      'The rows are measured one after another: compare their ratios.',
     ...(await jobs(settings)),
     ...(await lockHeld(settings)),
     ...(await processes(settings)),
-    ...(await onTheServer(settings)),
   ];
 }
 
@@ -61,57 +58,25 @@ async function processes(settings: Settings): Promise<Report> {
   return [table(['processes', 'relative throughput', 'worker µs/job', 'Redis µs/job'], rows)];
 }
 
-async function onTheServer({ servers, scale }: Settings): Promise<Report> {
-  const redis = new Redis(servers.redis);
-  const cache = new RedisCache(redis);
-  const rows = [];
-  for (const size of [1, 10, 50]) {
-    const pairs = async (turns: number) => {
-      for (let turn = 0; turn < turns; turn++) {
-        const locks = Array.from({ length: size }, (_, i) => new Lock(`key-${turn}-${i}`, { cache }));
-        const handles = await Promise.all(locks.map(lock => lock.acquire()));
-        await Promise.all(handles.map(handle => handle.release()));
-      }
-    };
-    await pairs(100);
-    const before = await serverStats(redis);
-    const turns = Math.ceil(10_000 / size / scale);
-    await pairs(turns);
-    const after = await serverStats(redis);
-    rows.push([
-      String(size),
-      whole((after.scriptMicros - before.scriptMicros) / turns / size),
-      whole((after.cpu - before.cpu) / turns / size),
-    ]);
-  }
-  redis.disconnect();
-  return [
-    table(
-      ['locks acquired and released together', 'µs in the script, a lock', "µs of the server's CPU, a lock"],
-      rows,
-    ),
-  ];
-}
-
 async function pair({ servers, workerSets: sets, scale }: Settings, processes: number): Promise<Workers[]> {
   const both = [
-    new Workers(servers, FLOOR, { sets, processes }),
+    new Workers(servers, NO_GUARD, { sets, processes }),
     new Workers(servers, OURS, { sets, processes }),
   ];
   for (const workers of both) await workers.warmUp(load((8_000 * processes) / scale));
   return both;
 }
 
-async function row(workers: readonly Workers[], jobs: number, rounds: number): Promise<string[]> {
+async function row(workers: readonly Workers[], jobs: number, rounds: number): Promise<(string | Cell)[]> {
   const contenders = workers.map((one, i) => ({
-    name: i ? OURS : FLOOR,
+    name: i ? OURS : NO_GUARD,
     run: (): Promise<Figures> => one.run(load(jobs)),
   }));
   const ours = (await measure(contenders, rounds))[1];
   return [
-    ratio(ours?.ratio['jobs/s']),
-    whole(ours?.median['worker µs/job']),
-    whole(ours?.median['Redis µs/job']),
+    ratio(ours?.ratios['jobs/s']),
+    figure(ours?.figures['worker µs/job']),
+    figure(ours?.figures['Redis µs/job']),
   ];
 }
 

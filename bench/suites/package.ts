@@ -4,11 +4,12 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type Contender, measure } from '../measure.ts';
+import { type Contender, measure, type Summary } from '../measure.ts';
+import { BENCH } from '../paths.ts';
 import { type Report, table, whole } from '../report.ts';
 import type { Settings } from '../settings.ts';
 
-const MODULES = fileURLToPath(new URL('../node_modules', import.meta.url));
+const MODULES = fileURLToPath(new URL('node_modules', BENCH));
 const LIBRARIES = [
   'bullmq-once',
   'redlock',
@@ -23,19 +24,21 @@ export async function packages({ rounds, scale }: Settings): Promise<Report> {
     (name): Contender => ({ name, run: async () => ({ ms: await start(name) }) }),
   );
   const [floor, ...measured] = await measure([nothing, ...contenders], Math.ceil((rounds * 4) / scale));
-  const rows = measured.map(({ name, median }) => {
+  const floorMs = floor?.figures.ms?.median ?? Number.NaN;
+  const rows = measured.map(({ name, figures }) => {
+    const { median, spread } = figures.ms as Summary;
     const closure = dependenciesOf(name);
     const bytes = [...closure].reduce((sum, folder) => sum + sizeOf(folder), 0);
     return [
       name,
-      ((median.ms ?? 0) - (floor?.median.ms ?? 0)).toFixed(1),
+      { text: (median - floorMs).toFixed(1), spread: (spread * median) / (median - floorMs) },
       `${Math.round(bytes / 1024)} KiB`,
       String(closure.size - 1),
     ];
   });
   return [
     '## Before the first lock',
-    `Importing nothing takes ${whole(floor?.median.ms)} ms, which is subtracted. Sizes include all run-time dependencies, but no peers: BullMQ and its client are there already.`,
+    `Importing nothing takes ${whole(floorMs)} ms, which is subtracted. Sizes include all run-time dependencies, but no peers: BullMQ and its client are there already.`,
     table(['', 'ms to import', 'installed', 'run-time dependencies'], rows),
   ];
 }

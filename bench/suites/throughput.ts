@@ -1,8 +1,9 @@
 /** How many jobs that do nothing a worker ends in a second: under each guard, on each client, at each concurrency. */
 
-import { guards } from '../guards.ts';
+import { chart, type Series } from '../chart.ts';
+import { BY_HAND, guards, NO_GUARD, OURS } from '../guards.ts';
 import { type Measured, measure } from '../measure.ts';
-import { chart, type Report, ratio, table, whole } from '../report.ts';
+import { type Chart, figure, type Report, ratio, table } from '../report.ts';
 import type { Settings } from '../settings.ts';
 import type { Store } from '../stores.ts';
 import { type Load, Workers } from '../workers.ts';
@@ -48,7 +49,7 @@ export async function throughput({
         }));
         const measured = await measure(contenders, rounds);
         results.push(measured);
-        const ratios = measured.map(({ ratio: to }) => ratio(to['jobs/s'])).join(' ');
+        const ratios = measured.map(({ ratios }) => ratios['jobs/s']?.median.toFixed(2)).join(' ');
         console.error(`throughput, ${store}, ${keys}, concurrency ${concurrency}: ${ratios}`);
       }
       const at50 = results[concurrencies.indexOf(50)] as Measured[];
@@ -64,24 +65,51 @@ export async function throughput({
           ],
           at50.map((measured, i) => [
             measured.name,
-            ...results.map(result => ratio(result[i]?.ratio['jobs/s'])),
-            whole(measured.median['jobs/s']),
-            whole(measured.median['worker µs/job']),
-            whole(measured.median['Redis µs/job']),
+            ...results.map(result => ratio(result[i]?.ratios['jobs/s'])),
+            figure(measured.figures['jobs/s']),
+            figure(measured.figures['worker µs/job']),
+            figure(measured.figures['Redis µs/job']),
           ]),
         ),
       );
       if (store === 'ioredis' && keys === DISTINCT) {
-        report.push(
-          chart(
-            'throughput',
-            'Throughput of a worker of 50, relative to no guard',
-            at50.map(({ name, ratio }) => ({ name, value: ratio['jobs/s'] ?? 0 })),
-          ),
-        );
+        report.push(costChart(concurrencies, results));
       }
     }
     for (const { workers: own } of workers) own.close();
   }
   return report;
+}
+
+/** What a guard leaves of the throughput, at each concurrency that most workers have. */
+export function costChart(
+  concurrencies: readonly number[],
+  results: readonly (readonly Measured[])[],
+): Chart {
+  const shown = [1, 10, 50].filter(one => concurrencies.includes(one));
+  const measured = shown.map(one => results[concurrencies.indexOf(one)] as readonly Measured[]);
+  const throughputOf = (one: Measured | undefined) => one?.ratios['jobs/s']?.median ?? 0;
+  const series = (name: string, guard: string): Series => ({
+    name,
+    values: measured.map(all => throughputOf(all.find(one => one.name === guard))),
+  });
+  const best = measured.map(all =>
+    all.filter(isLibrary).reduce((a, b) => (throughputOf(b) > throughputOf(a) ? b : a)),
+  );
+  const names = [...new Set(best.map(({ name }) => name))].join(', ');
+  return chart(
+    'throughput',
+    'Throughput of a worker whose jobs do nothing, relative to no guard (more is better)',
+    shown.map(one => (one === 1 ? 'one job at a time' : `${one} jobs at a time`)),
+    [
+      series('no guard', NO_GUARD),
+      series('bullmq-once', OURS),
+      series('by hand: SET NX, a script to release', BY_HAND),
+      { name: `the best lock library (${names})`, values: best.map(throughputOf) },
+    ],
+  );
+}
+
+function isLibrary({ name }: Measured): boolean {
+  return guards.some(guard => guard.name === name && guard.isLibrary);
 }
