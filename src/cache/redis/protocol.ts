@@ -72,9 +72,12 @@ class Groups {
   }
 }
 
+/** Our own tokens need no escapes. */
+const PLAIN = /^[\w.-]*$/;
+
 /** The part of a record by which a lease is recognised. */
 export function tokenPart(token: string): string {
-  return `${JSON.stringify(token)},`;
+  return PLAIN.test(token) ? `"${token}",` : `${JSON.stringify(token)},`;
 }
 
 /** The part of a record from the token to the owner. */
