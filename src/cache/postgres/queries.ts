@@ -1,6 +1,7 @@
 /** The queries of `PostgresCache`, each with its parameters. `protocol.ts` writes these and reads the rows. */
 
-import { ANNOUNCE, EXCHANGE, notifySql, quote } from './migration.ts';
+import { ANNOUNCE, EXCHANGE, quote, STEP } from './migration.ts';
+import { notifySql } from './step-sql.ts';
 
 /** How many locks are listed by one query. */
 export const PAGE_SIZE = 500;
@@ -8,6 +9,11 @@ export const PAGE_SIZE = 500;
 /** Records arrivals. Parameter: arrivals. */
 export function announceSql(schema: string): string {
   return `SELECT ${quote(schema)}.${ANNOUNCE}($1) AS newest`;
+}
+
+/** Does one step. Parameters: verb, key, token, ms, owner, attempt. */
+export function stepCallSql(schema: string): string {
+  return `SELECT ${quote(schema)}.${STEP}($1, $2, $3, $4, $5, $6) AS answer`;
 }
 
 /** Does a batch. Parameters: steps, sweep. */
