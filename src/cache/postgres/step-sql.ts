@@ -8,6 +8,16 @@ export function notifySql(key: string): string {
   return `pg_notify('${CHANNEL}', encode(sha256(convert_to(${key}, 'UTF8')), 'base64'))`;
 }
 
+/**
+ * Waits where the clock still shows the time that a fence was made of: whoever acquires the key next would get the same fence.
+ * PGlite's clock moves once in a ms.
+ */
+export function outlastSql(fence: string): string {
+  return `CASE WHEN ${fence} >= ${FENCE_NOW} THEN pg_sleep(0.001) END`;
+}
+
+const FENCE_NOW = fenceAt('clock_timestamp()');
+
 /** The microseconds of a time. */
 function fenceAt(time: string): string {
   return `(extract(epoch FROM ${time}) * 1000000)::bigint`;
@@ -40,6 +50,7 @@ export function stepSql(table: string): string {
       IF FOUND THEN
         freed_key := step.key;
         freed_fence := held.fence;
+        PERFORM ${outlastSql('held.fence')};
         IF held.awaited THEN
           PERFORM ${notifySql('step.key')};
         END IF;
