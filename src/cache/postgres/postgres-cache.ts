@@ -31,6 +31,7 @@ import {
 } from './error-codes.ts';
 import { DEFAULT_SCHEMA, MAX_SWEPT, migrationSql } from './migration.ts';
 import type { PostgresPool } from './pool.ts';
+import { PreparedQueries } from './prepared.ts';
 import {
   notifiedAs,
   readAnswer,
@@ -101,6 +102,7 @@ export class PostgresCache extends ExchangeCache {
   readonly #stepSql: string;
   readonly #inspectSql: string;
   readonly #announceSql: string;
+  readonly #prepared: PreparedQueries;
   readonly #subscriber: Subscriber;
   readonly #coalescer = new Coalescer(batch => this.#exchange(batch), MAX_CALLS);
   #migrating: Promise<unknown> | undefined;
@@ -120,6 +122,7 @@ export class PostgresCache extends ExchangeCache {
     this.pool = pool;
     this.schema = schema;
     this.#exchangeSql = exchangeSql(schema);
+    this.#prepared = new PreparedQueries(pool);
     this.#stepSql = stepCallSql(schema);
     this.#inspectSql = inspectSql(schema);
     this.#announceSql = announceSql(schema);
@@ -230,7 +233,7 @@ export class PostgresCache extends ExchangeCache {
   async #queryWithRetries(sql: string, values: unknown[]): Promise<{ rows: any[] }> {
     for (let tries = 1; ; tries++) {
       try {
-        return await this.pool.query(sql, values);
+        return await this.#prepared.query(sql, values);
       } catch (error) {
         if (tries === MAX_TRIES || !RETRYABLE_CODES.includes(codeOf(error))) throw error;
         await delay(Math.random() * Math.min(tries, MAX_PAUSE_MS));
