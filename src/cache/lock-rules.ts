@@ -1,6 +1,6 @@
 /**
  * The rules of locks: what is stored under a key, and how an acquisition, a renewal and a release change it. Pure functions,
- * for every cache that decides in JavaScript. The Lua of `redis/scripts.ts` and the SQL of `postgres/migration.ts` follow the
+ * for every cache that decides in JavaScript. The Lua of `redis/scripts.ts` and the SQL of `postgres/step-sql.ts` follow the
  * same rules.
  */
 

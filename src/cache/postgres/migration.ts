@@ -1,5 +1,7 @@
 /** The SQL of the table in which `PostgresCache` keeps locks, and of the functions that decide on them. */
 
+import { CHANNEL, stepSql, stepVariablesSql } from './step-sql.ts';
+
 /** The schema that BullMQ's PostgreSQL backend uses unless it is told another. */
 export const DEFAULT_SCHEMA = 'bullmq';
 
@@ -9,16 +11,11 @@ export const DEFAULT_SCHEMA = 'bullmq';
  */
 export const EXCHANGE = 'once_exchange_2';
 
+/** The name of the function that does one step. */
+export const STEP = 'once_step_1';
+
 /** The name of the function that records which job is the newest. */
 export const ANNOUNCE = 'once_announce_1';
-
-/** The channel on which releases are notified. */
-export const CHANNEL = 'bullmq_once';
-
-/** Notifies the release of a key. Every role of the database may listen to every channel, so a hash stands for the key. */
-export function notifySql(key: string): string {
-  return `pg_notify('${CHANNEL}', encode(sha256(convert_to(${key}, 'UTF8')), 'base64'))`;
-}
 
 /** The key of the advisory lock that BullMQ's migrations take, with a hash of the schema's name: `BULL` as an integer. */
 const BULLMQ_MIGRATION_LOCK = 0x42554c4c;
@@ -37,6 +34,7 @@ export const MAX_SWEPT = 1000;
  */
 export function migrationSql(schema: string): string {
   const quoted = quote(schema);
+  const table = `${quoted}.once_lock`;
   return `
 -- Processes that start at the same time wait here for each other, and for BullMQ's own migration of this schema: it is the lock
 -- that BullMQ takes, so that the two never create one schema at the same time.
@@ -65,122 +63,61 @@ CREATE TABLE IF NOT EXISTS ${quoted}.once_lock (
 );
 CREATE INDEX IF NOT EXISTS once_lock_expires ON ${quoted}.once_lock (expires);
 
+-- One step of a lock. It waits for its row for ${MAX_ROW_WAIT_MS} ms at most: a row that someone else has locked must not keep
+-- a connection, which the leases of other keys need.
+--
+-- $1 verb   'release', 'reserve', 'renew' or 'acquire'; or 'acquire-notify': a lease that it finds held is marked, so that its
+--           release is notified on the channel ${CHANNEL}
+-- $2 key
+-- $3 token
+-- $4 ms     for which a released key stays held as done, 0: it is free at once; for which a key stays reserved; for which a
+--           lease lasts
+-- $5 owner  of an acquisition; of 'reserve' the grace
+-- $6 attempt
+-- returns true or false; of an acquisition [fence, whether its owner reclaimed it], or what it found:
+--         [state, owner, attempt, fence, since, ms left, ttl, grace]
+CREATE OR REPLACE FUNCTION ${quoted}.${STEP}(text, text, text, float8, text, bigint) RETURNS text
+LANGUAGE plpgsql SET lock_timeout = '${MAX_ROW_WAIT_MS}ms' AS $once$
+#variable_conflict use_column
+<<step>>
+DECLARE
+  verb text := $1;
+  key text := $2;
+  token text := $3;
+  ms bigint := $4;
+  lasts interval := $4 * interval '1 ms';
+  owner text := $5;
+  attempt bigint := $6;
+  ${stepVariablesSql(table)}
+BEGIN
+  ${stepSql(table)}
+  RETURN answer;
+END $once$;
+
 -- All releases, renewals and acquisitions of a batch, one atomic step each.
 --
--- steps   an array of [verb, key, token, ms, owner, attempt]: releases first, then renewals, then acquisitions. A release may be
---         'reserve', which has a grace instead of an owner. The verb of an acquisition is 'acquire', or 'acquire-notify': a lease
---         that it finds held is marked, so that its release is notified on the channel ${CHANNEL}.
---         ms: for which a released key stays held as done, 0: it is free at once; for which a key stays reserved; for which a
---         lease lasts
+-- steps   an array of [verb, key, token, ms, owner, attempt]: releases first, then renewals, then acquisitions
 -- sweep   whether to delete expired locks afterwards
--- returns an array with an answer a step: true or false; of an acquisition [fence, whether its owner reclaimed it], or what it
---         found: [state, owner, attempt, fence, since, ms left, ttl, grace]. Last, how many locks were swept.
+-- returns an array with an answer a step. Last, how many locks were swept.
 --
--- Time is read where it is needed, since a step may have waited for another transaction. The steps are done key by key,
--- in the same order everywhere. So of two batches on the same keys one waits for the other, and there is no deadlock. It does
--- not wait long for a row: a row that someone else has locked must not cost the leases of the other keys.
+-- The steps are done key by key, in the same order everywhere. So of two batches on the same keys one waits for the other, and
+-- there is no deadlock.
 CREATE OR REPLACE FUNCTION ${quoted}.${EXCHANGE}(steps json, sweep boolean) RETURNS text
 LANGUAGE plpgsql SET lock_timeout = '${MAX_ROW_WAIT_MS}ms' AS $once$
 DECLARE
   answers json[] := '{}';
   step record;
-  held ${quoted}.once_lock;
-  asked timestamptz;
-  was_reclaimed boolean;
-  -- The last key that was released here, and its fence: if it is acquired again at once, its fence must be above that.
-  freed_key text;
-  freed_fence bigint;
-  least bigint;
   swept integer := 0;
+  ${stepVariablesSql(table)}
 BEGIN
   FOR step IN
-    SELECT at, item->>0 AS verb, item->>1 AS key, item->>2 AS token, (item->>3)::float8 * interval '1 ms' AS lasts, (item->>3)::bigint AS ms,
-           item->>4 AS owner, (item->>5)::bigint AS attempt
+    SELECT at, item->>0 AS verb, item->>1 AS key, item->>2 AS token, (item->>3)::float8 * interval '1 ms' AS lasts,
+           (item->>3)::bigint AS ms, item->>4 AS owner, (item->>5)::bigint AS attempt
     FROM json_array_elements(steps) WITH ORDINALITY AS given(item, at)
     ORDER BY (item->>1) COLLATE "C", at
   LOOP
-    IF step.verb = 'release' AND step.lasts = interval '0' THEN
-      DELETE FROM ${quoted}.once_lock AS l
-      WHERE l.key = step.key AND l.token = step.token AND l.state = 'running'
-      RETURNING l.* INTO held;
-      answers[step.at] := to_json(FOUND AND held.expires > clock_timestamp());
-      IF FOUND THEN
-        freed_key := step.key;
-        freed_fence := held.fence;
-        IF held.awaited THEN
-          PERFORM ${notifySql('step.key')};
-        END IF;
-      END IF;
-
-    ELSIF step.verb IN ('release', 'reserve', 'renew') THEN
-      UPDATE ${quoted}.once_lock AS l
-      SET state = CASE step.verb WHEN 'release' THEN 'done' WHEN 'reserve' THEN 'reserved' ELSE 'running' END,
-          grace = CASE step.verb WHEN 'reserve' THEN step.owner::bigint END,
-          expires = clock_timestamp() + step.lasts
-      WHERE l.key = step.key AND l.token = step.token AND l.state = 'running' AND l.expires > clock_timestamp();
-      answers[step.at] := to_json(FOUND);
-
-    ELSE
-      LOOP
-        asked := clock_timestamp();
-        least := CASE WHEN freed_key = step.key THEN freed_fence + 1 ELSE 0 END;
-        INSERT INTO ${quoted}.once_lock AS l (key, state, token, owner, attempt, fence, since, ttl, expires)
-        VALUES (step.key, 'running', step.token, step.owner, step.attempt,
-                greatest(least, (extract(epoch FROM asked) * 1000000)::bigint), asked, step.ms, asked + step.lasts)
-        ON CONFLICT (key) DO NOTHING
-        RETURNING l.* INTO held;
-        IF FOUND THEN
-          -- It may have waited for a transaction that released the key, which others held after the time was read.
-          -- Nobody acquires and releases a key, in two transactions, in less than this.
-          IF clock_timestamp() > asked + interval '100 microseconds' THEN
-            asked := clock_timestamp();
-            UPDATE ${quoted}.once_lock AS l
-            SET fence = greatest(least, (extract(epoch FROM asked) * 1000000)::bigint),
-                since = asked, expires = asked + step.lasts
-            WHERE l.key = step.key
-            RETURNING l.* INTO held;
-          END IF;
-          answers[step.at] := json_build_array(held.fence, false);
-          EXIT;
-        END IF;
-
-        SELECT * INTO held FROM ${quoted}.once_lock AS l WHERE l.key = step.key;
-        -- It was released in between.
-        CONTINUE WHEN NOT FOUND;
-        asked := clock_timestamp();
-        was_reclaimed := held.expires > asked;
-        IF was_reclaimed AND held.state = 'running' AND held.token = step.token THEN
-          -- The same step, sent again because its answer got lost.
-          was_reclaimed := false;
-          asked := held.since;
-        ELSIF was_reclaimed AND NOT (held.state <> 'done' AND held.owner = step.owner
-            AND (held.attempt < step.attempt OR (held.attempt = 0 AND step.attempt = 0))) THEN
-          answers[step.at] := json_build_array(
-            held.state, held.owner, held.attempt, held.fence, floor(extract(epoch FROM held.since) * 1000),
-            ceil(extract(epoch FROM held.expires - asked) * 1000), held.ttl, held.grace);
-          IF step.verb = 'acquire-notify' AND held.state = 'running' AND NOT held.awaited THEN
-            UPDATE ${quoted}.once_lock AS l SET awaited = true
-            WHERE l.key = step.key AND l.token = held.token AND l.state = 'running';
-            -- It was released in between.
-            CONTINUE WHEN NOT FOUND;
-          END IF;
-          EXIT;
-        ELSE
-          held.fence := greatest(held.fence + 1, (extract(epoch FROM asked) * 1000000)::bigint);
-          -- A reservation was ended by its run.
-          was_reclaimed := was_reclaimed AND held.state = 'running';
-        END IF;
-        UPDATE ${quoted}.once_lock AS l
-        SET state = 'running', token = step.token, owner = step.owner, attempt = step.attempt, fence = held.fence,
-            since = asked, ttl = step.ms, expires = clock_timestamp() + step.lasts, grace = NULL
-        WHERE l.key = step.key AND l.token = held.token AND l.state = held.state AND l.expires = held.expires;
-        -- Else it was renewed, acquired or released in between.
-        IF FOUND THEN
-          answers[step.at] := json_build_array(held.fence, was_reclaimed);
-          EXIT;
-        END IF;
-      END LOOP;
-    END IF;
+    ${stepSql(table)}
+    answers[step.at] := answer;
   END LOOP;
 
   IF sweep THEN

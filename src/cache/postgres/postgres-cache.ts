@@ -9,7 +9,7 @@ import { show, showClass } from '../../core/validation.ts';
 import { isLockName } from '../../key/stored-name.ts';
 import { Coalescer } from '../batching/coalescer.ts';
 import { ExchangeCache } from '../batching/exchange.ts';
-import { allFailed, countSteps, exchangeInParts, fits, keysOf, type Limits } from '../batching/split.ts';
+import { allFailed, exchangeInParts, fits, keysOf, type Limits } from '../batching/split.ts';
 import type {
   Arrival,
   Batch,
@@ -20,11 +20,21 @@ import type {
   Newest,
 } from '../contract.ts';
 import type { Subscriber } from '../notify/subscriber.ts';
-import { refused } from '../refusals.ts';
+import {
+  CREATED_MEANWHILE_CODES,
+  codeOf,
+  lockedKeyOf,
+  NOT_ALLOWED_CODE,
+  NOT_MIGRATED_CODES,
+  RETRYABLE_CODES,
+  refusedBy,
+} from './error-codes.ts';
 import { DEFAULT_SCHEMA, MAX_SWEPT, migrationSql } from './migration.ts';
 import type { PostgresPool } from './pool.ts';
+import { PreparedQueries } from './prepared.ts';
 import {
   notifiedAs,
+  readAnswer,
   readAnswers,
   readNewest,
   readPage,
@@ -42,6 +52,7 @@ import {
   listSql,
   lockedSql,
   PAGE_SIZE,
+  stepCallSql,
 } from './queries.ts';
 import { postgresSubscriber } from './subscriber.ts';
 
@@ -64,20 +75,9 @@ const LIMITS: Limits = { maxSteps: 500 };
 const MAX_CALLS = 2;
 /** Expired locks are swept this often, and only while there is work. */
 const SWEEP_INTERVAL_MS = 60_000;
-/**
- * A transaction that ended with one of these (serialization failure, deadlock) did nothing and can be tried again. They do not
- * occur at PostgreSQL's default isolation level, READ COMMITTED.
- */
-const RETRYABLE_CODES = ['40001', '40P01'];
 const MAX_TRIES = 50;
 /** The longest pause before the next try. */
 const MAX_PAUSE_MS = 20;
-/** There is no such function, table, or schema. */
-const NOT_MIGRATED_CODES = ['42883', '42P01', '3F000'];
-const NOT_ALLOWED_CODE = '42501';
-const LOCKED_CODE = '55P03';
-/** Another migration created the same thing at the same time: unique violation, duplicate schema, table, function, object. */
-const CREATED_MEANWHILE_CODES = ['23505', '42P06', '42P07', '42723', '42710'];
 
 /**
  * A cache on a pool of yours, which stays yours to configure and to close.
@@ -99,8 +99,10 @@ export class PostgresCache extends ExchangeCache {
   /** @internal */
   readonly schema: string;
   readonly #exchangeSql: string;
+  readonly #stepSql: string;
   readonly #inspectSql: string;
   readonly #announceSql: string;
+  readonly #prepared: PreparedQueries;
   readonly #subscriber: Subscriber;
   readonly #coalescer = new Coalescer(batch => this.#exchange(batch), MAX_CALLS);
   #migrating: Promise<unknown> | undefined;
@@ -120,6 +122,8 @@ export class PostgresCache extends ExchangeCache {
     this.pool = pool;
     this.schema = schema;
     this.#exchangeSql = exchangeSql(schema);
+    this.#prepared = new PreparedQueries(pool);
+    this.#stepSql = stepCallSql(schema);
     this.#inspectSql = inspectSql(schema);
     this.#announceSql = announceSql(schema);
     this.#subscriber = postgresSubscriber(pool);
@@ -177,15 +181,20 @@ export class PostgresCache extends ExchangeCache {
     const now = performance.now();
     const sweep = now >= this.#sweepAt;
     if (sweep) this.#sweepAt = now + SWEEP_INTERVAL_MS;
+    const steps = writeSteps(batch);
     try {
-      const { rows } = await this.#query(this.#exchangeSql, [writeSteps(batch), sweep]);
+      if (steps.length === 1 && !sweep) {
+        const { rows } = await this.#query(this.#stepSql, steps[0] as unknown[]);
+        return readAnswer(rows[0]?.answer, batch);
+      }
+      const { rows } = await this.#query(this.#exchangeSql, [JSON.stringify(steps), sweep]);
       const { results, swept } = readAnswers(rows[0]?.answers, batch);
       if (swept === MAX_SWEPT) this.#sweepAt = now;
       return results;
     } catch (error) {
       const problem = refusedBy(asError(error));
       const lockedKey = lockedKeyOf(error);
-      return lockedKey === undefined || countSteps(batch) === 1
+      return lockedKey === undefined || steps.length === 1
         ? allFailed(batch, problem)
         : this.#sendWithoutLocked(lockedKey, batch, problem);
     }
@@ -224,7 +233,7 @@ export class PostgresCache extends ExchangeCache {
   async #queryWithRetries(sql: string, values: unknown[]): Promise<{ rows: any[] }> {
     for (let tries = 1; ; tries++) {
       try {
-        return await this.pool.query(sql, values);
+        return await this.#prepared.query(sql, values);
       } catch (error) {
         if (tries === MAX_TRIES || !RETRYABLE_CODES.includes(codeOf(error))) throw error;
         await delay(Math.random() * Math.min(tries, MAX_PAUSE_MS));
@@ -304,21 +313,4 @@ function addressOf(url: string): { host?: unknown; port?: unknown; database?: un
   if (!URL.canParse(url)) return {};
   const { hostname, port, pathname } = new URL(url);
   return { host: hostname, port, database: pathname.slice(1) };
-}
-
-/** Marks an error that the server gave: nothing was done. A locked row, or table, may be free soon. */
-function refusedBy(error: Error): Error {
-  const isAnswer = 'severity' in error && !/^(?:08|57P)/.test(codeOf(error));
-  return isAnswer ? refused(error, { isTransient: codeOf(error) === LOCKED_CODE }) : error;
-}
-
-/** The key in the table whose row someone else has locked, where that is the error. */
-function lockedKeyOf(error: unknown): string | undefined {
-  const { detail } = error as { detail?: string };
-  return codeOf(error) === LOCKED_CODE && detail ? detail : undefined;
-}
-
-/** PostgreSQL's code of an error. */
-function codeOf(error: unknown): string {
-  return String((error as { code?: unknown } | undefined)?.code);
 }

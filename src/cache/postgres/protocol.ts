@@ -8,20 +8,33 @@ import { graceOf, liveRecordOf } from '../lock-rules.ts';
 /** The longest duration: a hundred years. The database's clock does not reach much further. */
 const MAX_DURATION_MS = 100 * 365 * 86_400_000;
 
-export function writeSteps({ releases, renewals, acquisitions }: Batch): string {
-  const steps: unknown[][] = [];
+/** A step as the functions take it. `owner` is the grace of a reservation. */
+type WrittenStep = [
+  verb: 'release' | 'reserve' | 'renew' | 'acquire' | 'acquire-notify',
+  key: string,
+  token: string,
+  ms: number,
+  owner: string | null,
+  attempt: number | null,
+];
+
+/** Writes the steps of a batch in the order of their answers. */
+export function writeSteps({ releases, renewals, acquisitions }: Batch): WrittenStep[] {
+  const steps: WrittenStep[] = [];
   for (const { storedKey, token, dedupeFor, reservation } of releases) {
-    const step = [rowKey(storedKey), escapeNul(token), wholeMs(reservation?.lastsFor ?? dedupeFor)];
-    steps.push(reservation ? ['reserve', ...step, graceOf(reservation)] : ['release', ...step]);
+    const verb = reservation ? 'reserve' : 'release';
+    const ms = wholeMs(reservation?.lastsFor ?? dedupeFor);
+    const grace = reservation ? String(graceOf(reservation)) : null;
+    steps.push([verb, rowKey(storedKey), escapeNul(token), ms, grace, null]);
   }
   for (const { storedKey, token, ttl } of renewals) {
-    steps.push(['renew', rowKey(storedKey), escapeNul(token), wholeMs(ttl)]);
+    steps.push(['renew', rowKey(storedKey), escapeNul(token), wholeMs(ttl), null, null]);
   }
   for (const { storedKey, token, ttl, owner, attempt, notify } of acquisitions) {
     const verb = notify ? 'acquire-notify' : 'acquire';
     steps.push([verb, rowKey(storedKey), escapeNul(token), wholeMs(ttl), escapeNul(owner), attempt]);
   }
-  return JSON.stringify(steps);
+  return steps;
 }
 
 type Held = readonly [
@@ -43,17 +56,24 @@ type Answer = boolean | readonly [fence: number, reclaimed: boolean] | Held;
 export function readAnswers(text: unknown, batch: Batch): { results: BatchResults; swept: number } {
   const steps = countSteps(batch);
   const answers = readList(text, steps + 1) as (Answer | number)[];
-  const firstRenewal = batch.releases.length;
-  const firstAcquisition = firstRenewal + batch.renewals.length;
+  return { results: resultsOf(answers as Answer[], batch), swept: answers[steps] as number };
+}
+
+/** Reads the answer to a batch of one step. */
+export function readAnswer(text: unknown, batch: Batch): BatchResults {
+  const answer: unknown = typeof text === 'string' ? JSON.parse(text) : text;
+  return resultsOf([answer as Answer], batch);
+}
+
+function resultsOf(answers: readonly Answer[], { releases, renewals, acquisitions }: Batch): BatchResults {
+  const firstRenewal = releases.length;
+  const firstAcquisition = firstRenewal + renewals.length;
   return {
-    results: {
-      released: batch.releases.map((_, i) => answers[i] === true),
-      renewed: batch.renewals.map((_, i) => answers[firstRenewal + i] === true),
-      acquired: batch.acquisitions.map(({ storedKey }, i) =>
-        acquireResultFrom(storedKey, answers[firstAcquisition + i] as Answer),
-      ),
-    },
-    swept: answers[steps] as number,
+    released: releases.map((_, i) => answers[i] === true),
+    renewed: renewals.map((_, i) => answers[firstRenewal + i] === true),
+    acquired: acquisitions.map(({ storedKey }, i) =>
+      acquireResultFrom(storedKey, answers[firstAcquisition + i] as Answer),
+    ),
   };
 }
 

@@ -1,6 +1,7 @@
 /** The queries of `PostgresCache`, each with its parameters. `protocol.ts` writes these and reads the rows. */
 
-import { ANNOUNCE, EXCHANGE, notifySql, quote } from './migration.ts';
+import { ANNOUNCE, EXCHANGE, quote, STEP } from './migration.ts';
+import { notifySql, outlastSql } from './step-sql.ts';
 
 /** How many locks are listed by one query. */
 export const PAGE_SIZE = 500;
@@ -8,6 +9,11 @@ export const PAGE_SIZE = 500;
 /** Records arrivals. Parameter: arrivals. */
 export function announceSql(schema: string): string {
   return `SELECT ${quote(schema)}.${ANNOUNCE}($1) AS newest`;
+}
+
+/** Does one step. Parameters: verb, key, token, ms, owner, attempt. */
+export function stepCallSql(schema: string): string {
+  return `SELECT ${quote(schema)}.${STEP}($1, $2, $3, $4, $5, $6) AS answer`;
 }
 
 /** Does a batch. Parameters: steps, sweep. */
@@ -52,6 +58,6 @@ export function forceReleaseSql(schema: string): string {
       USING unnest($1::text[], $2::bigint[]) AS given(key, fence)
       WHERE l.key = given.key AND (given.fence IS NULL OR l.fence = given.fence)
         AND l.state <> 'newest' AND l.expires > clock_timestamp()
-      RETURNING l.key, l.awaited)
-    SELECT key, CASE WHEN awaited THEN ${notifySql('key')} END FROM freed`;
+      RETURNING l.key, l.fence, l.awaited)
+    SELECT key, CASE WHEN awaited THEN ${notifySql('key')} END, ${outlastSql('fence')} FROM freed`;
 }

@@ -6,8 +6,8 @@
 
 import { randomUUID } from 'node:crypto';
 import { Subscriber, type Subscription } from '../notify/subscriber.ts';
-import { CHANNEL } from './migration.ts';
 import type { PostgresPool } from './pool.ts';
+import { CHANNEL } from './step-sql.ts';
 
 /** What is needed of a `pg.Client`. */
 interface Client {

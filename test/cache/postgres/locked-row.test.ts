@@ -3,6 +3,7 @@
 import { expect } from 'chai';
 import pg from 'pg';
 import { PostgresCache } from '../../../src/cache/postgres/postgres-cache.ts';
+import { refusalOf } from '../../../src/cache/refusals.ts';
 import { Lock } from '../../../src/lock/lock.ts';
 import { until } from '../../support/index.ts';
 import { sharedPostgres } from '../../support/shared-servers.ts';
@@ -47,6 +48,29 @@ describe('PostgresCache, while another transaction has locked the row of one key
     expect(renewed.slice(1)).to.deep.equal([true, true, true]);
     expect(released).to.deep.equal([true]);
     expect(acquired[0]).to.include({ acquired: true });
+    expect(renewedLater).to.equal(true);
+  });
+
+  it('keeps no connection for a step on that key (the pool has two)', async () => {
+    const small = new pg.Pool({ connectionString: (await sharedPostgres()).url, max: 2 });
+    const own = new PostgresCache(small);
+    const [locked, free] = [acquireStep(), acquireStep()];
+    await acquire(own, locked);
+    await acquire(own, free);
+    await lockRow(locked.storedKey);
+
+    const waiting = Array.from({ length: 3 }, async () => (await own.renew([renewStep(locked)]))[0]);
+    const [renewed] = await own.renew([renewStep(free)]);
+    const answers = await Promise.all(waiting);
+    await other.query('ROLLBACK');
+    const [renewedLater] = await own.renew([renewStep(locked)]);
+    await small.end();
+
+    expect(renewed).to.equal(true);
+    for (const answer of answers) {
+      expect(answer).to.include({ code: '55P03' });
+      expect(refusalOf(answer as Error)).to.deep.equal({ isTransient: true });
+    }
     expect(renewedLater).to.equal(true);
   });
 

@@ -4,7 +4,7 @@ import type { LockCache } from '../../../src/cache/contract.ts';
 import { migration, PostgresCache } from '../../../src/cache/postgres/postgres-cache.ts';
 import { Lock } from '../../../src/lock/lock.ts';
 import { rejection, uniqueName, until } from '../../support/index.ts';
-import { sharedPostgres } from '../../support/shared-servers.ts';
+import { sharedPglite, sharedPostgres } from '../../support/shared-servers.ts';
 import { acquire, acquireStep, releaseStep, renewStep } from '../../support/steps.ts';
 
 describe('PostgresCache', () => {
@@ -181,6 +181,22 @@ describe('PostgresCache', () => {
 
     expect(fences).to.deep.equal([...fences].sort((a, b) => a - b));
     expect(new Set(fences).size).to.equal(60);
+  });
+
+  it('gives rising fences for a key where the clock moves once in a ms (PGlite)', async () => {
+    const pool = connect({ connectionString: (await sharedPglite()).url, max: 1 });
+    const cache = new PostgresCache(pool, { schema: schema() });
+    const { storedKey } = acquireStep();
+    const fences: number[] = [];
+    for (let i = 0; i < 100; i++) {
+      const step = acquireStep({ storedKey });
+      const result = await acquire(cache, step);
+      if (result.acquired) fences.push(result.fence);
+      await (i % 2 ? cache.release([releaseStep(step)]) : cache.forceRelease([{ storedKey }]));
+    }
+
+    expect(fences).to.deep.equal([...new Set(fences)].sort((a, b) => a - b));
+    expect(fences).to.have.length(100);
   });
 
   it('refuses what is no pool, and a schema that is no plain name', () => {
