@@ -70,7 +70,7 @@ const LIMITS: Limits = { maxSteps: 500 };
 /**
  * How many calls are under way at a time; what comes meanwhile leaves as one. A call costs a transaction and one of the pool's
  * connections, which the queue needs too. Measured: a worker of 50 makes a twelfth of the calls that it made without, and
- * its throughput is half as high again.
+ * its throughput is half as high again. One call at a time, three, four and eight are no better at 10 and at 50.
  */
 const MAX_CALLS = 2;
 /** Expired locks are swept this often, and only while there is work. */
