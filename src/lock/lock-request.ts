@@ -50,18 +50,16 @@ export class LockRequest {
    * @throws CacheError the cache could not decide.
    */
   async tryAcquire({ notify = false }: { notify?: boolean } = {}): Promise<AcquireAttempt> {
-    const attempt = await this.#ask(notify);
-    if (attempt.acquired || !(await this.#freeIfAbandoned?.(attempt.holder))) return attempt;
-    return this.#ask(notify);
-  }
-
-  async #ask(notify: boolean): Promise<AcquireAttempt> {
-    const lease = new Lease(this.terms, { notify });
     const renewer = renewerOf(this.cache);
-    const result = await renewer.acquire(lease);
-    return result.acquired
-      ? { acquired: true, handle: new LockHandle(renewer, lease, this.#releasesInOrder) }
-      : { acquired: false, holder: holderOf(result.record, this.terms.key) };
+    for (let wasFreed = false; ; wasFreed = true) {
+      const lease = new Lease(this.terms, { notify });
+      const result = await renewer.acquire(lease);
+      if (result.acquired) {
+        return { acquired: true, handle: new LockHandle(renewer, lease, this.#releasesInOrder) };
+      }
+      const holder = holderOf(result.record, this.terms.key);
+      if (wasFreed || !(await this.#freeIfAbandoned?.(holder))) return { acquired: false, holder };
+    }
   }
 
   /**

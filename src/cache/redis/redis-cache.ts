@@ -171,24 +171,29 @@ export class RedisCache extends ExchangeCache {
 
   /** One call of the script. If it fails, each of its steps has failed, and none of other calls. */
   async #send(batch: Batch): Promise<BatchResults> {
-    const { releases, renewals, acquisitions } = batch;
-    const anyStep = releases[0] ?? renewals[0] ?? acquisitions[0];
     try {
-      return await this.#cluster.make({
-        storedKey: anyStep?.storedKey ?? '',
-        steps: countSteps(batch),
-        whole: async () => {
-          const lone = this.#lone.send(batch);
-          if (lone) return lone;
-          const { keys, args } = writeBatch(batch);
-          return readReply(await this.#exchange.run(keys, args), batch);
-        },
-        oneByOne: () => exchangeInParts(batch, ONE_STEP, parts => inTurn(parts, part => this.#send(part))),
-      });
+      const lone = this.#cluster.isCluster ? undefined : this.#lone.send(batch);
+      return await (lone ?? this.#sendWithinCluster(batch));
     } catch (error) {
       const problem = asError(error);
       return allFailed(batch, isErrorReply(problem) ? refused(problem) : problem);
     }
+  }
+
+  #sendWithinCluster(batch: Batch): Promise<BatchResults> {
+    const { releases, renewals, acquisitions } = batch;
+    const anyStep = releases[0] ?? renewals[0] ?? acquisitions[0];
+    return this.#cluster.make({
+      storedKey: anyStep?.storedKey ?? '',
+      steps: countSteps(batch),
+      whole: async () => {
+        const lone = this.#lone.send(batch);
+        if (lone) return lone;
+        const { keys, args } = writeBatch(batch);
+        return readReply(await this.#exchange.run(keys, args), batch);
+      },
+      oneByOne: () => exchangeInParts(batch, ONE_STEP, parts => inTurn(parts, part => this.#send(part))),
+    });
   }
 
   async #inParts<Item, Answer>(
