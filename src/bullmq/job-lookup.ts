@@ -4,11 +4,12 @@
  */
 
 import type { LockCache } from '../cache/contract.ts';
+import { quote } from '../cache/postgres/migration.ts';
 import { PostgresCache } from '../cache/postgres/postgres-cache.ts';
 import { RedisCache } from '../cache/redis/redis-cache.ts';
 import { within } from '../core/within.ts';
 import type { OwnedBy } from '../lock/owner-id.ts';
-import type { RunningJob } from './job.ts';
+import { askQueue, type RunningJob } from './job.ts';
 
 /**
  * - `'to-run'`: BullMQ has the job, and it is running, or will run;
@@ -104,9 +105,9 @@ function timeFrom(text: string): number {
 async function readFromPostgres(asking: RunningJob, other: OwnedBy, cache: PostgresCache): Promise<Found> {
   const { rows } = await cache.pool.query(
     `SELECT queue, id, added_at_ms, finished_at_ms, left(failed_reason, ${REASON_LENGTH}) AS reason
-     FROM "${cache.schema}".job WHERE (queue, id) IN (($1, $2), ($3, $4))
+     FROM ${quote(cache.schema)}.job WHERE (queue, id) IN (($1, $2), ($3, $4))
      UNION ALL
-     SELECT queue, NULL, 0, 0, '' FROM "${cache.schema}".meta WHERE queue = $3 AND field = 'version'`,
+     SELECT queue, NULL, 0, 0, '' FROM ${quote(cache.schema)}.meta WHERE queue = $3 AND field = 'version'`,
     [asking.queueQualifiedName, asking.id, other.queueQualifiedName, other.jobId],
   );
   const rowOf = (queue: string, id: string | undefined | null) =>
@@ -120,21 +121,11 @@ async function readFromPostgres(asking: RunningJob, other: OwnedBy, cache: Postg
   return { timestamp: Number(row.added_at_ms), isFinished, failedReason: row.reason ?? '' };
 }
 
-/** What is needed of BullMQ's class `Job`. */
-interface JobClass {
-  fromId?(
-    queue: unknown,
-    id: string,
-  ): Promise<
-    { readonly timestamp: number; readonly finishedOn?: number; readonly failedReason?: string } | undefined
-  >;
-}
-
 async function askOwnQueue(asking: RunningJob, other: OwnedBy): Promise<Found> {
-  const { fromId } = asking.constructor as JobClass;
-  const isOwnQueue = other.queueQualifiedName === asking.queueQualifiedName;
-  if (!asking.queue || !fromId || !isOwnQueue) return 'unknown';
-  const job = await fromId.call(asking.constructor, asking.queue, other.jobId);
+  if (other.queueQualifiedName !== asking.queueQualifiedName) return 'unknown';
+  const asked = askQueue(asking, other.jobId);
+  if (!asked) return 'unknown';
+  const job = await asked;
   if (!job) return undefined;
   const { timestamp, finishedOn, failedReason = '' } = job;
   return { timestamp, isFinished: finishedOn !== undefined, failedReason };
@@ -170,7 +161,7 @@ async function parentOf(jobKey: string, cache: LockCache): Promise<string | unde
   if (cache instanceof RedisCache) return String(await cache.runScript(PARENT_LUA, [jobKey]));
   if (!(cache instanceof PostgresCache)) return undefined;
   const colon = jobKey.indexOf(':');
-  const sql = `SELECT parent_key FROM "${cache.schema}".job WHERE queue = $1 AND id = $2`;
+  const sql = `SELECT parent_key FROM ${quote(cache.schema)}.job WHERE queue = $1 AND id = $2`;
   const { rows } = await cache.pool.query(sql, [jobKey.slice(0, colon), jobKey.slice(colon + 1)]);
   return rows[0]?.parent_key ?? undefined;
 }

@@ -42,8 +42,6 @@ export interface RunningJob extends JobLike {
   moveToDelayed(timestamp: number, token?: string): Promise<unknown>;
   /** Writes a line to the job's log; in a sandbox it sends the line to the worker. */
   log?(line: string): unknown;
-  /** Not in a sandbox. */
-  getState?(): Promise<string>;
   /** Runs a delayed job now. Not in a sandbox. */
   promote?(): Promise<void>;
   /** Answers 1 if BullMQ's own lock on the job was this token's, else 0. Not in a sandbox. */
@@ -91,9 +89,22 @@ export function lockDurationOf(job: RunningJob): number | undefined {
   return job.queue?.opts?.lockDuration;
 }
 
+/** A job as BullMQ reads it from its queue. */
+interface QueuedJob extends RunningJob {
+  /** When it completed or failed for good, in ms since the epoch. */
+  readonly finishedOn?: number | undefined;
+  readonly failedReason?: string | undefined;
+}
+
 /** What the guard needs of BullMQ's class `Job`. */
 interface JobClass {
-  fromId?(queue: unknown, id: string): Promise<RunningJob | undefined>;
+  fromId?(queue: unknown, id: string): Promise<QueuedJob | undefined>;
+}
+
+/** Asks a job's own queue for the job with an id; `undefined` where it can't be asked, as in a sandbox. */
+export function askQueue(asking: RunningJob, id: string): Promise<QueuedJob | undefined> | undefined {
+  const { fromId } = asking.constructor as JobClass;
+  return asking.queue && fromId?.call(asking.constructor, asking.queue, id);
 }
 
 /**
@@ -104,7 +115,6 @@ export async function findSibling(
   job: RunningJob,
   { jobId, timestamp }: { readonly jobId: string; readonly timestamp: number },
 ): Promise<RunningJob | undefined> {
-  const { fromId } = job.constructor as JobClass;
-  const found = job.queue && (await fromId?.call(job.constructor, job.queue, jobId));
+  const found = await askQueue(job, jobId);
   return found?.timestamp === timestamp ? found : undefined;
 }

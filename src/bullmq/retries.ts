@@ -28,7 +28,7 @@ export function comesBackIn(job: RunningJob, error: unknown): number | undefined
 }
 
 /** The longest time until a failed job is retried, in ms; `undefined` where the user's function decides. */
-export function longestBackoff({ attemptsMade = 0, opts }: RunningJob): number | undefined {
+function longestBackoff({ attemptsMade = 0, opts }: RunningJob): number | undefined {
   const backoff = opts?.backoff;
   if (!backoff) return 0;
   if (typeof backoff === 'number') return backoff;

@@ -3,6 +3,7 @@
  * one server to another.
  */
 
+import { setTimeout as delay } from 'node:timers/promises';
 import { asError } from '../../core/errors.ts';
 import type { Limits } from '../batching/split.ts';
 import { MAX_KEYS } from './client.ts';
@@ -121,12 +122,6 @@ export class ClusterCalls {
     // Without a cluster, this client has the wrong server.
     return this.#isCluster && /\b(?:ASK|MOVED):? \d+ /i.test(text);
   }
-}
-
-function delay(ms: number): Promise<void> {
-  return new Promise(resolve => {
-    setTimeout(resolve, ms);
-  });
 }
 
 /**

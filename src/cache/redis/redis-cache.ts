@@ -4,6 +4,7 @@
  */
 
 import { asError } from '../../core/errors.ts';
+import { getOrCreate } from '../../core/get-or-create.ts';
 import { isLockName } from '../../key/stored-name.ts';
 import { ExchangeCache } from '../batching/exchange.ts';
 import {
@@ -74,6 +75,8 @@ export class RedisCache extends ExchangeCache {
   readonly #announce: ScriptRunner;
   readonly #scan: ScriptRunner;
   readonly #forceRelease: ScriptRunner;
+  /** Of the scripts that others run here. */
+  readonly #runners = new Map<string, ScriptRunner>();
   readonly #client: RedisClient;
   readonly #subscriber: Subscriber;
   readonly #cluster: ClusterCalls;
@@ -165,8 +168,8 @@ export class RedisCache extends ExchangeCache {
    * Runs a script on the cache's client. All keys are of one slot.
    * @internal
    */
-  async runScript(lua: string, keys: readonly string[]): Promise<unknown> {
-    return scriptRunner(this.#client, lua).run(keys, []);
+  runScript(lua: string, keys: readonly string[]): Promise<unknown> {
+    return getOrCreate(this.#runners, lua, () => scriptRunner(this.#client, lua)).run(keys, []);
   }
 
   /** One call of the script. If it fails, each of its steps has failed, and none of other calls. */
