@@ -38,22 +38,10 @@ export const SERVERS: Readonly<Record<string, Host>> = {
   },
   'Express with a router, a parser of bodies before it, and the path in an option': {
     basePath: '/admin/locks/',
-    serve: board => {
-      const app = express();
-      const router = express.Router();
-      app.use(express.json());
-      app.use('/admin', router.use('/locks', board.node));
-      return listening(app.listen(0, '127.0.0.1'), '/admin/locks/');
-    },
+    serve: behindBodyParser,
   },
   'Express with a parser of bodies before it': {
-    serve: board => {
-      const app = express();
-      const router = express.Router();
-      app.use(express.json());
-      app.use('/admin', router.use('/locks', board.node));
-      return listening(app.listen(0, '127.0.0.1'), '/admin/locks/');
-    },
+    serve: behindBodyParser,
   },
   Fastify: {
     basePath: '/locks',
@@ -98,6 +86,15 @@ export function heldUpCache(): { cache: MemoryCache; isListing: Deferred<void>; 
     },
   });
   return { cache, isListing, mayList };
+}
+
+/** The bodies of requests have been read when they reach the board. */
+function behindBodyParser(board: Board): Promise<Served> {
+  const app = express();
+  const router = express.Router();
+  app.use(express.json());
+  app.use('/admin', router.use('/locks', board.node));
+  return listening(app.listen(0, '127.0.0.1'), '/admin/locks/');
 }
 
 async function listening(server: Server, path: string): Promise<Served> {

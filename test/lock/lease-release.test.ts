@@ -2,10 +2,10 @@ import { expect } from 'chai';
 import sinon from 'sinon';
 import { recordOf } from '../../src/cache/lock-rules.ts';
 import { Lease } from '../../src/lock/lease.ts';
-import { LeaseRenewer } from '../../src/lock/lease-renewer.ts';
+import type { LeaseRenewer } from '../../src/lock/lease-renewer.ts';
 import { deferred } from '../support/index.ts';
 import { leaseTerms } from '../support/lease-terms.ts';
-import { ScriptedCache } from './scripted-cache.ts';
+import { renewerOnFakeClock, type ScriptedCache } from './scripted-cache.ts';
 
 describe('The release of a lease', () => {
   const TTL = 900;
@@ -14,10 +14,7 @@ describe('The release of a lease', () => {
   let renewer: LeaseRenewer;
 
   beforeEach(() => {
-    clock = sinon.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance', 'Date'] });
-    clock.tick(1000);
-    cache = new ScriptedCache();
-    renewer = new LeaseRenewer(cache);
+    ({ clock, cache, renewer } = renewerOnFakeClock());
   });
   afterEach(() => sinon.restore());
 

@@ -4,10 +4,10 @@ import { expect } from 'chai';
 import sinon from 'sinon';
 import { CacheError, LockLostError } from '../../src/core/errors.ts';
 import { Lease } from '../../src/lock/lease.ts';
-import { LeaseRenewer } from '../../src/lock/lease-renewer.ts';
+import type { LeaseRenewer } from '../../src/lock/lease-renewer.ts';
 import { deferred, rejection } from '../support/index.ts';
 import { leaseTerms } from '../support/lease-terms.ts';
-import { ScriptedCache } from './scripted-cache.ts';
+import { renewerOnFakeClock, type ScriptedCache } from './scripted-cache.ts';
 
 describe('LeaseRenewer', () => {
   let clock: sinon.SinonFakeTimers;
@@ -15,10 +15,7 @@ describe('LeaseRenewer', () => {
   let renewer: LeaseRenewer;
 
   beforeEach(() => {
-    clock = sinon.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance', 'Date'] });
-    clock.tick(1000);
-    cache = new ScriptedCache();
-    renewer = new LeaseRenewer(cache);
+    ({ clock, cache, renewer } = renewerOnFakeClock());
   });
   afterEach(() => sinon.restore());
 

@@ -6,13 +6,13 @@ import sinon from 'sinon';
 import { Emitter } from '../../src/events/emitter.ts';
 import { Lock, type LockEvent } from '../../src/index.ts';
 import { Lease } from '../../src/lock/lease.ts';
-import { LeaseRenewer } from '../../src/lock/lease-renewer.ts';
+import type { LeaseRenewer } from '../../src/lock/lease-renewer.ts';
 import { TcpProxy } from '../faults/tcp-proxy.ts';
 import { type Deferred, deferred, uniqueName, until } from '../support/index.ts';
 import { leaseTerms } from '../support/lease-terms.ts';
 import { RedisServer } from '../support/redis-server.ts';
 import { openIoredis } from './redis-clients.ts';
-import { ScriptedCache } from './scripted-cache.ts';
+import { renewerOnFakeClock, type ScriptedCache } from './scripted-cache.ts';
 
 describe('A step without an answer', () => {
   let clock: sinon.SinonFakeTimers;
@@ -21,10 +21,7 @@ describe('A step without an answer', () => {
   let events: LockEvent[];
   let lease: Lease;
   beforeEach(async () => {
-    clock = sinon.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance', 'Date'] });
-    clock.tick(1000);
-    cache = new ScriptedCache();
-    renewer = new LeaseRenewer(cache);
+    ({ clock, cache, renewer } = renewerOnFakeClock());
     events = [];
     lease = new Lease(leaseTerms({ ttl: 1200, emitter: new Emitter(event => events.push(event)) }));
     await renewer.acquire(lease);

@@ -1,5 +1,6 @@
 /** A cache whose answers a test chooses, and which records what it was asked. */
 
+import sinon from 'sinon';
 import type {
   AcquireResult,
   AcquireStep,
@@ -8,6 +9,7 @@ import type {
   ReleaseStep,
   RenewStep,
 } from '../../src/cache/contract.ts';
+import { LeaseRenewer } from '../../src/lock/lease-renewer.ts';
 import type { Deferred } from '../support/index.ts';
 
 export class ScriptedCache implements LockCache {
@@ -46,4 +48,16 @@ export class ScriptedCache implements LockCache {
   async inspect(): Promise<(LockRecord | undefined)[]> {
     return [this.record];
   }
+}
+
+/** A renewer whose cache a test scripts, on a clock that the test moves. It stands at 1000. */
+export function renewerOnFakeClock(): {
+  clock: sinon.SinonFakeTimers;
+  cache: ScriptedCache;
+  renewer: LeaseRenewer;
+} {
+  const clock = sinon.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance', 'Date'] });
+  clock.tick(1000);
+  const cache = new ScriptedCache();
+  return { clock, cache, renewer: new LeaseRenewer(cache) };
 }
