@@ -8,7 +8,7 @@ import { quote } from '../cache/postgres/migration.ts';
 import { PostgresCache } from '../cache/postgres/postgres-cache.ts';
 import { RedisCache } from '../cache/redis/redis-cache.ts';
 import { within } from '../core/within.ts';
-import type { OwnedBy } from '../lock/owner-id.ts';
+import type { OwnedBy } from '../key/owner-id.ts';
 import { askQueue, type RunningJob } from './job.ts';
 
 /**

@@ -1,6 +1,6 @@
 /** What a BullMQ job looks like to the guard: the only file that knows. */
 
-import { boundOwner, newOwner, ownerOfJob } from '../lock/owner-id.ts';
+import { boundOwner, newOwner, ownerOfJob } from '../key/owner-id.ts';
 import type { Telemetry } from './telemetry.ts';
 
 /**

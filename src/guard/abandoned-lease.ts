@@ -11,7 +11,7 @@ import { KeyError } from '../core/errors.ts';
 import { type Holder, nameOfHolder } from '../core/holder.ts';
 import { shown } from '../core/printable.ts';
 import type { GuardedJob } from '../duplicates/strategy.ts';
-import { jobOfOwner } from '../lock/owner-id.ts';
+import { jobOfOwner } from '../key/owner-id.ts';
 
 /** A lease is renewed long before this part of its ttl has passed. */
 const OVERDUE_PART = 1 / 2;

@@ -5,12 +5,12 @@ import type { Parser } from '../core/validation.ts';
 import type { DuplicateHandler, GuardedWork } from '../duplicates/strategy.ts';
 import type { WaitFor } from '../duplicates/wait-in-slot.ts';
 import { FUNCTION_FORMS } from '../duplicates/when-locked.ts';
+import { newOwner } from '../key/owner-id.ts';
 import { fillTemplate, keyFromFunction, parseTemplate } from '../key/template.ts';
 import type { CallTemplateErrors, CheckedCallTemplate } from '../key/template-types.ts';
 import { keylessTerms } from '../lock/lease-terms.ts';
 import type { LockHandle } from '../lock/lock-handle.ts';
 import type { LockRequest } from '../lock/lock-request.ts';
-import { newOwner } from '../lock/owner-id.ts';
 import { scopedRequest } from '../lock/scoped-request.ts';
 import { acquireOrFailOpen, rethrowUnlessOpen } from './fail-open.ts';
 import {

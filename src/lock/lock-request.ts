@@ -5,12 +5,12 @@ import { asError, CacheError } from '../core/errors.ts';
 import type { Holder } from '../core/holder.ts';
 import { within } from '../core/within.ts';
 import type { CacheOperation, Outcome } from '../events/events.ts';
+import { jobOfOwner } from '../key/owner-id.ts';
 import { Lease } from './lease.ts';
 import { emitCacheError, emitOutcome } from './lease-events.ts';
 import { renewerOf } from './lease-renewer.ts';
 import type { LeaseTerms } from './lease-terms.ts';
 import { LockHandle } from './lock-handle.ts';
-import { jobOfOwner } from './owner-id.ts';
 
 /** What came of a request. */
 export type AcquireAttempt =

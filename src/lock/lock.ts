@@ -10,11 +10,11 @@ import {
   text,
   withDefault,
 } from '../core/validation.ts';
+import { boundOwner, newOwner } from '../key/owner-id.ts';
 import { checkKey } from '../key/template.ts';
 import type { LockHandle } from './lock-handle.ts';
 import type { AcquireAttempt, LockRequest } from './lock-request.ts';
 import { LEASE_OPTIONS, type LeaseOptions } from './options.ts';
-import { boundOwner, newOwner } from './owner-id.ts';
 import { scopedRequest } from './scoped-request.ts';
 import { acquireInTurn } from './wait-queue.ts';
 

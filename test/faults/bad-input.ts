@@ -7,7 +7,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { Lock, type LockCache, once } from '../../src/index.ts';
-import { boundOwner } from '../../src/lock/owner-id.ts';
+import { boundOwner } from '../../src/key/owner-id.ts';
 import { deferred, rejection } from '../support/index.ts';
 import { checkEach, openTargets, type Target } from './targets.ts';
 import type { Trial } from './trial.ts';

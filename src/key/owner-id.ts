@@ -2,7 +2,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
-import { shorten } from '../key/shorten.ts';
+import { shorten } from './shorten.ts';
 
 const PROCESS = `${hostname()}:${process.pid}:${randomBytes(6).toString('base64url')}`;
 let acquisitions = 0;

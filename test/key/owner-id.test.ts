@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { type JobIdentity, jobOfOwner, newOwner, ownerOfJob } from '../../src/lock/owner-id.ts';
+import { type JobIdentity, jobOfOwner, newOwner, ownerOfJob } from '../../src/key/owner-id.ts';
 
 /** Characters that mean something in an owner id, or in a pattern that reads one. */
 const hostile = fc.string({
