@@ -94,14 +94,26 @@ export interface ReleaseNotifications {
   listen(storedKey: string, onRelease: () => void): Listener;
 }
 
-/** Capability: the newest job of a key, for `'keep-last'`. */
-export interface NewestJobs {
+/**
+ * Capability: several places of one key, and a line of those who are parked for it. A step here is one atomic step on the key
+ * and its line.
+ */
+export interface Lines {
   /**
-   * Records under each name the newest job that came for a key, and reports which that is now. The names are not those of
-   * locks.
+   * As `acquire`, of one place of the key. An owner that is granted a place leaves the line. One that is refused joins it, or keeps
+   * its position. A free place is refused to an owner that has others before it in the line.
    */
-  announce(arrivals: readonly Arrival[]): Promise<readonly (Newest | Error)[]>;
+  enter(steps: readonly EnterStep[]): Promise<readonly (EnterResult | Error)[]>;
+  /** As `release`, of what was acquired by {@link Lines.enter}. Reports whose turn it is now. */
+  leave(steps: readonly LeaveStep[]): Promise<readonly (LeaveResult | Error)[]>;
+  /** Reports how the lines of some keys stand. */
+  lines(queries: readonly LineQuery[]): Promise<readonly (LineRecord | Error)[]>;
+  /** Removes owners from lines. `false`: it was not in that line. */
+  strikeOut(steps: readonly LineQuery[]): Promise<readonly (boolean | Error)[]>;
 }
+
+/** The methods of {@link Lines}. */
+export const LINE_METHODS = ['enter', 'leave', 'lines', 'strikeOut'] as const;
 
 /** Capability: listing, for those who look at locks. */
 export interface LockListing {
@@ -140,7 +152,7 @@ export interface LockCache
   extends RequiredVerbs,
     Partial<BatchExchange>,
     Partial<ReleaseNotifications>,
-    Partial<NewestJobs>,
+    Partial<Lines>,
     Partial<LockListing>,
     Partial<ForcedRelease> {
   /**
@@ -148,6 +160,8 @@ export interface LockCache
    * they come by. Without it each cache is taken for a datastore of its own.
    */
   readonly datastore?: string | undefined;
+  /** Of two calls on one key the later one may act first: they travel on several connections. */
+  readonly overtakes?: boolean | undefined;
 }
 
 /** A listener to the release of one key. */
@@ -157,27 +171,88 @@ export interface Listener {
   stop(): void;
 }
 
-/** A job that came for a key. Of two, the newest is the one with the higher `order`. */
-export interface Arrival {
-  readonly storedKey: string;
-  readonly owner: string;
-  /** When the job was created, as ASCII that sorts. Of two that are equal, the one that comes later is newer, unless it is a `rerun`. */
-  readonly order: string;
-  /** The job came for the key before. */
-  readonly rerun: boolean;
-  /** It can't run now, and is parked until it is promoted or its time comes. */
-  readonly parked: boolean;
-  /** How long it is remembered at least, in ms. */
+/**
+ * - `'all'`: all stand in it, in the order in which they joined;
+ * - `'newest'`: there is room for one. Of two jobs the newer stays: by the numbers that their queue gave them, else by the
+ *   times of their creation, else the one that comes later.
+ */
+export type LineKind = 'all' | 'newest';
+
+/** Asks for a place of a key. Steps on one key have the same `places` and the same kind of line. */
+export interface EnterStep extends AcquireStep {
+  /** How many may hold the key at once. */
+  readonly places: number;
+  /** Absent where nobody is parked for the key. */
+  readonly line?: LineKind | undefined;
+  /** `false`: it is granted or refused as ever, but only if its owner is in the line already or reclaims its own; else nothing happens. */
+  readonly joins: boolean;
+  /** Those who {@link ReleaseNotifications.listen} to the key are called when it joins. */
+  readonly interrupts: boolean;
+}
+
+/** The answer to an {@link EnterStep}. */
+export type EnterResult =
+  | {
+      readonly acquired: true;
+      readonly fence: number;
+      readonly reclaimed: boolean;
+      /** The owner whose turn is next, or that is outdone. It is to be promoted when the key is released. */
+      readonly next?: string | undefined;
+    }
+  | {
+      readonly acquired: false;
+      /** Who is in its way: a holder, or the owner whose turn it is (`'parked'`), or a newer one that has run (`'done'`). */
+      readonly record: LockRecord;
+      readonly standing?: Standing | undefined;
+    }
+  /** Its step does not join, and its owner is not in the line. Nothing happened. */
+  | {
+      readonly acquired: false;
+      readonly record?: undefined;
+      readonly standing: { readonly is: 'not-in-line' };
+    };
+
+/** How an owner that was refused stands. */
+export type Standing =
+  /** It is in the line, with so many before it. With room for one it may have taken the position of another, which is outdone. */
+  | { readonly is: 'in-line'; readonly ahead: number; readonly outdone?: string | undefined }
+  /** It is not in the line: a newer one is parked, holds the key, or has run. */
+  | { readonly is: 'outdone' };
+
+/** Ends a lease that was acquired by an {@link EnterStep}. */
+export interface LeaveStep extends ReleaseStep {
+  readonly places: number;
+  readonly line?: LineKind | undefined;
+  /** Of the line `'newest'`: for how long its owner may come again, in ms. It is outdone then if a newer one has run meanwhile. */
   readonly rememberFor: number;
 }
 
-/** The newest job that came for a key. */
-export interface Newest {
+/** The answer to a {@link LeaveStep}. */
+export interface LeaveResult {
+  /** `false`: it was not held under this token, and nothing was changed. */
+  readonly released: boolean;
+  /** The owner whose turn it is. */
+  readonly next?: string | undefined;
+}
+
+/** Asks about a line, and about an owner in it. */
+export interface LineQuery {
+  readonly storedKey: string;
   readonly owner: string;
-  /** As it said of itself when it came last. */
-  readonly parked: boolean;
-  /** The owner that was the newest until now, if it is another and is parked. */
-  readonly outdone?: string | undefined;
+}
+
+/** How the line of a key stands. */
+export interface LineRecord {
+  /** How many hold the key. */
+  readonly held: number;
+  /** How many are parked for it. */
+  readonly parked: number;
+  /** The first of them. */
+  readonly head?: string | undefined;
+  /** How many stand before the owner that was asked about. Absent where it is not in the line. */
+  readonly ahead?: number | undefined;
+  /** Whether the owner that was asked about holds a place. */
+  readonly holds: boolean;
 }
 
 /** What one turn of the event loop asks of a cache. */

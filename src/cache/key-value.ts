@@ -7,19 +7,26 @@
  */
 
 import { asError } from '../core/errors.ts';
+import { queueMicrotask } from '../core/timers.ts';
+import { lineName } from '../key/line-name.ts';
 import { isLockName } from '../key/stored-name.ts';
 import type {
   AcquireResult,
   AcquireStep,
-  Arrival,
+  EnterResult,
+  EnterStep,
   ForceReleaseStep,
+  LeaveResult,
+  LeaveStep,
+  LineQuery,
+  LineRecord,
   Listener,
   LockCache,
   LockRecord,
-  Newest,
   ReleaseStep,
   RenewStep,
 } from './contract.ts';
+import { decideEnter, decideLeave, describeLine, LINE_LASTS_MS, type StoredKey } from './line-rules.ts';
 import {
   decideAcquire,
   decideRelease,
@@ -31,7 +38,6 @@ import {
   recordOf,
   type StoredLock,
 } from './lock-rules.ts';
-import { decideNewest, type StoredNewest } from './newest-rules.ts';
 import { Listeners } from './notify/listeners.ts';
 
 /** A store with the verbs that nearly every cache has. Each may answer at once or with a promise. */
@@ -40,6 +46,17 @@ export interface KeyValueStore {
   set(key: string, value: any, expiry?: any): unknown;
   delete?(key: string): unknown;
   del?(key: string): unknown;
+}
+
+/** What is stored of a key beside its first holder. */
+interface StoredLine extends Pick<StoredKey, 'parked' | 'lastRun'> {
+  readonly others: readonly StoredLock[];
+}
+
+/** All that is stored of a key, as it was read. */
+interface KeyAsRead extends StoredKey {
+  /** What is stored under the key's own name. */
+  readonly first: StoredLock | undefined;
 }
 
 export class KeyValueCache implements LockCache {
@@ -71,7 +88,8 @@ export class KeyValueCache implements LockCache {
   renew(steps: readonly RenewStep[]): Promise<(boolean | Error)[]> {
     return this.#each(steps, async step => {
       const stored = await this.#read(step.storedKey);
-      if (!stored || stored === 'foreign' || !isHeldBy(step, stored)) return false;
+      if (stored === 'foreign') return false;
+      if (!stored || !isHeldBy(step, stored)) return this.#renewOther(step);
       const renewed = { ...stored, expiresAt: Date.now() + step.ttl };
       await this.#write(step.storedKey, formatStored(renewed), step.ttl);
       return true;
@@ -102,41 +120,104 @@ export class KeyValueCache implements LockCache {
 
   forceRelease(steps: readonly ForceReleaseStep[]): Promise<(boolean | Error)[]> {
     return this.#each(steps, async step => {
-      const stored = await this.#read(step.storedKey);
-      if (stored === 'foreign' || !endsByForce(step, stored)) return false;
-      await this.#free(step.storedKey);
+      const key = await this.#readKey(step.storedKey);
+      if (key === 'foreign') return false;
+      const places = key.places.filter(place => !endsByForce(step, place));
+      if (places.length === key.places.length) return false;
+      await this.#writeKey(step.storedKey, key, { ...key, places, lastRun: undefined });
       return true;
     });
   }
 
   /** Notifies of what this process releases. */
   listen(storedKey: string, onRelease: () => void): Listener {
+    // The key may have been released before.
+    queueMicrotask(onRelease);
     return this.#listeners.add(storedKey, onRelease);
   }
 
-  announce(arrivals: readonly Arrival[]): Promise<(Newest | Error)[]> {
-    return this.#each(arrivals, async arrival => {
+  enter(steps: readonly EnterStep[]): Promise<(EnterResult | Error)[]> {
+    return this.#each(steps, async step => {
+      const { storedKey } = step;
+      const key = await this.#readKey(storedKey);
+      if (key === 'foreign') return { acquired: false, record: foreignRecord(storedKey) };
       const now = Date.now();
-      const known = await this.#readNewest(arrival.storedKey, now);
-      const { newest, stored } = decideNewest(arrival, known, now);
-      await this.#write(arrival.storedKey, JSON.stringify({ newest: 1, ...stored }), stored.expiresAt - now);
-      return newest;
+      const fence = Math.max(now * 1000, this.#lastFence + 1, ...key.places.map(({ fence }) => fence + 1));
+      const { result, stored } = decideEnter(step, key, { now, wall: now }, fence);
+      if (result.acquired) this.#lastFence = Math.max(this.#lastFence, result.fence);
+      if (stored !== key) await this.#writeKey(storedKey, key, stored);
+      const hasJoined = !result.acquired && stored !== key;
+      if (hasJoined && step.interrupts) this.#listeners.notify(storedKey);
+      return result;
+    });
+  }
+
+  leave(steps: readonly LeaveStep[]): Promise<(LeaveResult | Error)[]> {
+    return this.#each(steps, async step => {
+      const key = await this.#readKey(step.storedKey);
+      if (key === 'foreign') return { released: false };
+      const now = Date.now();
+      const { result, stored } = decideLeave(step, key, { now, wall: now });
+      if (stored !== key) await this.#writeKey(step.storedKey, key, stored);
+      return result;
+    });
+  }
+
+  lines(queries: readonly LineQuery[]): Promise<(LineRecord | Error)[]> {
+    return this.#each(queries, async query => {
+      const key = await this.#readKey(query.storedKey);
+      return key === 'foreign' ? { held: 1, parked: 0, holds: false } : describeLine(query, key);
+    });
+  }
+
+  strikeOut(steps: readonly LineQuery[]): Promise<(boolean | Error)[]> {
+    return this.#each(steps, async ({ storedKey, owner }) => {
+      const key = await this.#readKey(storedKey);
+      if (key === 'foreign') return false;
+      const parked = key.parked.filter(one => one.owner !== owner);
+      await this.#writeKey(storedKey, key, { ...key, parked });
+      return parked.length < key.parked.length;
     });
   }
 
   async *#list(keys: () => Iterable<unknown>, prefix: string): AsyncIterable<LockRecord> {
     for (const storedKey of [...keys()]) {
       if (typeof storedKey !== 'string' || !isLockName(storedKey) || !storedKey.startsWith(prefix)) continue;
-      const [record] = await this.inspect([storedKey]);
-      if (record) yield record;
+      const key = await this.#readKey(storedKey);
+      if (key === 'foreign') yield foreignRecord(storedKey);
+      else for (const place of key.places) yield recordOf(storedKey, place, Date.now());
     }
   }
 
-  async #readNewest(storedKey: string, now: number): Promise<StoredNewest | undefined> {
-    const value = await this.#store.get(storedKey);
-    if (typeof value !== 'string' || !value.startsWith('{"newest":1,')) return undefined;
-    const stored: StoredNewest = JSON.parse(value);
-    return stored.expiresAt > now ? stored : undefined;
+  /** All that is stored of a key: its first holder under its own name, the others with its line. */
+  async #readKey(storedKey: string): Promise<KeyAsRead | 'foreign'> {
+    const first = await this.#read(storedKey);
+    if (first === 'foreign') return first;
+    const { others = [], parked = [], lastRun } = await this.#readLine(storedKey);
+    const now = Date.now();
+    const isRemembered = lastRun && lastRun.expiresAt > now;
+    const places = [...(first ? [first] : []), ...others.filter(({ expiresAt }) => expiresAt > now)];
+    return { first, places, parked, lastRun: isRemembered ? lastRun : undefined };
+  }
+
+  async #readLine(storedKey: string): Promise<Partial<StoredLine>> {
+    const value = await this.#store.get(lineName(storedKey));
+    return typeof value === 'string' && value.startsWith('{"line":1,') ? JSON.parse(value) : {};
+  }
+
+  async #writeKey(storedKey: string, old: KeyAsRead, { places, parked, lastRun }: StoredKey): Promise<void> {
+    const now = Date.now();
+    const [first, ...others] = places;
+    if (first && first !== old.first) {
+      await this.#write(storedKey, formatStored(first), first.expiresAt - now);
+    }
+    const isEmpty = others.length + parked.length === 0 && !lastRun;
+    const line = JSON.stringify({ line: 1, others, parked, lastRun });
+    if (!isEmpty) await this.#write(lineName(storedKey), line, LINE_LASTS_MS);
+    else if ((await this.#store.get(lineName(storedKey))) !== undefined)
+      await this.#delete(lineName(storedKey));
+    if (!first && old.first) await this.#delete(storedKey);
+    if (places.length < old.places.length) this.#listeners.notify(storedKey);
   }
 
   async #acquire(step: AcquireStep): Promise<AcquireResult> {
@@ -170,9 +251,24 @@ export class KeyValueCache implements LockCache {
     throw new Error('the store did not keep what was written to it');
   }
 
+  /** Renews a lease of a key with several places that is not the first. */
+  async #renewOther(step: RenewStep): Promise<boolean> {
+    const key = await this.#readKey(step.storedKey);
+    if (key === 'foreign') return false;
+    const own = key.places.find(place => isHeldBy(step, place));
+    if (!own) return false;
+    const places = key.places.map(one => (one === own ? { ...own, expiresAt: Date.now() + step.ttl } : one));
+    await this.#writeKey(step.storedKey, key, { ...key, places });
+    return true;
+  }
+
   async #free(storedKey: string): Promise<void> {
-    await (this.#store.delete ? this.#store.delete(storedKey) : this.#store.del?.(storedKey));
+    await this.#delete(storedKey);
     this.#listeners.notify(storedKey);
+  }
+
+  async #delete(storedKey: string): Promise<void> {
+    await (this.#store.delete ? this.#store.delete(storedKey) : this.#store.del?.(storedKey));
   }
 
   /** Does one step for each. Steps on one key run one after another. One's failure is not the others'. */

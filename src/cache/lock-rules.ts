@@ -37,9 +37,11 @@ export function decideAcquire(
   now: number,
   fence: number,
 ): Decision {
-  if (!stored) return grant(step, Date.now(), now, fence, false);
-  if (isHeldBy(step, stored)) return grant(step, stored.since, now, stored.fence, false);
-  if (mayReclaim(step, stored)) return grant(step, Date.now(), now, fence, stored.state === 'running');
+  if (!stored) return granted(grant(step, Date.now(), now, fence));
+  if (isHeldBy(step, stored)) return granted(grant(step, stored.since, now, stored.fence));
+  if (mayReclaim(step, stored)) {
+    return granted(grant(step, Date.now(), now, fence), { reclaimed: stored.state === 'running' });
+  }
   return { result: { acquired: false, record: recordOf(step.storedKey, stored, now) } };
 }
 
@@ -97,24 +99,23 @@ export function foreignRecord(storedKey: string, expiresIn: number = Number.POSI
  * An owner that runs again reclaims its own lease, or what is reserved for it. A run that is not newer does not, where runs are counted: it is another job
  * that was given the same id and time. Nor does a run whose work is done.
  */
-function mayReclaim({ owner, attempt }: AcquireStep, stored: StoredLock): boolean {
+export function mayReclaim({ owner, attempt }: AcquireStep, stored: StoredLock): boolean {
   if (stored.state === 'done' || stored.owner !== owner) return false;
   return stored.attempt < attempt || (stored.attempt === 0 && attempt === 0);
 }
 
-function grant(step: AcquireStep, since: number, now: number, fence: number, reclaimed: boolean): Decision {
-  const { token, owner, attempt, ttl } = step;
-  const stored: StoredLock = {
-    state: 'running',
-    token,
-    fence,
-    attempt,
-    since,
-    ttl,
-    owner,
-    expiresAt: now + ttl,
-  };
-  return { result: { acquired: true, fence, reclaimed }, stored };
+function granted(stored: StoredLock, { reclaimed = false }: { reclaimed?: boolean } = {}): Decision {
+  return { result: { acquired: true, fence: stored.fence, reclaimed }, stored };
+}
+
+/** What is stored of a lease that is granted. */
+export function grant(
+  { token, owner, attempt, ttl }: AcquireStep,
+  since: number,
+  now: number,
+  fence: number,
+): StoredLock {
+  return { state: 'running', token, fence, attempt, since, ttl, owner, expiresAt: now + ttl };
 }
 
 /** Writes what {@link parseStored} reads: the mark of a lock comes first. */

@@ -3,28 +3,42 @@
  * other processes. Expired records are removed as new ones come; there is no timer.
  */
 
+import { queueMicrotask } from '../core/timers.ts';
 import { isLockName } from '../key/stored-name.ts';
 import type {
   AcquireResult,
   AcquireStep,
-  Arrival,
+  EnterResult,
+  EnterStep,
   ForceReleaseStep,
+  LeaveResult,
+  LeaveStep,
+  LineQuery,
+  LineRecord,
   Listener,
   LockCache,
   LockRecord,
-  Newest,
   ReleaseStep,
   RenewStep,
 } from './contract.ts';
+import {
+  decideEnter,
+  decideLeave,
+  describeLine,
+  type LastRun,
+  LINE_LASTS_MS,
+  type Parked,
+  type StoredKey,
+} from './line-rules.ts';
 import {
   decideAcquire,
   decideRelease,
   endsByForce,
   isHeldBy,
+  mayReclaim,
   recordOf,
   type StoredLock,
 } from './lock-rules.ts';
-import { decideNewest, type StoredNewest } from './newest-rules.ts';
 import { Listeners } from './notify/listeners.ts';
 
 /** Expired records are swept when there are this many, and then whenever those that live have doubled. */
@@ -39,8 +53,9 @@ const MIN_SWEEP_SIZE = 1024;
  * ```
  */
 export class MemoryCache implements LockCache {
-  readonly #locks = new Map<string, StoredLock>();
-  readonly #newest = new Map<string, StoredNewest>();
+  /** Who holds each key: one, or as many as it has places. */
+  readonly #locks = new Map<string, readonly StoredLock[]>();
+  readonly #lines = new Map<string, Line>();
   readonly #listeners = new Listeners();
   #lastFence = 0;
   #sweepAt = MIN_SWEEP_SIZE;
@@ -51,92 +66,163 @@ export class MemoryCache implements LockCache {
 
   async renew(steps: readonly RenewStep[]): Promise<boolean[]> {
     return steps.map(step => {
-      const stored = this.#live(step.storedKey);
-      if (!stored || !isHeldBy(step, stored)) return false;
-      this.#locks.set(step.storedKey, { ...stored, expiresAt: performance.now() + step.ttl });
+      const own = this.#live(step.storedKey).find(place => isHeldBy(step, place));
+      if (!own) return false;
+      this.#replace(step.storedKey, own, { ...own, expiresAt: performance.now() + step.ttl });
       return true;
     });
   }
 
   async release(steps: readonly ReleaseStep[]): Promise<boolean[]> {
     return steps.map(step => {
-      const stored = this.#live(step.storedKey);
-      if (!stored || !isHeldBy(step, stored)) return false;
-      const kept = decideRelease(step, stored, performance.now());
-      if (kept) this.#locks.set(step.storedKey, kept);
-      else this.#free(step.storedKey);
+      const own = this.#live(step.storedKey).find(place => isHeldBy(step, place));
+      if (!own) return false;
+      this.#replace(step.storedKey, own, decideRelease(step, own, performance.now()));
       return true;
     });
   }
 
   async inspect(storedKeys: readonly string[]): Promise<(LockRecord | undefined)[]> {
-    return storedKeys.map(storedKey => {
-      const stored = this.#live(storedKey);
-      return stored && recordOf(storedKey, stored, performance.now());
-    });
+    return storedKeys.map(storedKey => this.#recordsOf(storedKey)[0]);
   }
 
   async *list(prefix: string): AsyncIterable<LockRecord> {
     for (const storedKey of [...this.#locks.keys()]) {
-      if (!isLockName(storedKey) || !storedKey.startsWith(prefix)) continue;
-      const [record] = await this.inspect([storedKey]);
-      if (record) yield record;
+      if (isLockName(storedKey) && storedKey.startsWith(prefix)) yield* this.#recordsOf(storedKey);
     }
   }
 
   async forceRelease(steps: readonly ForceReleaseStep[]): Promise<boolean[]> {
     return steps.map(step => {
-      if (!endsByForce(step, this.#live(step.storedKey))) return false;
-      this.#free(step.storedKey);
-      return true;
+      const live = this.#live(step.storedKey);
+      const ended = live.filter(place => endsByForce(step, place));
+      for (const place of ended) this.#replace(step.storedKey, place, undefined);
+      const line = this.#lines.get(step.storedKey);
+      if (line && ended.length > 0) this.#lines.set(step.storedKey, { ...line, lastRun: undefined });
+      return ended.length > 0;
     });
   }
 
   listen(storedKey: string, onRelease: () => void): Listener {
+    // The key may have been released before.
+    queueMicrotask(onRelease);
     return this.#listeners.add(storedKey, onRelease);
   }
 
-  async announce(arrivals: readonly Arrival[]): Promise<Newest[]> {
-    return arrivals.map(arrival => {
-      const now = performance.now();
-      const known = this.#newest.get(arrival.storedKey);
-      const { newest, stored } = decideNewest(
-        arrival,
-        known && known.expiresAt > now ? known : undefined,
-        now,
-      );
-      this.#newest.set(arrival.storedKey, stored);
-      this.#sweepWhenFull();
-      return newest;
+  async enter(steps: readonly EnterStep[]): Promise<EnterResult[]> {
+    return steps.map(step => {
+      const before = this.#storedKey(step.storedKey);
+      const { result, stored } = decideEnter(step, before, moment(), this.#newFence());
+      if (result.acquired) this.#lastFence = Math.max(this.#lastFence, result.fence);
+      this.#store(step.storedKey, stored);
+      const hasJoined = !result.acquired && stored !== before;
+      if (hasJoined && step.interrupts) this.#listeners.notify(step.storedKey);
+      return result;
+    });
+  }
+
+  async leave(steps: readonly LeaveStep[]): Promise<LeaveResult[]> {
+    return steps.map(step => {
+      const before = this.#storedKey(step.storedKey);
+      const { result, stored } = decideLeave(step, before, moment());
+      this.#store(step.storedKey, stored);
+      if (stored.places.length < before.places.length) this.#listeners.notify(step.storedKey);
+      return result;
+    });
+  }
+
+  async lines(queries: readonly LineQuery[]): Promise<LineRecord[]> {
+    return queries.map(query => describeLine(query, this.#storedKey(query.storedKey)));
+  }
+
+  async strikeOut(steps: readonly LineQuery[]): Promise<boolean[]> {
+    return steps.map(({ storedKey, owner }) => {
+      const stored = this.#storedKey(storedKey);
+      const parked = stored.parked.filter(one => one.owner !== owner);
+      this.#store(storedKey, { ...stored, parked });
+      return parked.length < stored.parked.length;
     });
   }
 
   #acquire(step: AcquireStep): AcquireResult {
-    const fence = Math.max(Date.now() * 1000, this.#lastFence + 1);
-    const { result, stored } = decideAcquire(step, this.#live(step.storedKey), performance.now(), fence);
+    const live = this.#live(step.storedKey);
+    const own = live.find(place => isHeldBy(step, place) || mayReclaim(step, place));
+    const { result, stored } = decideAcquire(step, own ?? live[0], performance.now(), this.#newFence());
     if (!stored) return result;
     this.#lastFence = Math.max(this.#lastFence, stored.fence);
-    this.#locks.set(step.storedKey, stored);
+    this.#replace(step.storedKey, own, stored);
     this.#sweepWhenFull();
     return result;
   }
 
-  #free(storedKey: string): void {
-    this.#locks.delete(storedKey);
-    this.#listeners.notify(storedKey);
+  #newFence(): number {
+    return Math.max(Date.now() * 1000, this.#lastFence + 1);
   }
 
-  #live(storedKey: string): StoredLock | undefined {
-    const stored = this.#locks.get(storedKey);
-    return stored && stored.expiresAt > performance.now() ? stored : undefined;
+  /** Those who hold a key. */
+  #live(storedKey: string): readonly StoredLock[] {
+    const places = this.#locks.get(storedKey);
+    if (!places) return NOBODY;
+    const now = performance.now();
+    return places.every(({ expiresAt }) => expiresAt > now)
+      ? places
+      : places.filter(({ expiresAt }) => expiresAt > now);
+  }
+
+  #recordsOf(storedKey: string): LockRecord[] {
+    return this.#live(storedKey).map(place => recordOf(storedKey, place, performance.now()));
+  }
+
+  /** Stores a lock in the place of another; without it, in a place of its own. */
+  #replace(storedKey: string, old: StoredLock | undefined, stored: StoredLock | undefined): void {
+    const others = this.#live(storedKey).filter(place => place !== old);
+    const places = stored ? [...others, stored].sort((a, b) => a.fence - b.fence) : others;
+    if (places.length > 0) this.#locks.set(storedKey, places);
+    else this.#locks.delete(storedKey);
+    if (!stored) this.#listeners.notify(storedKey);
+  }
+
+  #liveLine(storedKey: string): Line {
+    const line = this.#lines.get(storedKey) ?? NO_LINE;
+    const last = line.parked.at(-1);
+    return last && Date.now() - last.since > LINE_LASTS_MS ? { ...line, parked: [] } : line;
+  }
+
+  #storedKey(storedKey: string): StoredKey {
+    const { parked, lastRun } = this.#liveLine(storedKey);
+    const isRemembered = lastRun && lastRun.expiresAt > performance.now();
+    return { places: this.#live(storedKey), parked, lastRun: isRemembered ? lastRun : undefined };
+  }
+
+  #store(storedKey: string, { places, parked, lastRun }: StoredKey): void {
+    if (places.length > 0) this.#locks.set(storedKey, places);
+    else this.#locks.delete(storedKey);
+    if (parked.length > 0 || lastRun) this.#lines.set(storedKey, { parked, lastRun });
+    else this.#lines.delete(storedKey);
+    this.#sweepWhenFull();
   }
 
   #sweepWhenFull(): void {
-    if (this.#locks.size + this.#newest.size < this.#sweepAt) return;
-    const now = performance.now();
-    for (const records of [this.#locks, this.#newest]) {
-      for (const [storedKey, { expiresAt }] of records) if (expiresAt <= now) records.delete(storedKey);
+    if (this.#locks.size + this.#lines.size < this.#sweepAt) return;
+    for (const storedKey of this.#locks.keys()) {
+      if (this.#live(storedKey).length === 0) this.#locks.delete(storedKey);
     }
-    this.#sweepAt = Math.max(MIN_SWEEP_SIZE, (this.#locks.size + this.#newest.size) * 2);
+    for (const storedKey of this.#lines.keys()) {
+      const { parked, lastRun } = this.#storedKey(storedKey);
+      if (parked.length === 0 && !lastRun) this.#lines.delete(storedKey);
+    }
+    this.#sweepAt = Math.max(MIN_SWEEP_SIZE, (this.#locks.size + this.#lines.size) * 2);
   }
+}
+
+interface Line {
+  readonly parked: readonly Parked[];
+  readonly lastRun?: LastRun | undefined;
+}
+
+const NOBODY: readonly StoredLock[] = [];
+const NO_LINE: Line = { parked: [] };
+
+function moment(): { now: number; wall: number } {
+  return { now: performance.now(), wall: Date.now() };
 }

@@ -14,7 +14,7 @@ export const GUARANTEES = {
   outages: 'A store that is unreachable is an error, never an answer.',
   acrossInstances: 'Two instances on one store exclude each other, as two processes do.',
   retention: 'A lease is kept, however many others there are.',
-  newest: "The cache reports which job of a key is the newest, for 'keep-last'.",
+  lines: 'A key can have several places, and a line of those who are parked for it.',
   listing: 'Operators can list the locks.',
   forcedRelease: 'Operators can force-release a key.',
 } as const;

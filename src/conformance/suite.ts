@@ -12,7 +12,7 @@ import { GUARANTEES, type GuaranteeName } from './guarantees.ts';
 import { type DefineTest, TEST_TIMEOUT_MS } from './helpers.ts';
 import { testKeys } from './keys.ts';
 import { testLeases } from './leases.ts';
-import { testNewest } from './newest.ts';
+import { testLine, testNewest, testPlaces } from './lines.ts';
 import { testOperators } from './operators.ts';
 import { testOutages } from './outages.ts';
 import { testReleasing } from './releasing.ts';
@@ -34,7 +34,9 @@ const TOPICS: { readonly [subject: string]: (test: DefineTest) => void } = {
   'a foreign value': testForeignValues,
   'an outage': testOutages,
   operators: testOperators,
-  'the newest job': testNewest,
+  'several places': testPlaces,
+  'a line': testLine,
+  'room for the newest': testNewest,
 };
 
 /**

@@ -30,11 +30,15 @@ export class LockError extends Error {
  *   it, or its key was deleted;
  * - `'unreachable'`: the cache did not answer a renewal in time;
  * - `'max-hold-exceeded'`: it was held for `maxHold` ms, and is no longer renewed;
+ * - `'replaced'`: a newer job has come (`whenLocked: 'replace'`), and runs when the work has ended: until then the key stays held;
  * - `'stalled'`: BullMQ had given the job to another worker before the work began.
  */
-export type LossReason = 'expired' | 'revoked' | 'unreachable' | 'max-hold-exceeded' | 'stalled';
+export type LossReason = 'expired' | 'revoked' | 'unreachable' | 'max-hold-exceeded' | 'replaced' | 'stalled';
 
-/** The lock is lost while its work runs: others may acquire the key from now on. The reason of the aborted `signal`. */
+/**
+ * The lock is lost while its work runs: others may acquire the key from now on. Where a newer job has come (`'replaced'`), the key stays
+ * held until the work has ended. It is the reason of the aborted `signal`.
+ */
 export class LockLostError extends Error {
   readonly code = 'ERR_LOCK_LOST' as const;
   override readonly name: string = 'LockLostError';
@@ -53,6 +57,7 @@ const LOSSES: Record<LossReason, string> = {
   revoked: 'its lease was released by force, reclaimed by a newer run of its owner, or deleted',
   unreachable: 'its lease could not be renewed, the cache did not answer in time',
   'max-hold-exceeded': 'it was held for as long as maxHold allows, and is no longer renewed',
+  replaced: 'a newer job of its key has come, and runs when this one has ended',
   stalled: 'its job stalled before the work began, and BullMQ gave it to another worker',
 };
 

@@ -10,6 +10,7 @@ export interface LockRecord {
    * - `'running'`: leased;
    * - `'reserved'`: kept for the next run of its owner (`holdThroughRetries`);
    * - `'done'`: kept after a success (`dedupeFor`);
+   * - `'parked'`: it is free, and the next in its line is on its way to it;
    * - `'foreign'`: a value that no lock wrote.
    */
   readonly state: LockState;
@@ -32,7 +33,7 @@ export interface LockRecord {
   readonly dueIn?: number | undefined;
 }
 
-export const LOCK_STATES = ['running', 'reserved', 'done', 'foreign'] as const;
+export const LOCK_STATES = ['running', 'reserved', 'done', 'parked', 'foreign'] as const;
 export type LockState = (typeof LOCK_STATES)[number];
 
 /** Who holds a key. */
@@ -46,7 +47,11 @@ export interface Holder extends LockRecord {
 }
 
 /** `job 17 of emails`, or the owner of a lock that is no job's. For people: printable, and not too long. */
-export function nameOfHolder({ jobId, queueName, owner }: Holder): string {
+export function nameOfHolder({
+  jobId,
+  queueName,
+  owner,
+}: Pick<Holder, 'jobId' | 'queueName' | 'owner'>): string {
   return jobId === undefined ? shown(owner) : nameOfJob(jobId, queueName);
 }
 
@@ -60,6 +65,7 @@ export function describeHolder(holder: Holder): string {
   const { state, expiresIn, dueIn = 0 } = holder;
   const left = Number.isFinite(expiresIn) ? ` for another ${describeDuration(expiresIn)}` : '';
   if (state === 'foreign') return `is held${left} by a value that is not a lock's`;
+  if (state === 'parked') return `has ${nameOfHolder(holder)} next in its line`;
   if (state === 'done') return `was done by ${nameOfHolder(holder)} and stays held${left}`;
   if (state === 'reserved') {
     return `is reserved by ${nameOfHolder(holder)}, which ${dueIn > 0 ? `runs again in ${describeDuration(dueIn)}` : 'is to run again'}`;

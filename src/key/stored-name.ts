@@ -4,22 +4,17 @@
  * an empty segment where the queue's name would be: there is no such queue.
  */
 
-/** What is stored under a name: a lock, or which job is the newest of a key. */
-export type StoredKind = 'lock' | 'newest';
-
-const MARKS: Readonly<Record<StoredKind, string>> = { lock: '1', newest: 'newest:1' };
-
 /** The name of a lock that belongs to no queue, or that queues share. */
-export function scopedName(scope: string, key: string, kind: StoredKind = 'lock'): string {
-  return `once::${MARKS[kind]}:${scope.replace(/[%:]/g, encodeURIComponent)}:${key}`;
+export function scopedName(scope: string, key: string): string {
+  return `once::1:${scope.replace(/[%:]/g, encodeURIComponent)}:${key}`;
 }
 
 /** The name of a queue's lock: under BullMQ's prefix, whose hash tag, if it has one, keeps it in the queue's slot of a cluster. */
-export function queueName(qualifiedQueue: string, key: string, kind: StoredKind = 'lock'): string {
+export function queueName(qualifiedQueue: string, key: string): string {
   // The name of a queue has no colon.
   const end = qualifiedQueue.lastIndexOf(':');
   const prefix = qualifiedQueue.slice(0, Math.max(end, 0));
-  return `${prefix}::once:${MARKS[kind]}:${qualifiedQueue.slice(end + 1)}:${key}`;
+  return `${prefix}::once:1:${qualifiedQueue.slice(end + 1)}:${key}`;
 }
 
 /** The name of a job's lock: of its scope if it has one, else of its queue. */
@@ -27,9 +22,8 @@ export function jobName(
   { queueQualifiedName }: { readonly queueQualifiedName: string },
   scope: string | undefined,
   key: string,
-  kind: StoredKind = 'lock',
 ): string {
-  return scope === undefined ? queueName(queueQualifiedName, key, kind) : scopedName(scope, key, kind);
+  return scope === undefined ? queueName(queueQualifiedName, key) : scopedName(scope, key);
 }
 
 /** What the name of a lock says. */

@@ -9,8 +9,9 @@ import type { Redis } from 'ioredis';
 import pg from 'pg';
 import type { AcquireResult, LockCache, LockRecord } from '../../src/cache/contract.ts';
 import { KeyValueCache } from '../../src/cache/key-value.ts';
-import { MemoryCache, RedisCache } from '../../src/index.ts';
-import { PostgresCache } from '../../src/postgres.ts';
+import { MemoryCache } from '../../src/cache/memory.ts';
+import { PostgresCache } from '../../src/cache/postgres/postgres-cache.ts';
+import { RedisCache } from '../../src/cache/redis/redis-cache.ts';
 import { connectRedis, uniqueName } from '../support/index.ts';
 import { sharedPostgres } from '../support/shared-servers.ts';
 

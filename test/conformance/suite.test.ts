@@ -5,11 +5,12 @@ import { expect } from 'chai';
 import type {
   AcquireResult,
   AcquireStep,
-  Arrival,
+  EnterStep,
   ForceReleaseStep,
+  LeaveStep,
+  LineQuery,
   LockCache,
   LockRecord,
-  Newest,
   ReleaseStep,
   RenewStep,
 } from '../../src/cache/contract.ts';
@@ -45,8 +46,17 @@ class Breakable implements LockCache {
   async forceRelease(steps: readonly ForceReleaseStep[]): Promise<(boolean | Error)[]> {
     return this.#inner.forceRelease(steps);
   }
-  async announce(arrivals: readonly Arrival[]): Promise<(Newest | Error)[]> {
-    return this.#inner.announce(arrivals);
+  async enter(steps: readonly EnterStep[]) {
+    return this.#inner.enter(steps);
+  }
+  async leave(steps: readonly LeaveStep[]) {
+    return this.#inner.leave(steps);
+  }
+  async lines(queries: readonly LineQuery[]) {
+    return this.#inner.lines(queries);
+  }
+  async strikeOut(steps: readonly LineQuery[]) {
+    return this.#inner.strikeOut(steps);
   }
 }
 
@@ -204,13 +214,13 @@ const broken: Record<GuaranteeName, () => CreatedCache> = {
     }
     return shared(new DropsOldLeases());
   },
-  newest: () => {
-    class ReportsTheLatest extends Breakable {
-      override async announce(arrivals: readonly Arrival[]) {
-        return arrivals.map(({ owner, parked }) => ({ owner, parked }));
+  lines: () => {
+    class LetsPushIn extends Breakable {
+      override async enter(steps: readonly EnterStep[]) {
+        return super.enter(steps.map(({ line, ...step }) => step));
       }
     }
-    return shared(new ReportsTheLatest());
+    return shared(new LetsPushIn());
   },
   listing: () => {
     class ListsAllLocks extends Breakable {

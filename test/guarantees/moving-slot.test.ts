@@ -5,7 +5,7 @@ import { expect } from 'chai';
 import { Cluster } from 'ioredis';
 import { Cluster as Cluster5 } from 'ioredis5';
 import { createCluster } from 'redis';
-import type { AcquireStep, Arrival } from '../../src/cache/contract.ts';
+import type { AcquireStep } from '../../src/cache/contract.ts';
 import { Lock, type LockEvent, type LockHandle, RedisCache } from '../../src/index.ts';
 import { uniqueName, until } from '../support/index.ts';
 import { RedisCluster, type SlotMove } from '../support/redis-cluster.ts';
@@ -58,9 +58,10 @@ interface HalfMoved {
   readonly handles: readonly LockHandle[];
   readonly events: readonly LockEvent[];
   acquireAll(): Promise<LockHandle[]>;
+  /** Work under a key with several places, which was asked for meanwhile. Its lock and its line are two names. */
+  readonly shared: Promise<string>;
   /** Locks that are to be freed by force. */
   readonly steps: readonly AcquireStep[];
-  readonly arrivals: readonly Arrival[];
 }
 
 async function moveHalf(cluster: RedisCluster, cache: RedisCache): Promise<HalfMoved> {
@@ -72,17 +73,17 @@ async function moveHalf(cluster: RedisCluster, cache: RedisCache): Promise<HalfM
   const handles = await acquireAll();
   const steps = names(tag, 'forced').map(storedKey => acquireStep({ storedKey, ttl: 60_000 }));
   await cache.acquire(steps);
-  const arrival = { owner: 'first', order: '1', rerun: false, parked: false, rememberFor: 60_000 };
-  const arrivals = names(tag, 'newest').map(storedKey => ({ ...arrival, storedKey }));
-  await cache.announce(arrivals);
 
   const move = await cluster.startMoving(tag);
   await move.migrate((await keysIn(move.from, move)).filter((_, i) => i % 2 === 0));
-  return { tag, move, handles, events, acquireAll, steps, arrivals };
+  const shared = new Lock(uniqueName('k'), { ...options, ttl: 60_000, concurrency: 2 })
+    .run(() => 'ran')
+    .catch(error => error.code);
+  return { tag, move, handles, events, acquireAll, steps, shared };
 }
 
 async function useHalfMoved(cache: RedisCache, half: HalfMoved): Promise<object> {
-  const { tag, move, handles, events, steps, arrivals } = half;
+  const { move, handles, events, steps } = half;
   const count = (type: string, of?: string) =>
     events.filter(event => event.type === type && (of === undefined || event.key === of)).length;
   await until(
@@ -93,7 +94,6 @@ async function useHalfMoved(cache: RedisCache, half: HalfMoved): Promise<object>
   const held = handles.filter(handle => handle.held);
   const inspected = await cache.inspect(steps.map(({ storedKey }) => storedKey));
   const freed = await cache.forceRelease(steps.map(({ storedKey }) => ({ storedKey })));
-  const newest = await cache.announce(arrivals.map(arrival => ({ ...arrival, owner: 'second', order: '2' })));
   const released = await Promise.all(handles.map(handle => handle.release()));
   const next = await half.acquireAll();
   const releasedNext = await Promise.all(next.map(handle => handle.release()));
@@ -102,11 +102,10 @@ async function useHalfMoved(cache: RedisCache, half: HalfMoved): Promise<object>
     held: held.length,
     inspected: inspected.filter((record, i) => record?.owner === steps[i]?.owner).length,
     freed: freed.filter(Boolean).length,
-    newest: newest.filter(answer => 'owner' in answer && answer.owner === 'second').length,
     released: released.filter(Boolean).length,
     releasedNext: releasedNext.filter(Boolean).length,
     lost: count('lost'),
-    left: left.filter(key => !names(tag, 'newest').includes(key)),
+    left,
   };
 }
 
@@ -151,9 +150,15 @@ describe('Locks in a slot that is half moved', () => {
   for (const name of Object.keys(CLIENTS)) {
     it(`are renewed, released, acquired, inspected and freed, and none is lost (${name})`, async () => {
       expect(await outcomes.get(name)).to.deep.equal({
-        ...{ held: LOCKS, inspected: LOCKS, freed: LOCKS, newest: LOCKS },
+        ...{ held: LOCKS, inspected: LOCKS, freed: LOCKS },
         ...{ released: LOCKS, releasedNext: LOCKS, lost: 0, left: [] },
       });
+    });
+
+    it(`are acquired when the slot has moved, where they have several places (${name})`, async () => {
+      // This client gives up after 250 ms, and then it is not known what was done.
+      const outcomes = name === 'Valkey GLIDE' ? ['ran', 'ERR_LOCK_CACHE'] : ['ran'];
+      expect(await opened.get(name)?.shared).to.be.oneOf(outcomes);
     });
 
     it(`travel together again some time after the slot has moved (${name})`, async () => {

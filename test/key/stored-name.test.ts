@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
+import { lineName } from '../../src/key/line-name.ts';
 import { isLockName, parseName, queueName, scopedName } from '../../src/key/stored-name.ts';
 
 const hostile = fc
@@ -55,9 +56,16 @@ describe('The stored name of a key', () => {
     }
   });
 
-  it('is not the name of which job is the newest', () => {
-    expect(isLockName(queueName('bull:emails', 'k', 'newest'))).to.equal(false);
-    expect(isLockName(scopedName('mail', 'k', 'newest'))).to.equal(false);
-    expect(isLockName(queueName('bull:emails', '::once:1:emails:k', 'newest'))).to.equal(false);
+  it('is not the name of a line', () => {
+    for (const name of [
+      queueName('bull:emails', 'k'),
+      queueName('{bull}', 'k'),
+      scopedName('mail', 'k'),
+      scopedName('mail', '{k}'),
+      queueName('bull:emails', '::once:1:emails:k'),
+      queueName('{bull}:emails', '::once:1:emails:k'),
+    ]) {
+      expect(isLockName(lineName(name)), lineName(name)).to.equal(false);
+    }
   });
 });

@@ -241,6 +241,8 @@ function postgres(name: string, start: () => Promise<string>, config: pg.PoolCon
     async create() {
       const connectionString = await start();
       const pools = [1, 2].map(() => new pg.Pool({ connectionString, ...config }));
+      // A step may be under way when the server stops.
+      for (const pool of pools) pool.on('error', () => {});
       const [one, two] = pools as [pg.Pool, pg.Pool];
       const ended = new Set<pg.Pool>();
       const end = async (pool: pg.Pool) => {

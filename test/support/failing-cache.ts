@@ -13,5 +13,5 @@ export function failingCache(...methods: readonly (keyof LockCache)[]): MemoryCa
 
 /** A cache of which all methods fail that locks need. */
 export function unreachableCache(): MemoryCache {
-  return failingCache('acquire', 'renew', 'release', 'inspect', 'announce');
+  return failingCache('acquire', 'renew', 'release', 'inspect', 'enter', 'leave', 'lines');
 }

@@ -8,3 +8,4 @@ export {
   renewStep,
   reserve,
 } from '../../src/conformance/helpers.ts';
+export { enterStep } from '../../src/conformance/lines.ts';

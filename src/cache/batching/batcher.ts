@@ -10,6 +10,11 @@ import type {
   AcquireStep,
   Batch,
   BatchResults,
+  EnterResult,
+  EnterStep,
+  LeaveResult,
+  LeaveStep,
+  Lines,
   LockCache,
   ReleaseStep,
   RenewStep,
@@ -48,6 +53,20 @@ export class Batcher {
     turn.onSent.push(onSent);
   }
 
+  enter(step: EnterStep, onAnswer: OnAnswer<EnterResult>): void {
+    const { entries } = this.#currentTurn();
+    entries.steps.push(step);
+    entries.onAnswer.push(onAnswer);
+  }
+
+  /** @param onSent - see {@link release}. */
+  leave(step: LeaveStep, onAnswer: OnAnswer<LeaveResult>, onSent: () => void = ignore): void {
+    const turn = this.#currentTurn();
+    turn.exits.steps.push(step);
+    turn.exits.onAnswer.push(onAnswer);
+    turn.onSent.push(onSent);
+  }
+
   #currentTurn(): Turn {
     if (this.#turn) return this.#turn;
     this.#turn = new Turn();
@@ -59,10 +78,15 @@ export class Batcher {
   readonly #send = (): void => {
     const turn = this.#turn as Turn;
     this.#turn = undefined;
-    exchangeWith(this.#cache, turn).then(
-      results => turn.answer(results),
-      error => turn.fail(asError(error)),
-    );
+    if (turn.hasPlainSteps) {
+      exchangeWith(this.#cache, turn).then(
+        results => turn.answer(results),
+        error => turn.fail(asError(error)),
+      );
+    }
+    const { exits, entries } = turn;
+    if (exits.steps.length > 0) exits.send(steps => needLines(this.#cache).leave(steps));
+    if (entries.steps.length > 0) entries.send(steps => needLines(this.#cache).enter(steps));
     eachYielding(turn.onSent, onSent => onSent());
   };
 }
@@ -75,7 +99,13 @@ class Turn implements Batch {
   readonly onAcquired: OnAnswer<AcquireResult>[] = [];
   readonly onRenewed: OnAnswer<boolean>[] = [];
   readonly onReleased: OnAnswer<boolean>[] = [];
+  readonly entries = new LineSteps<EnterStep, EnterResult>();
+  readonly exits = new LineSteps<LeaveStep, LeaveResult>();
   readonly onSent: (() => void)[] = [];
+
+  get hasPlainSteps(): boolean {
+    return this.acquisitions.length + this.renewals.length + this.releases.length > 0;
+  }
 
   answer({ released, renewed, acquired }: BatchResults): void {
     eachYielding(this.onReleased, (onAnswer, i) => onAnswer(released[i] ?? missing()));
@@ -88,6 +118,27 @@ class Turn implements Batch {
     for (const onAnswer of this.onRenewed) onAnswer(error);
     for (const onAnswer of this.onAcquired) onAnswer(error);
   }
+}
+
+/** The steps of one kind on keys with several places or a line, each with its continuation. */
+class LineSteps<Step, Answer> {
+  readonly steps: Step[] = [];
+  readonly onAnswer: OnAnswer<Answer>[] = [];
+
+  send(ask: (steps: readonly Step[]) => Promise<readonly (Answer | Error)[]>): void {
+    const asked = new Promise<readonly (Answer | Error)[]>(resolve => resolve(ask(this.steps)));
+    asked.then(
+      answers => eachYielding(this.onAnswer, (onAnswer, i) => onAnswer(answers[i] ?? missing())),
+      error => eachYielding(this.onAnswer, onAnswer => onAnswer(asError(error))),
+    );
+  }
+}
+
+function needLines(cache: LockCache): Lines {
+  if (cache.enter && cache.leave) return cache as Lines;
+  throw new Error(
+    "the cache has no methods 'enter' and 'leave', which 'concurrency' and strategies that park their duplicates need",
+  );
 }
 
 function ignore(): void {}

@@ -49,8 +49,9 @@ export class Subscriber {
     const { stop } = this.#listeners.add(storedKey, onRelease, () => this.#onLastStopped(storedKey));
     this.#connection ??= this.#connect();
     const isListening = () => this.#connection?.isSubscribed(storedKey) === true;
+    // The last listener of a key may have stopped just now, and the subscription is still there.
+    if (isListening()) queueMicrotask(onRelease);
     if (isFirst) void this.#connection.update(storedKey);
-    else if (isListening()) queueMicrotask(onRelease);
     return {
       get isListening() {
         return isListening();

@@ -3,10 +3,10 @@
 import { refused } from '../refusals.ts';
 
 /**
- * A transaction that ended with one of these (serialization failure, deadlock) did nothing and can be tried again. They do not
- * occur at PostgreSQL's default isolation level, READ COMMITTED.
+ * A transaction that ended with one of these (serialization failure, deadlock, a unique violation by a row that it did not see) did
+ * nothing and can be tried again. They do not occur at PostgreSQL's default isolation level, READ COMMITTED.
  */
-export const RETRYABLE_CODES: readonly string[] = ['40001', '40P01'];
+export const RETRYABLE_CODES: readonly string[] = ['40001', '40P01', '23505'];
 /** There is no such function, table, or schema. */
 export const NOT_MIGRATED_CODES: readonly string[] = ['42883', '42P01', '3F000'];
 export const NOT_ALLOWED_CODE = '42501';

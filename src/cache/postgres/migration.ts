@@ -1,40 +1,33 @@
-/** The SQL of the table in which `PostgresCache` keeps locks, and of the functions that decide on them. */
+/** The SQL of the tables in which `PostgresCache` keeps locks and lines, and of the functions that decide on them. */
 
-import { CHANNEL, stepSql, stepVariablesSql } from './step-sql.ts';
+import { LINE_LASTS_MS } from '../line-rules.ts';
+import { lineFunctionsSql } from './line-sql.ts';
+import { type Names, namesIn, quote } from './names.ts';
+import { CHANNEL, MAX_ROW_WAIT_MS, notifySql, outlastSql, stepSql, stepVariablesSql } from './step-sql.ts';
+
+export { quote };
 
 /** The schema that BullMQ's PostgreSQL backend uses unless it is told another. */
 export const DEFAULT_SCHEMA = 'bullmq';
 
-/**
- * The name of the function that does a batch. It ends in its version: releases of this package with different versions of it
- * can share a database.
- */
-export const EXCHANGE = 'once_exchange_2';
-
-/** The name of the function that does one step. */
-export const STEP = 'once_step_1';
-
-/** The name of the function that records which job is the newest. */
-export const ANNOUNCE = 'once_announce_1';
-
 /** The key of the advisory lock that BullMQ's migrations take, with a hash of the schema's name: `BULL` as an integer. */
 const BULLMQ_MIGRATION_LOCK = 0x42554c4c;
 
-/** How long a step waits for its row. A batch of our own is done sooner. */
-const MAX_ROW_WAIT_MS = 250;
-
-/** One call sweeps this many expired locks at most, so that it is over soon. */
+/** One call sweeps this many expired rows of a kind at most, so that it is over soon. */
 export const MAX_SWEPT = 1000;
 
+/** How long a line stays that nobody joins. Parked jobs come back by themselves, and join it again. */
+const LINE_LASTS = `interval '${LINE_LASTS_MS} ms'`;
+
 /**
- * The SQL that creates the table and the functions. It may be run again, and by several at once. Sent as one query it is one
+ * The SQL that creates the tables and the functions. It may be run again, and by several at once. Sent as one query it is one
  * transaction.
  * @param schema - where to create them. A schema that is not there is created too, for which the role needs CREATE on the
  *   database.
  */
 export function migrationSql(schema: string): string {
   const quoted = quote(schema);
-  const table = `${quoted}.once_lock`;
+  const names = namesIn(schema);
   return `
 -- Processes that start at the same time wait here for each other, and for BullMQ's own migration of this schema: it is the lock
 -- that BullMQ takes, so that the two never create one schema at the same time.
@@ -46,11 +39,20 @@ DO $once$ BEGIN
     CREATE SCHEMA ${quoted};
   END IF;
 END $once$;
+${tablesSql(names)}
+${stepFunctionsSql(names)}
+${sweepSql(names)}
+${lineFunctionsSql(names)}
+${takeLineStepsSql(names)}
+${forceReleaseSql(names)}`;
+}
 
-CREATE TABLE IF NOT EXISTS ${quoted}.once_lock (
-  key     text COLLATE "C" PRIMARY KEY,
-  state   text NOT NULL,         -- running; reserved: for the next run of its owner; done: held after a success; newest: no lock,
-                                 -- but which job is the newest
+function tablesSql({ locks, line, lastRun }: Names): string {
+  return `
+CREATE TABLE IF NOT EXISTS ${locks} (
+  key     text COLLATE "C" NOT NULL,
+  place   integer NOT NULL DEFAULT 1,  -- of several that one key has
+  state   text NOT NULL,         -- running; reserved: for the next run of its owner; done: held after a success
   token   text NOT NULL,         -- the secret of the lease
   owner   text NOT NULL,         -- who it is for
   attempt bigint NOT NULL,       -- which of its owner's runs has it
@@ -59,10 +61,48 @@ CREATE TABLE IF NOT EXISTS ${quoted}.once_lock (
   ttl     bigint NOT NULL DEFAULT 0,  -- how long its lease lasts from a renewal, in ms
   expires timestamptz NOT NULL,  -- an expired row counts as absent
   grace   bigint,                -- of a reservation: for how many ms it lasts after it is due
-  awaited boolean NOT NULL DEFAULT false  -- its release is to be notified; of the newest job: it is parked
+  awaited boolean NOT NULL DEFAULT false,  -- its release is to be notified
+  shared  boolean NOT NULL DEFAULT false,  -- of place 1: the key has rows of other places
+  PRIMARY KEY (key, place)
 );
-CREATE INDEX IF NOT EXISTS once_lock_expires ON ${quoted}.once_lock (expires);
+DO $once$ BEGIN
+  -- Of a release in which each key had one place.
+  IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = '${locks}'::regclass AND attname = 'shared') THEN
+    DELETE FROM ${locks} WHERE state = 'newest';
+    ALTER TABLE ${locks}
+      ADD COLUMN place integer NOT NULL DEFAULT 1,
+      ADD COLUMN shared boolean NOT NULL DEFAULT false,
+      DROP CONSTRAINT once_lock_pkey,
+      ADD PRIMARY KEY (key, place);
+  END IF;
+END $once$;
+CREATE INDEX IF NOT EXISTS once_lock_expires ON ${locks} (expires);
 
+-- Who is parked for a key. An owner and a key are no longer, together, than an index takes.
+CREATE TABLE IF NOT EXISTS ${line} (
+  key    text COLLATE "C" NOT NULL,
+  owner  text COLLATE "C" NOT NULL,
+  joined bigint NOT NULL,        -- rises in the line of a key
+  since  timestamptz NOT NULL,
+  PRIMARY KEY (key, owner)
+);
+CREATE INDEX IF NOT EXISTS once_line_joined ON ${line} (key, joined);
+CREATE INDEX IF NOT EXISTS once_line_since ON ${line} (since);
+
+-- Of the line 'newest': the last owner that acquired a key.
+CREATE TABLE IF NOT EXISTS ${lastRun} (
+  key     text COLLATE "C" PRIMARY KEY,
+  owner   text NOT NULL,
+  since   timestamptz NOT NULL,
+  expires timestamptz NOT NULL
+);
+CREATE INDEX IF NOT EXISTS once_last_run_expires ON ${lastRun} (expires);
+`;
+}
+
+function stepFunctionsSql(names: Names): string {
+  const { step, exchange, sweep } = names;
+  return `
 -- One step of a lock. It waits for its row for ${MAX_ROW_WAIT_MS} ms at most: a row that someone else has locked must not keep
 -- a connection, which the leases of other keys need.
 --
@@ -76,7 +116,7 @@ CREATE INDEX IF NOT EXISTS once_lock_expires ON ${quoted}.once_lock (expires);
 -- $6 attempt
 -- returns true or false; of an acquisition [fence, whether its owner reclaimed it], or what it found:
 --         [state, owner, attempt, fence, since, ms left, ttl, grace]
-CREATE OR REPLACE FUNCTION ${quoted}.${STEP}(text, text, text, float8, text, bigint) RETURNS text
+CREATE OR REPLACE FUNCTION ${step}(text, text, text, float8, text, bigint) RETURNS text
 LANGUAGE plpgsql SET lock_timeout = '${MAX_ROW_WAIT_MS}ms' AS $once$
 #variable_conflict use_column
 <<step>>
@@ -88,27 +128,27 @@ DECLARE
   lasts interval := $4 * interval '1 ms';
   owner text := $5;
   attempt bigint := $6;
-  ${stepVariablesSql(table)}
+  ${stepVariablesSql(names)}
 BEGIN
-  ${stepSql(table)}
+  ${stepSql(names)}
   RETURN answer;
 END $once$;
 
 -- All releases, renewals and acquisitions of a batch, one atomic step each.
 --
 -- steps   an array of [verb, key, token, ms, owner, attempt]: releases first, then renewals, then acquisitions
--- sweep   whether to delete expired locks afterwards
--- returns an array with an answer a step. Last, how many locks were swept.
+-- sweep   whether to delete what has expired afterwards
+-- returns an array with an answer a step. Last, how many rows were swept.
 --
 -- The steps are done key by key, in the same order everywhere. So of two batches on the same keys one waits for the other, and
 -- there is no deadlock.
-CREATE OR REPLACE FUNCTION ${quoted}.${EXCHANGE}(steps json, sweep boolean) RETURNS text
+CREATE OR REPLACE FUNCTION ${exchange}(steps json, sweep boolean) RETURNS text
 LANGUAGE plpgsql SET lock_timeout = '${MAX_ROW_WAIT_MS}ms' AS $once$
 DECLARE
   answers json[] := '{}';
   step record;
   swept integer := 0;
-  ${stepVariablesSql(table)}
+  ${stepVariablesSql(names)}
 BEGIN
   FOR step IN
     SELECT at, item->>0 AS verb, item->>1 AS key, item->>2 AS token, (item->>3)::float8 * interval '1 ms' AS lasts,
@@ -116,69 +156,140 @@ BEGIN
     FROM json_array_elements(steps) WITH ORDINALITY AS given(item, at)
     ORDER BY (item->>1) COLLATE "C", at
   LOOP
-    ${stepSql(table)}
+    ${stepSql(names)}
     answers[step.at] := answer;
   END LOOP;
 
   IF sweep THEN
-    -- Waits for nobody, so it can't be part of a deadlock.
-    DELETE FROM ${quoted}.once_lock AS l WHERE l.key IN (
-      SELECT old.key FROM ${quoted}.once_lock AS old WHERE old.expires < now()
-      LIMIT ${MAX_SWEPT} FOR UPDATE SKIP LOCKED);
-    GET DIAGNOSTICS swept = ROW_COUNT;
+    swept := ${sweep}();
   END IF;
   RETURN array_to_json(answers || to_json(swept));
 EXCEPTION WHEN lock_not_available THEN
   -- Nothing was done. The key says which step is to be left out.
   RAISE EXCEPTION 'the row of a key is locked by another transaction' USING ERRCODE = 'lock_not_available', DETAIL = step.key;
 END $once$;
+`;
+}
 
--- Records which job is the newest of each key, in a row of its own whose token is the job's order.
+function sweepSql({ locks, line, lastRun, sweep }: Names): string {
+  return `
+-- Deletes what has expired. It waits for nobody, so it can't be part of a deadlock.
 --
--- arrivals an array of [key, order, is a rerun, is parked, owner, ms to remember it]
--- returns  an array: of each [the newest's owner, whether it is parked, the owner it has outdone if that is parked, else null]
-CREATE OR REPLACE FUNCTION ${quoted}.${ANNOUNCE}(arrivals json) RETURNS text
+-- returns how many rows it deleted of the kind of which it deleted most
+CREATE OR REPLACE FUNCTION ${sweep}() RETURNS integer
 LANGUAGE plpgsql AS $once$
 DECLARE
-  answers json[] := '{}';
-  came record;
-  newest ${quoted}.once_lock;
-  outdone text;
-  is_newer boolean;
+  swept integer;
+  most integer;
+  keys text[];
 BEGIN
-  FOR came IN
-    SELECT at, item->>0 AS key, (item->>1) COLLATE "C" AS ord, (item->>2)::boolean AS rerun, (item->>3)::boolean AS parked,
-           item->>4 AS owner, clock_timestamp() + (item->>5)::float8 * interval '1 ms' AS until
-    FROM json_array_elements(arrivals) WITH ORDINALITY AS given(item, at)
-    ORDER BY (item->>0) COLLATE "C", at
-  LOOP
-    outdone := NULL;
-    INSERT INTO ${quoted}.once_lock AS l (key, state, token, owner, attempt, fence, since, expires, awaited)
-    VALUES (came.key, 'newest', came.ord, came.owner, 0, 0, clock_timestamp(), came.until, came.parked)
-    -- Locks the row that is there. An expired row counts as absent.
-    ON CONFLICT (key) DO UPDATE SET
-      token = CASE WHEN l.expires > clock_timestamp() THEN l.token ELSE excluded.token END,
-      owner = CASE WHEN l.expires > clock_timestamp() THEN l.owner ELSE excluded.owner END,
-      awaited = CASE WHEN l.expires > clock_timestamp() THEN l.awaited ELSE excluded.awaited END,
-      expires = greatest(l.expires, excluded.expires)
-    RETURNING l.* INTO newest;
-    is_newer := CASE WHEN newest.token = came.ord THEN NOT came.rerun ELSE came.ord > newest.token COLLATE "C" END;
-    IF newest.owner = came.owner OR is_newer THEN
-      IF newest.awaited AND newest.owner <> came.owner THEN
-        outdone := newest.owner;
-      END IF;
-      UPDATE ${quoted}.once_lock AS l SET token = came.ord, owner = came.owner, awaited = came.parked
-      WHERE l.key = came.key
-      RETURNING l.* INTO newest;
-    END IF;
-    answers[came.at] := json_build_array(newest.owner, newest.awaited, outdone);
-  END LOOP;
-  RETURN array_to_json(answers);
+  DELETE FROM ${locks} AS l WHERE (l.key, l.place) IN (
+    SELECT old.key, old.place FROM ${locks} AS old WHERE old.expires < now() AND old.place = 1 AND NOT old.shared
+    LIMIT ${MAX_SWEPT} FOR UPDATE SKIP LOCKED);
+  GET DIAGNOSTICS most = ROW_COUNT;
+
+  -- Of a key with several rows all go at once, behind the gate.
+  keys := ARRAY(
+    SELECT old.key FROM ${locks} AS old
+    WHERE old.expires < now() AND old.place = 1 AND old.shared
+      AND NOT EXISTS (SELECT FROM ${locks} AS live WHERE live.key = old.key AND live.expires >= now())
+    LIMIT ${MAX_SWEPT} FOR UPDATE SKIP LOCKED);
+  DELETE FROM ${locks} AS l
+  WHERE l.key = ANY (keys) AND NOT EXISTS (SELECT FROM ${locks} AS live WHERE live.key = l.key AND live.expires >= now());
+  most := greatest(most, cardinality(keys));
+
+  DELETE FROM ${lastRun} AS r WHERE r.key IN (
+    SELECT old.key FROM ${lastRun} AS old WHERE old.expires < now() LIMIT ${MAX_SWEPT} FOR UPDATE SKIP LOCKED);
+  GET DIAGNOSTICS swept = ROW_COUNT;
+  most := greatest(most, swept);
+
+  DELETE FROM ${line} AS p WHERE (p.key, p.owner) IN (
+    SELECT old.key, old.owner FROM ${line} AS old
+    WHERE old.since < now() - ${LINE_LASTS}
+      AND NOT EXISTS (SELECT FROM ${line} AS new WHERE new.key = old.key AND new.since >= now() - ${LINE_LASTS})
+    LIMIT ${MAX_SWEPT} FOR UPDATE SKIP LOCKED);
+  GET DIAGNOSTICS swept = ROW_COUNT;
+  RETURN greatest(most, swept);
 END $once$;
 `;
 }
 
-/** Quoted, a name keeps its capitals. It is a plain one: nothing in it needs an escape. */
-export function quote(name: string): string {
-  return `"${name}"`;
+function takeLineStepsSql({ takeLineSteps, enter, leave, strikeOut, sweep }: Names): string {
+  return `
+-- All steps of a batch on lines and places, one atomic step each, in the order of the exchange.
+--
+-- steps   an array of steps: [verb, key, ...], as the functions of the verbs 'enter', 'leave' and 'strikeOut' take them
+-- sweep   whether to delete what has expired afterwards
+-- returns an array with an answer a step. Last, how many rows were swept.
+CREATE OR REPLACE FUNCTION ${takeLineSteps}(steps json, sweep boolean) RETURNS text
+LANGUAGE plpgsql SET lock_timeout = '${MAX_ROW_WAIT_MS}ms' AS $once$
+DECLARE
+  answers json[] := '{}';
+  step record;
+  swept integer := 0;
+BEGIN
+  FOR step IN
+    SELECT at, item, item->>0 AS verb, item->>1 AS key
+    FROM json_array_elements(steps) WITH ORDINALITY AS given(item, at)
+    ORDER BY (item->>1) COLLATE "C", at
+  LOOP
+    IF step.verb = 'enter' THEN
+      answers[step.at] := ${enter}(step.item);
+    ELSIF step.verb = 'leave' THEN
+      answers[step.at] := ${leave}(step.item);
+    ELSE
+      answers[step.at] := ${strikeOut}(step.item);
+    END IF;
+  END LOOP;
+
+  IF sweep THEN
+    swept := ${sweep}();
+  END IF;
+  RETURN array_to_json(answers || to_json(swept));
+EXCEPTION WHEN lock_not_available THEN
+  -- Nothing was done. The key says which step is to be left out.
+  RAISE EXCEPTION 'the row of a key is locked by another transaction' USING ERRCODE = 'lock_not_available', DETAIL = step.key;
+END $once$;
+`;
+}
+
+function forceReleaseSql({ locks, lastRun, endPlace, forceRelease }: Names): string {
+  return `
+-- Frees keys, whoever holds them, notifies those who wait, and forgets who has run last.
+--
+-- keys, fences  of each key the fence of the acquisition to end, null for any
+-- returns       of each whether it was there
+CREATE OR REPLACE FUNCTION ${forceRelease}(keys text[], fences bigint[]) RETURNS text
+LANGUAGE plpgsql AS $once$
+DECLARE
+  answers boolean[] := '{}';
+  step record;
+  held ${locks};
+BEGIN
+  FOR step IN
+    SELECT at, given.key, given.fence FROM unnest(keys, fences) WITH ORDINALITY AS given(key, fence, at)
+    ORDER BY given.key COLLATE "C", at
+  LOOP
+    answers[step.at] := false;
+    PERFORM FROM ${locks} AS l WHERE l.key = step.key AND l.place = 1 FOR UPDATE;
+    -- Who comes from now on is not meant, and its gate is not locked.
+    CONTINUE WHEN NOT FOUND;
+    FOR held IN
+      SELECT * FROM ${locks} AS l
+      WHERE l.key = step.key AND l.expires > clock_timestamp() AND (step.fence IS NULL OR l.fence = step.fence)
+    LOOP
+      answers[step.at] := true;
+      PERFORM ${endPlace}(step.key, held.place);
+      PERFORM ${outlastSql('held.fence')};
+      IF held.awaited THEN
+        PERFORM ${notifySql('step.key')};
+      END IF;
+    END LOOP;
+    IF answers[step.at] THEN
+      DELETE FROM ${lastRun} AS r WHERE r.key = step.key;
+    END IF;
+  END LOOP;
+  RETURN array_to_json(answers);
+END $once$;
+`;
 }

@@ -1,5 +1,5 @@
 /**
- * Keeps locks in PostgreSQL: one row a lock, one statement a batch, the database's clock. Keeps all guarantees on one server;
+ * Keeps locks in PostgreSQL: one row a holder, one statement a batch, the database's clock. Keeps all guarantees on one server;
  * a fail-over to a replica that lags behind loses the locks that it had not received.
  */
 
@@ -9,15 +9,28 @@ import { show, showClass } from '../../core/validation.ts';
 import { isLockName } from '../../key/stored-name.ts';
 import { Coalescer } from '../batching/coalescer.ts';
 import { ExchangeCache } from '../batching/exchange.ts';
-import { allFailed, exchangeInParts, fits, keysOf, type Limits } from '../batching/split.ts';
+import {
+  allFailed,
+  exchangeInParts,
+  fits,
+  keysOf,
+  type Limits,
+  reassemble,
+  split,
+} from '../batching/split.ts';
+import { StepCoalescer } from '../batching/step-coalescer.ts';
 import type {
-  Arrival,
   Batch,
   BatchResults,
+  EnterResult,
+  EnterStep,
   ForceReleaseStep,
+  LeaveResult,
+  LeaveStep,
+  LineQuery,
+  LineRecord,
   Listener,
   LockRecord,
-  Newest,
 } from '../contract.ts';
 import type { Subscriber } from '../notify/subscriber.ts';
 import {
@@ -29,6 +42,18 @@ import {
   RETRYABLE_CODES,
   refusedBy,
 } from './error-codes.ts';
+import {
+  enterStep,
+  type LineStep,
+  leaveStep,
+  readEntered,
+  readLeft,
+  readLine,
+  readLineAnswer,
+  readLineAnswers,
+  strikeOutStep,
+  writeLineQueries,
+} from './line-protocol.ts';
 import { DEFAULT_SCHEMA, MAX_SWEPT, migrationSql } from './migration.ts';
 import type { PostgresPool } from './pool.ts';
 import { PreparedQueries } from './prepared.ts';
@@ -36,19 +61,20 @@ import {
   notifiedAs,
   readAnswer,
   readAnswers,
-  readNewest,
+  readList,
   readPage,
   readRecords,
   rowKey,
   rowPrefix,
-  writeArrivals,
   writeSteps,
 } from './protocol.ts';
 import {
-  announceSql,
   exchangeSql,
   forceReleaseSql,
   inspectSql,
+  lineStepSql,
+  lineStepsSql,
+  linesSql,
   listSql,
   lockedSql,
   PAGE_SIZE,
@@ -59,7 +85,7 @@ import { postgresSubscriber } from './subscriber.ts';
 /** Options of {@link PostgresCache}. */
 export interface PostgresCacheOptions {
   /**
-   * The schema of the table `once_lock`. Locks in two schemas do not exclude each other.
+   * The schema of the tables `once_lock`, `once_line` and `once_last_run`. Locks in two schemas do not exclude each other.
    * @defaultValue `'bullmq'`, as of BullMQ's own backend
    */
   readonly schema?: string;
@@ -67,6 +93,8 @@ export interface PostgresCacheOptions {
 
 /** A batch keeps its rows locked until all of it is done. */
 const LIMITS: Limits = { maxSteps: 500 };
+/** A step on a line takes several times as long as one of a lock alone. */
+const LINE_LIMITS: Limits = { maxSteps: 100 };
 /**
  * How many calls are under way at a time; what comes meanwhile leaves as one. A call costs a transaction and one of the pool's
  * connections, which the queue needs too. Measured: a worker of 50 makes a twelfth of the calls that it made without, and
@@ -82,7 +110,7 @@ const MAX_PAUSE_MS = 20;
 /**
  * A cache on a pool of yours, which stays yours to configure and to close.
  *
- * Its table and functions are created when they are first needed, by a role that may create them; see {@link migration}
+ * Its tables and functions are created when they are first needed, by a role that may create them; see {@link migration}
  * where yours may not. A queue of BullMQ 6 on PostgreSQL needs none of this: its locks are kept by its own pool in its own
  * schema.
  *
@@ -94,6 +122,7 @@ const MAX_PAUSE_MS = 20;
  */
 export class PostgresCache extends ExchangeCache {
   readonly datastore: string | undefined;
+  readonly overtakes = true;
   /** @internal */
   readonly pool: PostgresPool;
   /** @internal */
@@ -101,10 +130,16 @@ export class PostgresCache extends ExchangeCache {
   readonly #exchangeSql: string;
   readonly #stepSql: string;
   readonly #inspectSql: string;
-  readonly #announceSql: string;
+  readonly #lineStepSql: Readonly<Record<LineStep[0], string>>;
+  readonly #lineStepsSql: string;
+  readonly #linesSql: string;
   readonly #prepared: PreparedQueries;
   readonly #subscriber: Subscriber;
   readonly #coalescer = new Coalescer(batch => this.#exchange(batch), MAX_CALLS);
+  readonly #lineCoalescer = new StepCoalescer<LineStep, unknown>(steps => this.#takeLineSteps(steps), {
+    maxCalls: MAX_CALLS,
+    ...LINE_LIMITS,
+  });
   #migrating: Promise<unknown> | undefined;
   #sweepAt = 0;
 
@@ -125,7 +160,13 @@ export class PostgresCache extends ExchangeCache {
     this.#prepared = new PreparedQueries(pool);
     this.#stepSql = stepCallSql(schema);
     this.#inspectSql = inspectSql(schema);
-    this.#announceSql = announceSql(schema);
+    this.#lineStepSql = {
+      enter: lineStepSql(schema, 'enter'),
+      leave: lineStepSql(schema, 'leave'),
+      strikeOut: lineStepSql(schema, 'strikeOut'),
+    };
+    this.#lineStepsSql = lineStepsSql(schema);
+    this.#linesSql = linesSql(schema);
     this.#subscriber = postgresSubscriber(pool);
   }
 
@@ -143,17 +184,17 @@ export class PostgresCache extends ExchangeCache {
     const keys = steps.map(({ storedKey }) => rowKey(storedKey));
     const fences = steps.map(({ fence }) => fence ?? null);
     const { rows } = await this.#query(forceReleaseSql(this.schema), [keys, fences]);
-    const freed = new Set(rows.map(({ key }) => key as string));
-    return keys.map(key => freed.has(key));
+    return readList(rows[0]?.answers, steps.length) as boolean[];
   }
 
   async *list(prefix: string, signal?: AbortSignal): AsyncIterable<LockRecord> {
-    for (let after = ''; !signal?.aborted; ) {
-      const { rows } = await this.#query(listSql(this.schema), [rowPrefix(prefix), after]);
+    for (let after: [key: string, place: number] = ['', 0]; !signal?.aborted; ) {
+      const { rows } = await this.#query(listSql(this.schema), [rowPrefix(prefix), ...after]);
       const page = readPage(rows);
       for (const { record } of page) if (isLockName(record.storedKey)) yield record;
-      if (page.length < PAGE_SIZE) return;
-      after = page.at(-1)?.rowKey as string;
+      const last = page.at(-1);
+      if (!last || page.length < PAGE_SIZE) return;
+      after = [last.rowKey, last.place];
     }
   }
 
@@ -162,9 +203,26 @@ export class PostgresCache extends ExchangeCache {
     return this.#subscriber.listen(notifiedAs(storedKey), onRelease);
   }
 
-  async announce(arrivals: readonly Arrival[]): Promise<Newest[]> {
-    const { rows } = await this.#query(this.#announceSql, [writeArrivals(arrivals)]);
-    return readNewest(rows[0]?.newest, arrivals.length);
+  async enter(steps: readonly EnterStep[]): Promise<(EnterResult | Error)[]> {
+    const answers = await this.#lineCoalescer.take(steps.map(enterStep));
+    return answers.map((answer, i) =>
+      answer instanceof Error ? answer : readEntered(answer, steps[i] as EnterStep),
+    );
+  }
+
+  async leave(steps: readonly LeaveStep[]): Promise<(LeaveResult | Error)[]> {
+    const answers = await this.#lineCoalescer.take(steps.map(leaveStep));
+    return answers.map(answer => (answer instanceof Error ? answer : readLeft(answer)));
+  }
+
+  async lines(queries: readonly LineQuery[]): Promise<LineRecord[]> {
+    if (queries.length === 0) return [];
+    const { rows } = await this.#query(this.#linesSql, writeLineQueries(queries));
+    return rows.map(readLine);
+  }
+
+  async strikeOut(queries: readonly LineQuery[]): Promise<(boolean | Error)[]> {
+    return (await this.#lineCoalescer.take(queries.map(strikeOutStep))) as (boolean | Error)[];
   }
 
   async #exchange(batch: Batch): Promise<BatchResults> {
@@ -178,9 +236,7 @@ export class PostgresCache extends ExchangeCache {
   }
 
   async #send(batch: Batch): Promise<BatchResults> {
-    const now = performance.now();
-    const sweep = now >= this.#sweepAt;
-    if (sweep) this.#sweepAt = now + SWEEP_INTERVAL_MS;
+    const sweep = this.#isSweepDue();
     const steps = writeSteps(batch);
     try {
       if (steps.length === 1 && !sweep) {
@@ -189,7 +245,7 @@ export class PostgresCache extends ExchangeCache {
       }
       const { rows } = await this.#query(this.#exchangeSql, [JSON.stringify(steps), sweep]);
       const { results, swept } = readAnswers(rows[0]?.answers, batch);
-      if (swept === MAX_SWEPT) this.#sweepAt = now;
+      if (swept === MAX_SWEPT) this.#sweepAt = 0;
       return results;
     } catch (error) {
       const problem = refusedBy(asError(error));
@@ -202,13 +258,7 @@ export class PostgresCache extends ExchangeCache {
 
   /** The steps on rows that someone else has locked fail alone, and may be sent again; the others are sent at once. */
   async #sendWithoutLocked(lockedKey: string, batch: Batch, error: Error): Promise<BatchResults> {
-    const locked = new Set([lockedKey]);
-    try {
-      const { rows } = await this.#query(lockedSql(this.schema), [keysOf(batch).map(rowKey)]);
-      for (const { key } of rows) locked.add(key);
-    } catch {
-      // Then they are found one by one.
-    }
+    const locked = await this.#lockedAmong(keysOf(batch).map(rowKey), lockedKey);
     const isLocked = (storedKey: string) => locked.has(rowKey(storedKey));
     const limits = { ...LIMITS, groupOf: (storedKey: string) => String(isLocked(storedKey)) };
     return exchangeInParts(batch, limits, parts =>
@@ -216,6 +266,72 @@ export class PostgresCache extends ExchangeCache {
         parts.map(part => (keysOf(part).some(isLocked) ? allFailed(part, error) : this.#send(part))),
       ),
     );
+  }
+
+  /** Takes steps on keys and their lines: the first that one call can carry at once, others one call after another. */
+  async #takeLineSteps(steps: readonly LineStep[]): Promise<unknown[]> {
+    const parts = split(steps, keyOfStep, LINE_LIMITS);
+    const answers: unknown[][] = [];
+    for (const { items } of parts) answers.push(await this.#sendLineSteps(items));
+    return reassemble(parts, answers);
+  }
+
+  /** One call for some steps. If it fails, each of its steps has failed. */
+  async #sendLineSteps(steps: readonly LineStep[]): Promise<unknown[]> {
+    const sweep = this.#isSweepDue();
+    const [only, ...more] = steps;
+    try {
+      if (only && more.length === 0 && !sweep) {
+        const { rows } = await this.#query(this.#lineStepSql[only[0]], [JSON.stringify(only)]);
+        return [readLineAnswer(rows[0]?.answer)];
+      }
+      const { rows } = await this.#query(this.#lineStepsSql, [JSON.stringify(steps), sweep]);
+      const { answers, swept } = readLineAnswers(rows[0]?.answers, steps.length);
+      if (swept === MAX_SWEPT) this.#sweepAt = 0;
+      return answers;
+    } catch (error) {
+      const problem = refusedBy(asError(error));
+      const lockedKey = lockedKeyOf(error);
+      return lockedKey === undefined || steps.length === 1
+        ? steps.map(() => problem)
+        : this.#sendLineStepsWithoutLocked(lockedKey, steps, problem);
+    }
+  }
+
+  /** As {@link PostgresCache.#sendWithoutLocked}. */
+  async #sendLineStepsWithoutLocked(
+    lockedKey: string,
+    steps: readonly LineStep[],
+    error: Error,
+  ): Promise<unknown[]> {
+    const locked = await this.#lockedAmong(steps.map(keyOfStep), lockedKey);
+    const parts = split(steps, keyOfStep, { ...LINE_LIMITS, groupOf: key => String(locked.has(key)) });
+    const answers = await Promise.all(
+      parts.map(({ items }) =>
+        items.some(step => locked.has(keyOfStep(step))) ? items.map(() => error) : this.#sendLineSteps(items),
+      ),
+    );
+    return reassemble(parts, answers);
+  }
+
+  /** Those of some keys, as they stand in the table, whose rows another transaction has locked. One is known. */
+  async #lockedAmong(keys: readonly string[], lockedKey: string): Promise<ReadonlySet<string>> {
+    const locked = new Set([lockedKey]);
+    try {
+      const { rows } = await this.#query(lockedSql(this.schema), [keys]);
+      for (const { key } of rows) locked.add(key);
+    } catch {
+      // Then they are found one by one.
+    }
+    return locked;
+  }
+
+  /** Whether the next call is to sweep. */
+  #isSweepDue(): boolean {
+    const now = performance.now();
+    if (now < this.#sweepAt) return false;
+    this.#sweepAt = now + SWEEP_INTERVAL_MS;
+    return true;
   }
 
   /** Queries the database; creates what it needs where that is not there yet. */
@@ -266,16 +382,16 @@ export class PostgresCache extends ExchangeCache {
 
   #notAllowed(cause: unknown): Error {
     return new Error(
-      `PostgresCache: the role may not create or use the table once_lock of the schema '${this.schema}' ` +
+      `PostgresCache: the role may not create or use the tables of the schema '${this.schema}' ` +
         `(${asError(cause).message}); run the SQL of migration({ schema: '${this.schema}' }) from 'bullmq-once/postgres' ` +
-        'with a role that may, and grant this one USAGE on the schema and SELECT, INSERT, UPDATE, DELETE on the table',
+        'with a role that may, and grant this one USAGE on the schema and SELECT, INSERT, UPDATE, DELETE on once_lock, once_line and once_last_run',
       { cause },
     );
   }
 }
 
 /**
- * The SQL that creates the table and the functions of the locks, for those who run their migrations themselves. It may be
+ * The SQL that creates the tables and the functions of the locks, for those who run their migrations themselves. It may be
  * run again, and by several at once; sent as one query it is one transaction.
  * @throws TypeError the schema is no plain name.
  * @example
@@ -286,6 +402,10 @@ export class PostgresCache extends ExchangeCache {
 export function migration({ schema = DEFAULT_SCHEMA }: PostgresCacheOptions = {}): string {
   checkSchema(schema);
   return migrationSql(schema);
+}
+
+function keyOfStep([, key]: LineStep): string {
+  return key;
 }
 
 function checkSchema(schema: unknown): void {

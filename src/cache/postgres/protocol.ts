@@ -2,7 +2,7 @@
 
 import { createHash } from 'node:crypto';
 import { countSteps } from '../batching/split.ts';
-import type { AcquireResult, Arrival, Batch, BatchResults, LockRecord, Newest } from '../contract.ts';
+import type { AcquireResult, Batch, BatchResults, LockRecord } from '../contract.ts';
 import { graceOf, liveRecordOf } from '../lock-rules.ts';
 
 /** The longest duration: a hundred years. The database's clock does not reach much further. */
@@ -37,7 +37,8 @@ export function writeSteps({ releases, renewals, acquisitions }: Batch): Written
   return steps;
 }
 
-type Held = readonly [
+/** A lock as it is found. */
+export type Held = readonly [
   state: 'running' | 'reserved' | 'done',
   owner: string,
   attempt: number,
@@ -87,54 +88,38 @@ function acquireResultFrom(storedKey: string, answer: Answer): AcquireResult | E
   return new Error(`PostgreSQL gave ${JSON.stringify(answer)} for an answer`);
 }
 
-export function writeArrivals(arrivals: readonly Arrival[]): string {
-  return JSON.stringify(
-    arrivals.map(({ storedKey, order, rerun, parked, owner, rememberFor }) => [
-      rowKey(storedKey),
-      order,
-      rerun,
-      parked,
-      escapeNul(owner),
-      wholeMs(rememberFor),
-    ]),
-  );
-}
-
-/** @throws Error it is no answer to so many arrivals. */
-export function readNewest(text: unknown, arrivals: number): Newest[] {
-  const answers = readList(text, arrivals) as [string, boolean, string | null][];
-  return answers.map(([owner, parked, outdone]) => ({
-    owner: unescapeNul(owner),
-    parked,
-    outdone: outdone === null ? undefined : unescapeNul(outdone),
-  }));
-}
-
-function readList(text: unknown, length: number): unknown[] {
+/** @throws Error it is no list of so many answers. */
+export function readList(text: unknown, length: number): unknown[] {
   const list: unknown = typeof text === 'string' ? JSON.parse(text) : text;
   if (Array.isArray(list) && list.length === length) return list;
   throw new Error(`PostgreSQL answered ${JSON.stringify(text)} where ${length} answers were due`);
 }
+
+type Found = readonly [rowKey: string, place: number, held: Held];
 
 /** Reads the rows of `inspectSql`: the record of each key. */
 export function readRecords(
   rows: readonly { readonly found: string }[],
   storedKeys: readonly string[],
 ): (LockRecord | undefined)[] {
-  const found = new Map(rows.map(({ found }) => JSON.parse(found) as [string, Held]));
+  const records = new Map<string, Held>();
+  for (const { found } of rows) {
+    const [key, , held] = JSON.parse(found) as Found;
+    records.set(key, held);
+  }
   return storedKeys.map(storedKey => {
-    const held = found.get(rowKey(storedKey));
+    const held = records.get(rowKey(storedKey));
     return held && recordFrom(storedKey, held);
   });
 }
 
-/** Reads the rows of `listSql`: the record of each, and its key in the table. */
+/** Reads the rows of `listSql`: the record of each, its key in the table, and its place. */
 export function readPage(
   rows: readonly { readonly found: string }[],
-): { rowKey: string; record: LockRecord }[] {
+): { rowKey: string; place: number; record: LockRecord }[] {
   return rows.map(({ found }) => {
-    const [rowKey, held] = JSON.parse(found) as [string, Held];
-    return { rowKey, record: recordFrom(unescapeNul(rowKey), held) };
+    const [rowKey, place, held] = JSON.parse(found) as Found;
+    return { rowKey, place, record: recordFrom(unescapeNul(rowKey), held) };
   });
 }
 
@@ -143,7 +128,7 @@ export function rowPrefix(prefix: string): string {
   return escapeNul(prefix);
 }
 
-function recordFrom(storedKey: string, held: Held): LockRecord {
+export function recordFrom(storedKey: string, held: Held): LockRecord {
   const [state, owner, attempt, fence, since, expiresIn, ttl, grace] = held;
   const stored = { state, token: '', owner: unescapeNul(owner), fence, attempt, since, ttl };
   return liveRecordOf(storedKey, grace === null ? stored : { ...stored, grace }, Math.max(expiresIn, 0));
@@ -170,16 +155,16 @@ export function notifiedAs(storedKey: string): string {
 }
 
 /** PostgreSQL's strings can't contain the character NUL. */
-function escapeNul(text: string): string {
+export function escapeNul(text: string): string {
   return /[\\\0]/.test(text) ? text.replaceAll('\\', '\\\\').replaceAll('\0', '\\0') : text;
 }
 
-function unescapeNul(text: string): string {
+export function unescapeNul(text: string): string {
   return text.includes('\\')
     ? text.replace(/\\([\\0])/g, (_, escaped) => (escaped === '0' ? '\0' : '\\'))
     : text;
 }
 
-function wholeMs(ms: number): number {
+export function wholeMs(ms: number): number {
   return Math.min(Math.ceil(ms), MAX_DURATION_MS);
 }

@@ -1,63 +1,82 @@
-/** The queries of `PostgresCache`, each with its parameters. `protocol.ts` writes these and reads the rows. */
+/** The queries of `PostgresCache`, each with its parameters. `protocol.ts` and `line-protocol.ts` write these and read the rows. */
 
-import { ANNOUNCE, EXCHANGE, quote, STEP } from './migration.ts';
-import { notifySql, outlastSql } from './step-sql.ts';
+import { namesIn } from './names.ts';
+import { foundSql } from './step-sql.ts';
 
 /** How many locks are listed by one query. */
 export const PAGE_SIZE = 500;
 
-/** Records arrivals. Parameter: arrivals. */
-export function announceSql(schema: string): string {
-  return `SELECT ${quote(schema)}.${ANNOUNCE}($1) AS newest`;
-}
-
 /** Does one step. Parameters: verb, key, token, ms, owner, attempt. */
 export function stepCallSql(schema: string): string {
-  return `SELECT ${quote(schema)}.${STEP}($1, $2, $3, $4, $5, $6) AS answer`;
+  return `SELECT ${namesIn(schema).step}($1, $2, $3, $4, $5, $6) AS answer`;
 }
 
 /** Does a batch. Parameters: steps, sweep. */
 export function exchangeSql(schema: string): string {
-  return `SELECT ${quote(schema)}.${EXCHANGE}($1, $2) AS answers`;
+  return `SELECT ${namesIn(schema).exchange}($1, $2) AS answers`;
 }
 
-/** A lock in the form in which a refused acquisition reports it, after its key. */
-const SELECT_FOUND = `SELECT json_build_array(key, json_build_array(
-      state, owner, attempt, fence, floor(extract(epoch FROM since) * 1000),
-      ceil(extract(epoch FROM expires - clock_timestamp()) * 1000), ttl, grace))::text AS found`;
+/** Does one step on a line and places. Parameter: the step. */
+export function lineStepSql(schema: string, verb: 'enter' | 'leave' | 'strikeOut'): string {
+  return `SELECT ${namesIn(schema)[verb]}($1)::text AS answer`;
+}
 
-/** Reports who holds some keys. Parameter: the keys. */
+/** Does a batch of steps on lines and places. Parameters: steps, sweep. */
+export function lineStepsSql(schema: string): string {
+  return `SELECT ${namesIn(schema).takeLineSteps}($1, $2) AS answers`;
+}
+
+const FOUND = `json_build_array(l.key, l.place, ${foundSql('l', 'clock_timestamp()')})::text AS found`;
+
+/** Reports who holds some keys: of several holders of a key the one that acquired it first. Parameter: the keys. */
 export function inspectSql(schema: string): string {
   return `
-    ${SELECT_FOUND}
-    FROM ${quote(schema)}.once_lock
-    WHERE key = ANY($1::text[]) AND expires > clock_timestamp()`;
+    SELECT DISTINCT ON (l.key) ${FOUND}
+    FROM ${namesIn(schema).locks} AS l
+    WHERE l.key = ANY($1::text[]) AND l.expires > clock_timestamp()
+    ORDER BY l.key, l.fence`;
 }
 
-/** Finds the keys whose rows another transaction has locked. Parameter: the keys. */
+/** Finds the keys of which another transaction has locked a row. Parameter: the keys. */
 export function lockedSql(schema: string): string {
+  const { locks } = namesIn(schema);
   return `
-    WITH free AS (SELECT key FROM ${quote(schema)}.once_lock WHERE key = ANY($1::text[]) FOR UPDATE SKIP LOCKED)
-    SELECT key FROM ${quote(schema)}.once_lock WHERE key = ANY($1::text[]) AND key NOT IN (SELECT key FROM free)`;
+    WITH free AS (SELECT key, place FROM ${locks} WHERE key = ANY($1::text[]) FOR UPDATE SKIP LOCKED)
+    SELECT DISTINCT key FROM ${locks} WHERE key = ANY($1::text[]) AND (key, place) NOT IN (SELECT key, place FROM free)`;
 }
 
-/** Lists some locks in the order of their names. Parameters: the beginning of the names, the name after which to go on. */
+/**
+ * Lists some locks in the order of their names. Parameters: the beginning of the names, the name and the place after which to go
+ * on.
+ */
 export function listSql(schema: string): string {
   return `
-    ${SELECT_FOUND}
-    FROM ${quote(schema)}.once_lock
-    WHERE starts_with(key, $1) AND key > $2 COLLATE "C" AND state <> 'newest' AND expires > clock_timestamp()
-    ORDER BY key LIMIT ${PAGE_SIZE}`;
+    SELECT ${FOUND}
+    FROM ${namesIn(schema).locks} AS l
+    WHERE starts_with(l.key, $1) AND (l.key, l.place) > ($2 COLLATE "C", $3::integer) AND l.expires > clock_timestamp()
+    ORDER BY l.key, l.place LIMIT ${PAGE_SIZE}`;
 }
 
-/** Frees keys, whoever holds them, and notifies those who wait. Parameters: the keys, of each the fence or null for any. */
+/** Frees keys, whoever holds them. Parameters: the keys, of each the fence or null for any. */
 export function forceReleaseSql(schema: string): string {
+  return `SELECT ${namesIn(schema).forceRelease}($1, $2) AS answers`;
+}
+
+/**
+ * Reports how some lines stand: [how many hold the key, how many are parked, the head, how many are before an owner, whether it holds
+ * the key]. Parameters: the keys, the owners.
+ */
+export function linesSql(schema: string): string {
+  const { locks, line } = namesIn(schema);
   return `
-    WITH freed AS (
-      DELETE FROM ${quote(schema)}.once_lock AS l
-      USING unnest($1::text[], $2::bigint[]) AS given(key, fence)
-      WHERE l.key = given.key AND (given.fence IS NULL OR l.fence = given.fence)
-        AND l.state <> 'newest' AND l.expires > clock_timestamp()
-      RETURNING l.key, l.fence, l.awaited)
-    SELECT key, CASE WHEN awaited THEN ${notifySql('key')} END, ${outlastSql('fence')} FROM freed`;
+    SELECT json_build_array(
+      (SELECT count(*) FROM ${locks} AS l WHERE l.key = asked.key AND l.expires > clock_timestamp()),
+      (SELECT count(*) FROM ${line} AS p WHERE p.key = asked.key),
+      (SELECT p.owner FROM ${line} AS p WHERE p.key = asked.key ORDER BY p.joined LIMIT 1),
+      (SELECT (SELECT count(*) FROM ${line} AS p WHERE p.key = asked.key AND p.joined < own.joined)
+       FROM ${line} AS own WHERE own.key = asked.key AND own.owner = asked.owner),
+      EXISTS (SELECT FROM ${locks} AS l
+              WHERE l.key = asked.key AND l.owner = asked.owner AND l.expires > clock_timestamp()))::text AS line
+    FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS asked(key, owner, at)
+    ORDER BY asked.at`;
 }

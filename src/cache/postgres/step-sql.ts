@@ -1,7 +1,12 @@
 /** The rules of locks in SQL: one step, atomic by itself. The function for one step and that for a batch contain the same text. */
 
+import type { Names } from './names.ts';
+
 /** The channel on which releases are notified. */
 export const CHANNEL = 'bullmq_once';
+
+/** How long a step waits for its row. A batch of our own is done sooner. */
+export const MAX_ROW_WAIT_MS = 250;
 
 /** Notifies the release of a key. Every role of the database may listen to every channel, so a hash stands for the key. */
 export function notifySql(key: string): string {
@@ -19,15 +24,27 @@ export function outlastSql(fence: string): string {
 const FENCE_NOW = fenceAt('clock_timestamp()');
 
 /** The microseconds of a time. */
-function fenceAt(time: string): string {
+export function fenceAt(time: string): string {
   return `(extract(epoch FROM ${time}) * 1000000)::bigint`;
 }
 
+/** The ms of a time. */
+export function msAt(time: string): string {
+  return `floor(extract(epoch FROM ${time}) * 1000)::bigint`;
+}
+
+/** A lock in the form in which a refused acquisition reports it: [state, owner, attempt, fence, since, ms left, ttl, grace]. */
+export function foundSql(held: string, now: string): string {
+  return `json_build_array(
+            ${held}.state, ${held}.owner, ${held}.attempt, ${held}.fence, ${msAt(`${held}.since`)},
+            ceil(extract(epoch FROM ${held}.expires - ${now}) * 1000), ${held}.ttl, ${held}.grace)`;
+}
+
 /** What {@link stepSql} uses besides `step`. It leaves its answer in `answer`. */
-export function stepVariablesSql(table: string): string {
+export function stepVariablesSql({ locks }: Names): string {
   return `
   answer json;
-  held ${table};
+  held ${locks};
   asked timestamptz;
   was_reclaimed boolean;
   -- The last key that was released here, and its fence: if it is acquired again at once, its fence must be above that.
@@ -39,12 +56,22 @@ export function stepVariablesSql(table: string): string {
 /**
  * Does one step. In it `step` has the fields verb, key, token, ms, lasts, owner and attempt. Time is read where it is needed, since a
  * step may have waited for another transaction.
+ *
+ * A key that is held alone has one row. Where it has several, the functions of `line-sql.ts` decide.
  */
-export function stepSql(table: string): string {
+export function stepSql({ locks, enter, leave }: Names): string {
+  /** Ends or extends a lease, where it stands. */
+  const extendSql = (which: string) => `
+      UPDATE ${locks} AS l
+      SET state = CASE step.verb WHEN 'release' THEN 'done' WHEN 'reserve' THEN 'reserved' ELSE 'running' END,
+          grace = CASE step.verb WHEN 'reserve' THEN step.owner::bigint END,
+          expires = clock_timestamp() + step.lasts
+      WHERE l.key = step.key AND ${which} AND l.token = step.token AND l.state = 'running' AND l.expires > clock_timestamp();
+      answer := to_json(FOUND);`;
   return `
     IF step.verb = 'release' AND step.lasts = interval '0' THEN
-      DELETE FROM ${table} AS l
-      WHERE l.key = step.key AND l.token = step.token AND l.state = 'running'
+      DELETE FROM ${locks} AS l
+      WHERE l.key = step.key AND l.place = 1 AND l.token = step.token AND l.state = 'running' AND NOT l.shared
       RETURNING l.* INTO held;
       answer := to_json(FOUND AND held.expires > clock_timestamp());
       IF FOUND THEN
@@ -54,44 +81,55 @@ export function stepSql(table: string): string {
         IF held.awaited THEN
           PERFORM ${notifySql('step.key')};
         END IF;
+      ELSIF EXISTS (SELECT FROM ${locks} AS l WHERE l.key = step.key AND l.token = step.token) THEN
+        answer := ${leave}(json_build_array('leave', step.key, step.token, 0, '', NULL, 1, '', 0))->0;
       END IF;
 
     ELSIF step.verb IN ('release', 'reserve', 'renew') THEN
-      UPDATE ${table} AS l
-      SET state = CASE step.verb WHEN 'release' THEN 'done' WHEN 'reserve' THEN 'reserved' ELSE 'running' END,
-          grace = CASE step.verb WHEN 'reserve' THEN step.owner::bigint END,
-          expires = clock_timestamp() + step.lasts
-      WHERE l.key = step.key AND l.token = step.token AND l.state = 'running' AND l.expires > clock_timestamp();
-      answer := to_json(FOUND);
+      ${extendSql('l.place = 1')}
+      IF NOT FOUND AND EXISTS (SELECT FROM ${locks} AS l WHERE l.key = step.key AND l.token = step.token AND l.place > 1) THEN
+        PERFORM FROM ${locks} AS l WHERE l.key = step.key AND l.place = 1 FOR UPDATE;
+        ${extendSql('l.place > 1')}
+      END IF;
 
     ELSE
       LOOP
         asked := clock_timestamp();
         least := CASE WHEN freed_key = step.key THEN freed_fence + 1 ELSE 0 END;
-        INSERT INTO ${table} AS l (key, state, token, owner, attempt, fence, since, ttl, expires)
+        INSERT INTO ${locks} AS l (key, state, token, owner, attempt, fence, since, ttl, expires)
         VALUES (step.key, 'running', step.token, step.owner, step.attempt,
                 greatest(least, ${fenceAt('asked')}), asked, step.ms, asked + step.lasts)
-        ON CONFLICT (key) DO NOTHING
+        ON CONFLICT (key, place) DO NOTHING
         RETURNING l.* INTO held;
         IF FOUND THEN
           -- It may have waited for a transaction that released the key, which others held after the time was read.
           -- Nobody acquires and releases a key, in two transactions, in less than this.
           IF clock_timestamp() > asked + interval '100 microseconds' THEN
             asked := clock_timestamp();
-            UPDATE ${table} AS l
+            UPDATE ${locks} AS l
             SET fence = greatest(least, ${fenceAt('asked')}),
                 since = asked, expires = asked + step.lasts
-            WHERE l.key = step.key
+            WHERE l.key = step.key AND l.place = 1
             RETURNING l.* INTO held;
           END IF;
           answer := json_build_array(held.fence, false);
           EXIT;
         END IF;
 
-        SELECT * INTO held FROM ${table} AS l WHERE l.key = step.key;
+        SELECT * INTO held FROM ${locks} AS l WHERE l.key = step.key AND l.place = 1;
         -- It was released in between.
         CONTINUE WHEN NOT FOUND;
         asked := clock_timestamp();
+        IF held.shared THEN
+          answer := ${enter}(json_build_array(
+            'acquire', step.key, step.token, step.ms, step.owner, step.attempt, 1, '', true, step.verb = 'acquire-notify', false));
+          answer := answer->'acquired';
+          EXIT WHEN answer IS NOT NULL;
+          SELECT * INTO held FROM ${locks} AS l WHERE l.key = step.key AND l.expires > asked ORDER BY l.fence LIMIT 1;
+          CONTINUE WHEN NOT FOUND;
+          answer := ${foundSql('held', 'asked')};
+          EXIT;
+        END IF;
         was_reclaimed := held.expires > asked;
         IF was_reclaimed AND held.state = 'running' AND held.token = step.token THEN
           -- The same step, sent again because its answer got lost.
@@ -99,12 +137,10 @@ export function stepSql(table: string): string {
           asked := held.since;
         ELSIF was_reclaimed AND NOT (held.state <> 'done' AND held.owner = step.owner
             AND (held.attempt < step.attempt OR (held.attempt = 0 AND step.attempt = 0))) THEN
-          answer := json_build_array(
-            held.state, held.owner, held.attempt, held.fence, floor(extract(epoch FROM held.since) * 1000),
-            ceil(extract(epoch FROM held.expires - asked) * 1000), held.ttl, held.grace);
+          answer := ${foundSql('held', 'asked')};
           IF step.verb = 'acquire-notify' AND held.state = 'running' AND NOT held.awaited THEN
-            UPDATE ${table} AS l SET awaited = true
-            WHERE l.key = step.key AND l.token = held.token AND l.state = 'running';
+            UPDATE ${locks} AS l SET awaited = true
+            WHERE l.key = step.key AND l.place = 1 AND l.token = held.token AND l.state = 'running';
             -- It was released in between.
             CONTINUE WHEN NOT FOUND;
           END IF;
@@ -114,10 +150,11 @@ export function stepSql(table: string): string {
           -- A reservation was ended by its run.
           was_reclaimed := was_reclaimed AND held.state = 'running';
         END IF;
-        UPDATE ${table} AS l
+        UPDATE ${locks} AS l
         SET state = 'running', token = step.token, owner = step.owner, attempt = step.attempt, fence = held.fence,
             since = asked, ttl = step.ms, expires = clock_timestamp() + step.lasts, grace = NULL
-        WHERE l.key = step.key AND l.token = held.token AND l.state = held.state AND l.expires = held.expires;
+        WHERE l.key = step.key AND l.place = 1 AND NOT l.shared
+          AND l.token = held.token AND l.state = held.state AND l.expires = held.expires;
         -- Else it was renewed, acquired or released in between.
         IF FOUND THEN
           answer := json_build_array(held.fence, was_reclaimed);

@@ -5,6 +5,7 @@
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { asError } from '../../core/errors.ts';
+import { hashTag } from '../../key/line-name.ts';
 import type { Limits } from '../batching/split.ts';
 import { MAX_KEYS } from './client.ts';
 
@@ -70,7 +71,7 @@ export class ClusterCalls {
       try {
         return await whole();
       } catch (error) {
-        if (tries === MAX_TRIES || !this.#isSlotMoving(error)) throw error;
+        if (tries === MAX_TRIES || !this.isSlotMoving(error)) throw error;
       }
       if (tries > 1) await delay(MIN_RETRY_PAUSE_MS * 2 ** (tries - 2));
     }
@@ -91,7 +92,7 @@ export class ClusterCalls {
       if (this.#movingUntil.size > 0) this.#movingUntil.delete(hashTag(storedKey));
       return answer;
     } catch (error) {
-      if (this.#isSlotMoving(error)) this.#noticeMoving(storedKey);
+      if (this.isSlotMoving(error)) this.#noticeMoving(storedKey);
       else if (this.#isCluster || !asError(error).message.includes('CROSSSLOT')) throw error;
       // Some clients and proxies do not say that they lead to a cluster.
       this.#isCluster = true;
@@ -115,21 +116,11 @@ export class ClusterCalls {
    * Whether a call was refused because of a slot that moves. A client that follows redirections gives up at some time, and reports the
    * last one. Some pass one on that came among other answers.
    */
-  #isSlotMoving(error: unknown): boolean {
+  isSlotMoving(error: unknown): boolean {
     const { message, cause } = asError(error);
     const text = cause instanceof Error ? `${message} ${cause.message}` : message;
     if (/TRY_?AGAIN|Too many Cluster redirections.*(?:ASK|MOVED) /i.test(text)) return true;
     // Without a cluster, this client has the wrong server.
     return this.#isCluster && /\b(?:ASK|MOVED):? \d+ /i.test(text);
   }
-}
-
-/**
- * The part of a key that decides its slot in a cluster: what stands in its first braces, else all of it.
- * @see https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#hash-tags
- */
-export function hashTag(storedKey: string): string {
-  const open = storedKey.indexOf('{');
-  const close = open < 0 ? -1 : storedKey.indexOf('}', open);
-  return close > open + 1 ? storedKey.slice(open + 1, close) : storedKey;
 }

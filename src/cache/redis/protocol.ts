@@ -4,12 +4,10 @@ import { countSteps } from '../batching/split.ts';
 import type {
   AcquireResult,
   AcquireStep,
-  Arrival,
   Batch,
   BatchResults,
   ForceReleaseStep,
   LockRecord,
-  Newest,
 } from '../contract.ts';
 import { foreignRecord, graceOf, liveRecordOf, parseStored } from '../lock-rules.ts';
 import { refused } from '../refusals.ts';
@@ -91,7 +89,7 @@ export function leasePart({ token, ttl, attempt, owner }: AcquireStep): string {
  */
 export type Encoded = string | Uint8Array | number | bigint;
 
-function textFrom(value: Encoded): string {
+export function textFrom(value: Encoded): string {
   return value instanceof Uint8Array ? Buffer.from(value).toString() : String(value);
 }
 
@@ -153,21 +151,22 @@ export function acquireResultFrom(
   return { acquired: false, record: readRecord(storedKey, value as Encoded, msLeft as Encoded) };
 }
 
-function errorFrom(answer: SpecialAnswer | undefined): Error {
+export function errorFrom(answer: SpecialAnswer | undefined): Error {
   const [kind, message] = Array.isArray(answer) ? (answer as Encoded[]) : [];
   if (kind !== undefined && textFrom(kind) === 'error')
     return refused(new Error(textFrom(message as Encoded)));
   return new Error(`Redis gave ${showReply(answer)} for an answer`);
 }
 
-/** What the inspecting script says of one key. */
-export type InspectReply = readonly [value: Encoded, msLeft: Encoded] | Encoded;
+/** What the inspecting script says of one key: of each holder the value, and how many ms are left. */
+export type InspectReply = readonly Encoded[] | Encoded;
 
-/** @returns the record of a key; `undefined` where nothing is stored. */
-export function readInspected(storedKey: string, reply: InspectReply): LockRecord | undefined {
-  if (!Array.isArray(reply)) return undefined;
-  const [value, msLeft] = reply as [Encoded, Encoded];
-  return readRecord(storedKey, value, msLeft);
+/** @returns the records of those who hold a key. */
+export function readInspected(storedKey: string, reply: InspectReply): LockRecord[] {
+  const records: LockRecord[] = [];
+  if (!Array.isArray(reply)) return records;
+  for (let i = 0; i < reply.length; i += 2) records.push(readRecord(storedKey, reply[i], reply[i + 1]));
+  return records;
 }
 
 /** @param encodedMs - how long the value stays, in ms; less than 0 if it stays for ever. */
@@ -180,7 +179,10 @@ export function readRecord(storedKey: string, encoded: Encoded, encodedMs: Encod
 
 export function writeForceReleases(steps: readonly ForceReleaseStep[]): ScriptCall {
   const fences = steps.map(({ fence }) => fence ?? '');
-  return { keys: steps.map(({ storedKey }) => storedKey), args: [steps.length, ...fences] };
+  return {
+    keys: steps.map(({ storedKey }) => storedKey),
+    args: [steps.length, ...fences],
+  };
 }
 
 /** Reads whether a lock was there, for each key that was to be freed. */
@@ -197,19 +199,3 @@ export function readScan(reply: unknown): { cursor: string; names: string[] } {
 /** A lease whose release is to be notified. To everyone else it is running. */
 const AWAITED = /^\{"once":1,"state":"awaited"/;
 const RUNNING = '{"once":1,"state":"running"';
-
-export function writeArrivals(arrivals: readonly Arrival[]): ScriptCall {
-  const args: (string | number)[] = [arrivals.length];
-  for (const { order, rerun, parked, owner, rememberFor } of arrivals) {
-    args.push(order, rerun ? 1 : 0, parked ? '+' : '-', owner, Math.ceil(rememberFor));
-  }
-  return { keys: arrivals.map(({ storedKey }) => storedKey), args };
-}
-
-export function readNewest(reply: unknown): (Newest | Error)[] {
-  return (reply as Encoded[][]).map(answer => {
-    const [owner, parked, outdone] = answer.map(textFrom) as [string, string, string?];
-    if (outdone === undefined) return new Error(parked);
-    return { owner, parked: parked === '+', outdone: outdone === '' ? undefined : outdone };
-  });
-}

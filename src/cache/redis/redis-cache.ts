@@ -5,6 +5,7 @@
 
 import { asError } from '../../core/errors.ts';
 import { getOrCreate } from '../../core/get-or-create.ts';
+import { hashTag, lineName } from '../../key/line-name.ts';
 import { isLockName } from '../../key/stored-name.ts';
 import { ExchangeCache } from '../batching/exchange.ts';
 import {
@@ -17,13 +18,17 @@ import {
   split,
 } from '../batching/split.ts';
 import type {
-  Arrival,
   Batch,
   BatchResults,
+  EnterResult,
+  EnterStep,
   ForceReleaseStep,
+  LeaveResult,
+  LeaveStep,
+  LineQuery,
+  LineRecord,
   Listener,
   LockRecord,
-  Newest,
 } from '../contract.ts';
 import type { Subscriber } from '../notify/subscriber.ts';
 import { refused } from '../refusals.ts';
@@ -36,20 +41,32 @@ import {
   type ScriptRunner,
   scriptRunner,
 } from './client.ts';
-import { ClusterCalls, hashTag } from './cluster-calls.ts';
+import { ClusterCalls } from './cluster-calls.ts';
+import {
+  enterStep,
+  type LineReply,
+  type LineStep,
+  leaveStep,
+  lineStep,
+  readEntered,
+  readLeft,
+  readLine,
+  readLineReplies,
+  readStruck,
+  writeLineSteps,
+} from './line-protocol.ts';
+import { FORGET_LUA, LINE_LUA } from './line-scripts.ts';
 import { LoneStep } from './lone-step.ts';
 import {
   type InspectReply,
   readFreed,
   readInspected,
-  readNewest,
   readReply,
   readScan,
-  writeArrivals,
   writeBatch,
   writeForceReleases,
 } from './protocol.ts';
-import { ANNOUNCE_LUA, EXCHANGE_LUA, FORCE_RELEASE_LUA, INSPECT_LUA, SCAN_LUA } from './scripts.ts';
+import { EXCHANGE_LUA, FORCE_RELEASE_LUA, INSPECT_LUA, SCAN_LUA } from './scripts.ts';
 import { redisSubscriber } from './subscriber.ts';
 
 const ONE_STEP: Limits = { maxSteps: 1 };
@@ -72,9 +89,10 @@ export class RedisCache extends ExchangeCache {
   readonly #exchange: ScriptRunner;
   readonly #lone: LoneStep;
   readonly #inspect: ScriptRunner;
-  readonly #announce: ScriptRunner;
+  readonly #line: ScriptRunner;
   readonly #scan: ScriptRunner;
   readonly #forceRelease: ScriptRunner;
+  readonly #forget: ScriptRunner;
   /** Of the scripts that others run here. */
   readonly #runners = new Map<string, ScriptRunner>();
   readonly #client: RedisClient;
@@ -90,9 +108,10 @@ export class RedisCache extends ExchangeCache {
     this.#exchange = scriptRunner(client, EXCHANGE_LUA);
     this.#lone = new LoneStep(this.#exchange);
     this.#inspect = scriptRunner(client, INSPECT_LUA);
-    this.#announce = scriptRunner(client, ANNOUNCE_LUA);
+    this.#line = scriptRunner(client, LINE_LUA);
     this.#scan = scriptRunner(client, SCAN_LUA);
     this.#forceRelease = scriptRunner(client, FORCE_RELEASE_LUA);
+    this.#forget = scriptRunner(client, FORGET_LUA);
     this.#client = client;
     this.#subscriber = redisSubscriber(client);
     this.#cluster = new ClusterCalls(isCluster(client));
@@ -111,6 +130,11 @@ export class RedisCache extends ExchangeCache {
   }
 
   async inspect(storedKeys: readonly string[]): Promise<(LockRecord | undefined)[]> {
+    return (await this.#inspectAll(storedKeys)).map(([record]) => record);
+  }
+
+  /** Who holds each key: several where it has several places. */
+  async #inspectAll(storedKeys: readonly string[]): Promise<LockRecord[][]> {
     const found = await this.#inParts(
       storedKeys,
       storedKey => storedKey,
@@ -119,8 +143,8 @@ export class RedisCache extends ExchangeCache {
     return found.map((reply, i) => readInspected(storedKeys[i] as string, reply));
   }
 
-  forceRelease(steps: readonly ForceReleaseStep[]): Promise<boolean[]> {
-    return this.#inParts(
+  async forceRelease(steps: readonly ForceReleaseStep[]): Promise<boolean[]> {
+    const freed = await this.#inParts(
       steps,
       ({ storedKey }) => storedKey,
       async some => {
@@ -128,6 +152,17 @@ export class RedisCache extends ExchangeCache {
         return readFreed(await this.#forceRelease.run(keys, args));
       },
     );
+    // Not in one call with the release: while a slot of a cluster moves, only calls of one key are sure to be made.
+    const lines = steps.filter((_, i) => freed[i]).map(({ storedKey }) => lineName(storedKey));
+    await this.#inParts(
+      lines,
+      line => line,
+      async some => {
+        await this.#forget.run(some, [some.length]);
+        return [...some];
+      },
+    );
+    return freed;
   }
 
   async *list(prefix: string, signal?: AbortSignal): AsyncIterable<LockRecord> {
@@ -142,8 +177,7 @@ export class RedisCache extends ExchangeCache {
         cursor = page.cursor;
         const storedKeys = page.names.filter(name => isMeant(name) && !seen.has(name));
         for (const storedKey of storedKeys) seen.add(storedKey);
-        const records = storedKeys.length > 0 ? await this.inspect(storedKeys) : [];
-        for (const record of records) if (record) yield record;
+        if (storedKeys.length > 0) yield* (await this.#inspectAll(storedKeys)).flat();
       } while (cursor !== '0');
     }
   }
@@ -153,15 +187,26 @@ export class RedisCache extends ExchangeCache {
     return this.#subscriber.listen(storedKey, onRelease);
   }
 
-  announce(arrivals: readonly Arrival[]): Promise<(Newest | Error)[]> {
-    return this.#inParts(
-      arrivals,
-      ({ storedKey }) => storedKey,
-      async some => {
-        const { keys, args } = writeArrivals(some);
-        return readNewest(await this.#announce.run(keys, args));
-      },
+  async enter(steps: readonly EnterStep[]): Promise<(EnterResult | Error)[]> {
+    const replies = await this.#takeLineSteps(steps.map(enterStep));
+    return replies.map((reply, i) =>
+      reply instanceof Error ? reply : readEntered(reply, steps[i] as EnterStep),
     );
+  }
+
+  async leave(steps: readonly LeaveStep[]): Promise<(LeaveResult | Error)[]> {
+    const replies = await this.#takeLineSteps(steps.map(leaveStep));
+    return replies.map(reply => (reply instanceof Error ? reply : readLeft(reply)));
+  }
+
+  async lines(queries: readonly LineQuery[]): Promise<(LineRecord | Error)[]> {
+    const replies = await this.#takeLineSteps(queries.map(query => lineStep('line', query)));
+    return replies.map(reply => (reply instanceof Error ? reply : readLine(reply)));
+  }
+
+  async strikeOut(queries: readonly LineQuery[]): Promise<(boolean | Error)[]> {
+    const replies = await this.#takeLineSteps(queries.map(query => lineStep('strike', query)));
+    return replies.map(reply => (reply instanceof Error ? reply : readStruck(reply)));
   }
 
   /**
@@ -181,6 +226,28 @@ export class RedisCache extends ExchangeCache {
       const problem = asError(error);
       return allFailed(batch, isErrorReply(problem) ? refused(problem) : problem);
     }
+  }
+
+  /** Takes steps on keys and their lines. If a call fails, each of its steps has failed, and none of other calls. */
+  #takeLineSteps(steps: readonly LineStep[]): Promise<(LineReply | Error)[]> {
+    return this.#inParts<LineStep, LineReply | Error>(
+      steps,
+      ({ storedKey }) => storedKey,
+      async some => {
+        const { keys, args } = writeLineSteps(some);
+        return readLineReplies(await this.#line.run(keys, args), some.length);
+      },
+      {
+        keysPerItem: 2,
+        onError: (error, some) => some.map(() => this.#refusedBy(error)),
+      },
+    );
+  }
+
+  /** While a slot moves, a call of several keys is refused for a moment. */
+  #refusedBy(error: Error): Error {
+    const isTransient = this.#cluster.isSlotMoving(error);
+    return isTransient || isErrorReply(error) ? refused(error, { isTransient }) : error;
   }
 
   #sendWithinCluster(batch: Batch): Promise<BatchResults> {
@@ -203,6 +270,10 @@ export class RedisCache extends ExchangeCache {
     items: readonly Item[],
     keyOf: (item: Item) => string,
     ask: (some: readonly Item[]) => Promise<Answer[]>,
+    {
+      keysPerItem = 1,
+      onError,
+    }: { keysPerItem?: number; onError?: (error: Error, some: readonly Item[]) => Answer[] } = {},
   ): Promise<Answer[]> {
     const askTogether = (some: readonly Item[]): Promise<Answer[]> =>
       this.#cluster.make({
@@ -211,8 +282,13 @@ export class RedisCache extends ExchangeCache {
         whole: () => ask(some),
         oneByOne: async () => (await inTurn(some, one => askTogether([one]))).flat() as Answer[],
       });
-    const parts = split(items, keyOf, this.#cluster.limits);
-    return reassemble(parts, await Promise.all(parts.map(part => askTogether(part.items))));
+    const { maxSteps, groupOf } = this.#cluster.limits;
+    const parts = split(items, keyOf, { maxSteps: Math.floor(maxSteps / keysPerItem), groupOf });
+    const answers = parts.map(({ items: some }) => {
+      const answer = askTogether(some);
+      return onError ? answer.catch(error => onError(asError(error), some)) : answer;
+    });
+    return reassemble(parts, await Promise.all(answers));
   }
 
   /** In a cluster, one scan for each server; the names of one hash tag are on one server. */

@@ -11,10 +11,10 @@
 const RUNNING = '{"once":1,"state":"running","token":';
 /** Counted as Lua does, from 1. */
 const TOKEN_AT = RUNNING.length + 1;
-const STATE_AT = RUNNING.indexOf('running') + 1;
+export const STATE_AT: number = RUNNING.indexOf('running') + 1;
 
 /** What every script that decides on locks knows of their records. */
-const RECORDS_LUA = `
+export const RECORDS_LUA: string = `
 local try, find, match, sub = redis.pcall, string.find, string.match, string.sub
 local LOCK, RUNNING, DONE = '{"once":1,', '${RUNNING}', '{"once":1,"state":"done","token":'
 local RESERVED = '{"once":1,"state":"reserved","grace":'
@@ -32,7 +32,7 @@ end
 `;
 
 /** Answers an acquisition that finds its key held. Needs the time in microseconds, which is the fence of what is acquired now. */
-const HELD_LUA = `
+export const HELD_LUA: string = `
 ${IS_LOCK_LUA}
 local function failure(result)
   return type(result) == 'table' and result.err and { 'error', result.err }
@@ -40,18 +40,6 @@ end
 
 local function ending(fence)
   return string.format(',"fence":%.0f,"since":%.0f}', fence, math.floor(now / 1000))
-end
-
--- Who holds a key: { 'held', value, ms left }, or why it can't be read: { 'error', message }.
-local function readHolder(key)
-  local stored = try('GET', key)
-  if type(stored) == 'table' then
-    if sub(stored.err, 1, 9) ~= 'WRONGTYPE' then return failure(stored) end
-    stored = ''
-  end
-  -- A foreign value may be long, and nobody reads it.
-  if sub(stored, 1, #LOCK) ~= LOCK then stored = '' end
-  return { 'held', stored, redis.call('PTTL', key) }
 end
 
 -- The fence of what is stored, where a step may reclaim it: a lease of its own owner, or a reservation, by an older run, or where
@@ -68,13 +56,95 @@ local function reclaimable(stored, part)
   return isNewer and tonumber(fence)
 end
 
+local function fenceOf(place)
+  return tonumber(match(place.record, '"fence":(%d+),"since":%d+}$')) or 0
+end
+
+-- Who holds the places of a key: of each its record, how many ms it has left, its field in the hash. Only a key with several places has
+-- fields. A value that no lock wrote counts as one holder with an empty record.
+local function readPlaces(key)
+  local stored = try('GET', key)
+  if not stored then return {} end
+  if type(stored) == 'string' then
+    -- A foreign value may be long, and nobody reads it.
+    if sub(stored, 1, #LOCK) ~= LOCK then stored = '' end
+    return { { record = stored, left = redis.call('PTTL', key) } }
+  end
+  if sub(stored.err, 1, 9) ~= 'WRONGTYPE' then return nil, failure(stored) end
+  local fields = try('HGETALL', key)
+  local clock = redis.call('TIME')
+  local ms = clock[1] * 1000 + math.floor(clock[2] / 1000)
+  local places, ended = {}, {}
+  for i = 2, #fields, 2 do
+    local ends, record = match(fields[i], '^(%d+) (.*)$')
+    if not ends or sub(record, 1, #LOCK) ~= LOCK then fields.err = true break end
+    if ends - ms > 0 then places[#places + 1] = { record = record, left = ends - ms, field = fields[i - 1] }
+    else ended[#ended + 1] = fields[i - 1] end
+  end
+  if fields.err then return { { record = '', left = redis.call('PTTL', key) } } end
+  if #ended > 0 then redis.call('HDEL', key, unpack(ended)) end
+  -- In the order in which they acquired it.
+  table.sort(places, function(a, b) return fenceOf(a) < fenceOf(b) end)
+  return places
+end
+
+-- Stores a record under its token in a hash that is there, or is made.
+local function setPlace(key, token, record, ttl)
+  local clock = redis.call('TIME')
+  local ends = clock[1] * 1000 + math.floor(clock[2] / 1000) + ttl
+  local set = try('HSET', key, token, string.format('%.0f ', ends) .. record)
+  if type(set) == 'table' then return failure(set) end
+  if redis.call('PTTL', key) < tonumber(ttl) then redis.call('PEXPIRE', key, ttl) end
+end
+
+-- The token of a record, or of its part from the token on, as a holder is named in the hash.
+local function tokenOf(record)
+  return match(record, '"token":(.-)"ttl":') or match(record, '^(.-)"ttl":')
+end
+
+-- Adds a holder beside others. A key that had one place until now becomes a hash.
+local function addPlace(key, held, token, record, ttl)
+  local first = held[1]
+  if first and not first.field then
+    redis.call('DEL', key)
+    local problem = setPlace(key, tokenOf(first.record), first.record, first.left)
+    if problem then return problem end
+  end
+  return setPlace(key, token, record, ttl)
+end
+
+local function replacePlace(key, place, token, record, ttl)
+  if not place.field then return failure(try('SET', key, record, 'PX', ttl)) end
+  if place.field ~= token then redis.call('HDEL', key, place.field) end
+  return setPlace(key, token, record, ttl)
+end
+
+local function removePlace(key, place)
+  local removed = place.field and try('HDEL', key, place.field) or try('DEL', key)
+  return failure(removed)
+end
+
+-- Who holds a key: { 'held', value, ms left }, or why it can't be read: { 'error', message }; nil if it is free after all. Of several
+-- holders the one that the step may reclaim, else the first.
+local function readHolder(key, part)
+  local places, problem = readPlaces(key)
+  if problem then return problem end
+  local place = places[1]
+  if not place then return nil end
+  for i = 2, #places do
+    if reclaimable(places[i].record, part) then place = places[i] end
+  end
+  return { 'held', place.record, place.left, place = place }
+end
+
 -- returns the answer: the fence if it is acquired all the same, negative if it is reclaimed; the holder if it is refused
 local function acquireHeld(key, part, ttl, holder)
   local stored = holder[2]
   if holder[1] == 'error' or stored == '' then return holder end
   if find(stored, part, TOKEN_AT, true) == TOKEN_AT and isLock(stored) then
     -- The same step, sent again because its answer got lost.
-    return failure(try('PEXPIRE', key, ttl)) or tonumber(match(stored, '"fence":(%d+),"since":%d+}$'))
+    return replacePlace(key, holder.place, holder.place.field, stored, ttl)
+      or tonumber(match(stored, '"fence":(%d+),"since":%d+}$'))
   end
   local fence = reclaimable(stored, part)
   if not fence then return holder end
@@ -82,13 +152,16 @@ local function acquireHeld(key, part, ttl, holder)
   -- A reservation was ended by its run. What still has its token was not.
   local head, sign = sub(stored, 1, #RUNNING), -1
   if sub(stored, STATE_AT, STATE_AT + 7) == 'reserved' then head, sign = RUNNING, 1 end
-  return failure(try('SET', key, head .. part .. ending(fence), 'PX', ttl)) or sign * fence
+  return replacePlace(key, holder.place, tokenOf(part), head .. part .. ending(fence), ttl) or sign * fence
 end
 
 -- Marks a lease, so that its release is notified. It lasts as long as before. Where it can't be marked, those who wait ask now
 -- and then.
-local function markAwaited(key, holder)
-  if sub(holder[2], 1, #RUNNING) == RUNNING and isLock(holder[2]) then try('SETRANGE', key, STATE_AT - 1, AWAITED) end
+local function markPlaceAwaited(key, place)
+  if sub(place.record, 1, #RUNNING) ~= RUNNING or not isLock(place.record) then return end
+  if not place.field then return try('SETRANGE', key, STATE_AT - 1, AWAITED) end
+  local record = sub(place.record, 1, STATE_AT - 1) .. AWAITED .. sub(place.record, STATE_AT + #AWAITED)
+  setPlace(key, place.field, record, place.left)
 end
 `;
 
@@ -121,11 +194,13 @@ local verb = ARGV[1]
 if verb == 'release' then
   local value = redis.pcall('GET', KEYS[1])
   if not value then return 0 end
-  if type(value) == 'table' then return string.sub(value.err, 1, 9) == 'WRONGTYPE' and 0 or value end
-  if string.find(value, ARGV[2], ${TOKEN_AT}, true) ~= ${TOKEN_AT} or string.sub(value, 1, 10) ~= '{"once":1,' then return 0 end
-  redis.call('DEL', KEYS[1])
-  if string.sub(value, ${STATE_AT}, ${STATE_AT + 6}) == 'awaited' then redis.pcall('PUBLISH', KEYS[1], '') end
-  return 1
+  if type(value) == 'table' and string.sub(value.err, 1, 9) ~= 'WRONGTYPE' then return value end
+  if type(value) == 'string' then
+    if string.find(value, ARGV[2], ${TOKEN_AT}, true) ~= ${TOKEN_AT} or string.sub(value, 1, 10) ~= '{"once":1,' then return 0 end
+    redis.call('DEL', KEYS[1])
+    if string.sub(value, ${STATE_AT}, ${STATE_AT + 6}) == 'awaited' then redis.pcall('PUBLISH', KEYS[1], '') end
+    return 1
+  end
 end
 
 -- The time in microseconds is the fence of what is acquired now. Read once, and only where something is acquired.
@@ -142,10 +217,30 @@ end
 -- What follows is not even defined where a step is alone and its key is free.
 ${RECORDS_LUA}
 ${HELD_LUA}
+-- A lease of a key that has several places by now: what others hold beside it is not touched.
+local function endPlace(key, token, record, ms)
+  for _, place in ipairs(readPlaces(key) or {}) do
+    if place.field == token and find(place.record, token, TOKEN_AT, true) == TOKEN_AT then
+      if record then return 1, replacePlace(key, place, token, record .. sub(place.record, TOKEN_AT + #token), ms) end
+      local problem = removePlace(key, place)
+      if sub(place.record, STATE_AT, STATE_AT + #AWAITED - 1) == AWAITED then try('PUBLISH', key, '') end
+      return 1, problem
+    end
+  end
+  return 0
+end
+
+if verb == 'release' then return (endPlace(KEYS[1], ARGV[2])) end
+
 if verb == 'acquire' then
-  local holder = readHolder(KEYS[1])
+  local holder = readHolder(KEYS[1], ARGV[2])
+  if not holder then
+    -- All who held its places have expired.
+    redis.call('SET', KEYS[1], '${RUNNING}' .. ARGV[2] .. ending(now), 'PX', ARGV[3])
+    return now
+  end
   local answer = acquireHeld(KEYS[1], ARGV[2], ARGV[3], holder)
-  if ARGV[4] == '1' and answer == holder and holder[1] == 'held' then markAwaited(KEYS[1], holder) end
+  if ARGV[4] == '1' and answer == holder and holder[1] == 'held' then markPlaceAwaited(KEYS[1], holder.place) end
   return answer
 end
 
@@ -158,6 +253,8 @@ local marks, reply = {}, { 0, '' }
 local released = {}
 -- Who holds the keys that were found held. They stay held as long as the script runs.
 local held = {}
+-- The holder that each acquisition was refused for.
+local found = {}
 
 local function answer(i, more)
   marks[i] = '+'
@@ -178,6 +275,11 @@ local function holds(value, token)
   return value and find(value, token, TOKEN_AT, true) == TOKEN_AT and sub(value, 1, #LOCK) == LOCK
 end
 
+local function endPlaceOf(i, token, record, ms)
+  local ended, problem = endPlace(KEYS[i], token, record, ms)
+  if ended == 1 then mark(i, problem) else marks[i] = '0' end
+end
+
 local function release(first, last, dedupeFor)
   local values, problem = readAll(first, last)
   local free, awaited = {}, {}
@@ -185,7 +287,12 @@ local function release(first, last, dedupeFor)
     local key, value = KEYS[i], values[i - first + 1]
     if problem then
       answer(i, problem)
-    elseif released[key] or not holds(value, ARGV[parts + i]) then
+    elseif released[key] then
+      marks[i] = '0'
+    elseif not value then
+      local token = ARGV[parts + i]
+      endPlaceOf(i, token, dedupeFor ~= '0' and DONE .. token, dedupeFor)
+    elseif not holds(value, ARGV[parts + i]) then
       marks[i] = '0'
     else
       released[key] = value
@@ -216,6 +323,8 @@ local function reserve(first, last, lasts)
     local token = match(ARGV[parts + i], '^%d+,"token":(.*)$')
     if problem then
       answer(i, problem)
+    elseif not value then
+      endPlaceOf(i, token, RESERVED .. ARGV[parts + i], lasts)
     elseif not holds(value, token) then
       marks[i] = '0'
     else
@@ -225,25 +334,37 @@ local function reserve(first, last, lasts)
   end
 end
 
+local function readClock()
+  local time = redis.call('TIME')
+  now = time[1] * 1000000 + time[2]
+  ends = ending(now)
+  reply[1] = now
+end
+
+-- Renews a lease of a key with several places.
+local function renewPlace(i, key, token, ttl)
+  local value = try('HGET', key, token)
+  local ends, record = match(type(value) == 'string' and value or '', '^(%d+) (.*)$')
+  if not now then readClock() end
+  if not ends or ends * 1000 <= now or sub(record, 1, #LOCK) ~= LOCK or sub(record, TOKEN_AT, TOKEN_AT + #token - 1) ~= token then
+    marks[i] = '0'
+  else
+    mark(i, setPlace(key, token, record, ttl))
+  end
+end
+
 local function renew(first, last, ttl)
   local values, problem = readAll(first, last)
   for i = first, last do
     local value = values[i - first + 1]
     if problem then
       answer(i, problem)
-    elseif not holds(value, ARGV[parts + i]) then
-      marks[i] = '0'
-    else
+    elseif holds(value, ARGV[parts + i]) then
       mark(i, failure(try('PEXPIRE', KEYS[i], ttl)))
+    else
+      renewPlace(i, KEYS[i], ARGV[parts + i], ttl)
     end
   end
-end
-
-local function readClock()
-  local time = redis.call('TIME')
-  now = time[1] * 1000000 + time[2]
-  ends = ending(now)
-  reply[1] = now
 end
 
 local function acquire(first, last, ttl)
@@ -256,10 +377,13 @@ local function acquire(first, last, ttl)
       rest = ending(fence)
     end
     local set = not held[key] and try('SET', key, RUNNING .. part .. rest, 'NX', 'PX', ttl)
+    local holder = not set and (held[key] or readHolder(key, part))
+    -- All who held its places may have expired.
+    if not set and not holder then set = try('SET', key, RUNNING .. part .. rest, 'PX', ttl) end
     if not set then
-      local holder = held[key] or readHolder(key)
       local more = acquireHeld(key, part, ttl, holder)
-      held[key] = more == holder and holder[1] == 'held' and holder or nil
+      held[key] = more == holder and holder[1] == 'held' and not holder.place.field and holder or nil
+      found[i] = more == holder and holder.place
       if more == reply[#reply] then marks[i] = '=' else answer(i, more) end
     elseif set.err or fence ~= now then
       answer(i, failure(set) or fence)
@@ -272,8 +396,7 @@ end
 local function acquireAndNotify(first, last, ttl)
   acquire(first, last, ttl)
   for i = first, last do
-    local holder = held[KEYS[i]]
-    if holder then markAwaited(KEYS[i], holder) end
+    if found[i] then markPlaceAwaited(KEYS[i], found[i]) end
   end
 end
 
@@ -293,15 +416,19 @@ return reply
 export const INSPECT_LUA: string = `
 -- KEYS     the keys; more than ARGV[1] are padding
 -- ARGV[1]  how many
--- returns  for each: { value, ms left (-1: for ever) }, or 0 where nothing is stored
+-- returns  for each: { value, ms left (-1: for ever) }, of several holders all of them one after another; or 0 where nothing is stored
+${RECORDS_LUA}
+${HELD_LUA}
 local answers = {}
 for i = 1, tonumber(ARGV[1]) do
-  local stored = redis.pcall('GET', KEYS[i])
-  if type(stored) == 'table' then
-    if string.sub(stored.err, 1, 9) ~= 'WRONGTYPE' then return stored end
-    stored = ''
+  local places, problem = readPlaces(KEYS[i])
+  if problem then return redis.error_reply(problem[2]) end
+  local found = {}
+  for _, place in ipairs(places) do
+    found[#found + 1] = place.record
+    found[#found + 1] = place.left
   end
-  answers[i] = stored and { stored, redis.call('PTTL', KEYS[i]) } or 0
+  answers[i] = #found > 0 and found or 0
 end
 return answers
 `;
@@ -320,51 +447,19 @@ export const FORCE_RELEASE_LUA: string = `
 -- ARGV[1]  how many
 -- then     of each the fence of the acquisition to end, '' for any
 -- returns  1 or 0 for each: whether it was there
-${IS_LOCK_LUA}
+${RECORDS_LUA}
+${HELD_LUA}
 local answers = {}
 for i = 1, tonumber(ARGV[1]) do
-  local stored, fence = redis.pcall('GET', KEYS[i]), ARGV[i + 1]
+  local key, fence = KEYS[i], ARGV[i + 1]
   answers[i] = 0
-  if type(stored) == 'string' and isLock(stored)
-    and (fence == '' or string.match(stored, '"fence":(%d+),"since":%d+}$') == fence) then
-    answers[i] = redis.call('DEL', KEYS[i])
-    if string.sub(stored, ${STATE_AT}, ${STATE_AT + 6}) == 'awaited' then redis.pcall('PUBLISH', KEYS[i], '') end
+  for _, place in ipairs(readPlaces(key) or {}) do
+    local isMeant = fence == '' or match(place.record, '"fence":(%d+),"since":%d+}$') == fence
+    if isMeant and isLock(place.record) and not removePlace(key, place) then
+      answers[i] = 1
+      if sub(place.record, STATE_AT, STATE_AT + 6) == AWAITED then redis.pcall('PUBLISH', key, '') end
+    end
   end
-end
-return answers
-`;
-
-/** Records which job is the newest of each key. What is stored: its order, '+' if it is parked, else '-', its owner. */
-export const ANNOUNCE_LUA: string = `
--- KEYS     one an arrival; more are padding
--- ARGV[1]  how many
--- then     of each: its order, 1 if it is a rerun, '+' if it is parked, else '-', its owner, the ms to remember it
--- returns  for each: { the newest's owner, '+' or '-', the owner it has outdone if that is parked, else '' }; or
---          { 'error', message }
-local answers = {}
-
-local function isNewer(order, than, rerun)
-  if order == than then return rerun ~= '1' end
-  return order > than
-end
-
-local function announce(key, order, rerun, parked, owner, ms)
-  local stored = redis.pcall('GET', key)
-  if type(stored) == 'table' then return { 'error', stored.err } end
-  -- Nothing here has a space in it but an owner.
-  local theirOrder, theirParked, them = string.match(stored or '', '^(%S+) ([+-]) (.*)$')
-  local left = math.max(redis.call('PTTL', key), tonumber(ms))
-  if theirOrder and them ~= owner and not isNewer(order, theirOrder, rerun) then
-    redis.pcall('PEXPIRE', key, left)
-    return { them, theirParked, '' }
-  end
-  local set = redis.pcall('SET', key, order .. ' ' .. parked .. ' ' .. owner, 'PX', left)
-  if set.err then return { 'error', set.err } end
-  return { owner, parked, theirParked == '+' and them ~= owner and them or '' }
-end
-
-for i = 1, tonumber(ARGV[1]) do
-  answers[i] = announce(KEYS[i], unpack(ARGV, i * 5 - 3, i * 5 + 1))
 end
 return answers
 `;

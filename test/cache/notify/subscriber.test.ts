@@ -90,6 +90,19 @@ describe('A subscriber', () => {
     listener.stop();
   });
 
+  it('notifies a listener that comes when the last one of its key has stopped just now', async () => {
+    const { subscriber } = fakeConnections();
+    const before = subscriber.listen('a', ignore);
+    await until(() => before.isListening);
+    let notified = 0;
+
+    before.stop();
+    const listener = subscriber.listen('a', () => notified++);
+
+    await until(() => notified === 1, 'it was notified', 2_000);
+    listener.stop();
+  });
+
   it('closes a connection that was opened after all its listeners had left', async () => {
     const { opened, subscriber, hold } = fakeConnections();
     const open = hold();

@@ -3,8 +3,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
 import pg from 'pg';
-import { Lock } from '../../../src/index.ts';
-import { PostgresCache } from '../../../src/postgres.ts';
+import type { EnterStep } from '../../../src/cache/contract.ts';
+import { PostgresCache } from '../../../src/cache/postgres/postgres-cache.ts';
+import { enterStep } from '../../../src/conformance/lines.ts';
+import { Lock } from '../../../src/lock/lock.ts';
 import { uniqueName, until } from '../../support/index.ts';
 import { PgBouncer, type PoolMode } from '../../support/pgbouncer.ts';
 import { sharedPostgres } from '../../support/shared-servers.ts';
@@ -46,6 +48,21 @@ for (const mode of ['transaction', 'statement', 'session'] as const satisfies re
 
       expect([acquired.acquired, refused.acquired]).to.deep.equal([true, false]);
       expect([renewed, listed, released]).to.deep.equal([[true], [step.storedKey], [true]]);
+    });
+
+    it('gives three places to forty entries at once, and parks the others in a line', async () => {
+      const { storedKey } = acquireStep();
+      const steps = Array.from({ length: 40 }, () => enterStep({ storedKey, places: 3, line: 'all' }));
+
+      const results = (await Promise.all(steps.map(step => cache.enter([step])))).flat();
+      const holder = steps[results.findIndex(one => 'acquired' in one && one.acquired)] as EnterStep;
+      const [line] = await cache.lines([{ storedKey, owner: holder.owner }]);
+      const leaving = { ...releaseStep(holder), places: 3, line: 'all', rememberFor: 0 } as const;
+
+      expect(results.filter(one => 'acquired' in one && one.acquired)).to.have.length(3);
+      expect(line).to.include({ held: 3, parked: 37, holds: true });
+      expect(await cache.leave([leaving])).to.deep.equal([{ released: true, next: line?.head }]);
+      expect(await cache.strikeOut([{ storedKey, owner: `${line?.head}` }])).to.deep.equal([true]);
     });
 
     it('keeps exclusion between forty acquisitions at once', async () => {

@@ -59,7 +59,7 @@ describe('PostgresCache', () => {
 
       expect(error.code).to.equal('ERR_LOCK_CACHE');
       expect(error.message)
-        .to.contain(`may not create or use the table once_lock of the schema '${name}'`)
+        .to.contain(`may not create or use the tables of the schema '${name}'`)
         .and.contain(`run the SQL of migration({ schema: '${name}' })`);
       expect((error.cause as Error & { cause: { code: string } }).cause.code).to.equal('42501');
     });
@@ -221,7 +221,9 @@ describe('PostgresCache', () => {
     await admin.query(`CREATE ROLE ${role} LOGIN`);
     if (name) {
       await admin.query(`GRANT USAGE ON SCHEMA "${name}" TO ${role}`);
-      await admin.query(`GRANT SELECT, INSERT, UPDATE, DELETE ON "${name}".once_lock TO ${role}`);
+      for (const table of ['once_lock', 'once_line', 'once_last_run']) {
+        await admin.query(`GRANT SELECT, INSERT, UPDATE, DELETE ON "${name}".${table} TO ${role}`);
+      }
     }
     const asRole = new URL(url);
     asRole.username = role;

@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import type { RedisCache } from '../../../src/index.ts';
 import { until } from '../../support/index.ts';
-import { acquireStep, releaseStep, renewStep } from '../../support/steps.ts';
+import { acquireStep, enterStep, releaseStep, renewStep } from '../../support/steps.ts';
 
 /** {@link answersOf} any client. */
 export const EXPECTED_ANSWERS: Readonly<Record<string, unknown>> = {
@@ -13,7 +13,13 @@ export const EXPECTED_ANSWERS: Readonly<Record<string, unknown>> = {
   inspected: ['running me 8 for a minute', undefined],
   listed: 3,
   renewed: [true, false],
-  announced: ['first', 'second outdoes first'],
+  entered: [true, true, '0 ahead, behind first'],
+  line: { held: 2, parked: 1, head: 'third', ahead: 0, holds: false },
+  leaves: [
+    { released: true, next: 'third' },
+    { released: false, next: 'third' },
+  ],
+  struck: [true],
   notified: true,
   released: [true, false],
   forced: [true, false],
@@ -38,11 +44,14 @@ export async function answersOf(
   let listed = 0;
   for await (const _ of cache.list(base)) listed++;
   const renewed = await cache.renew([renewStep(again), renewStep(mine)]);
-  const arrival = { storedKey: `newest:${base}`, rerun: false, parked: true, rememberFor: 1000 };
-  const announced = await cache.announce([
-    { ...arrival, owner: 'first', order: '1' },
-    { ...arrival, owner: 'second', order: '2' },
-  ]);
+  const inLine = (owner: string, places: number) =>
+    enterStep({ storedKey: `${base}-line`, owner, places, line: 'all', token: owner });
+  const entered = await cache.enter([inLine('first', 2), inLine('second', 2), inLine('third', 2)]);
+  const [line] = await cache.lines([{ storedKey: `${base}-line`, owner: 'third' }]);
+  const leaving = { ...releaseStep(inLine('first', 2)), places: 2, line: 'all', rememberFor: 1000 } as const;
+  const left = await cache.leave([leaving, leaving]);
+  const struck = await cache.strikeOut([{ storedKey: `${base}-line`, owner: 'third' }]);
+  await cache.forceRelease([{ storedKey: `${base}-line` }]);
   let notified = 0;
   const listener = cache.listen(mine.storedKey, () => notified++);
   if (notifies) await until(() => listener.isListening, 'it listens', 5000);
@@ -54,8 +63,8 @@ export async function answersOf(
   const [b] = others as [typeof mine, typeof mine];
   const forced = await cache.forceRelease([{ storedKey: b.storedKey }, { storedKey: mine.storedKey }]);
   await cache.release(others.map(step => releaseStep(step)));
-  let left = 0;
-  for await (const _ of cache.list(base)) left++;
+  let remaining = 0;
+  for await (const _ of cache.list(base)) remaining++;
 
   const first = acquired[0] as { fence: number };
   return {
@@ -76,14 +85,17 @@ export async function answersOf(
     }),
     listed,
     renewed,
-    announced: announced.map(answer =>
-      answer instanceof Error
-        ? answer
-        : `${answer.owner}${answer.outdone ? ` outdoes ${answer.outdone}` : ''}`,
-    ),
+    entered: entered.map(answer => {
+      if (!('standing' in answer) || answer.standing?.is !== 'in-line')
+        return 'acquired' in answer && answer.acquired;
+      return `${answer.standing.ahead} ahead, behind ${answer.record?.owner}`;
+    }),
+    line,
+    leaves: left,
+    struck,
     notified: notified > before,
     released,
     forced,
-    left,
+    left: remaining,
   };
 }

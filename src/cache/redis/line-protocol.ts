@@ -1,0 +1,147 @@
+/** Writes the arguments of the script of `line-scripts.ts`, and reads its replies. */
+
+import { lineName } from '../../key/line-name.ts';
+import type {
+  EnterResult,
+  EnterStep,
+  LeaveResult,
+  LeaveStep,
+  LineQuery,
+  LineRecord,
+  Standing,
+} from '../contract.ts';
+import { parkedRecord } from '../line-rules.ts';
+import { graceOf } from '../lock-rules.ts';
+import {
+  type Encoded,
+  errorFrom,
+  leasePart,
+  numberFrom,
+  readRecord,
+  type ScriptCall,
+  textFrom,
+  tokenPart,
+} from './protocol.ts';
+
+type Arg = string | number;
+
+/** A step, written. */
+export interface LineStep {
+  readonly storedKey: string;
+  readonly args: readonly Arg[];
+}
+
+export function enterStep(step: EnterStep): LineStep {
+  const { storedKey, owner, attempt, ttl, places, line = '', joins, notify, interrupts } = step;
+  const flags = [joins, notify, interrupts].map(flag => (flag ? 1 : 0));
+  return {
+    storedKey,
+    args: ['enter', leasePart(step), owner, attempt, Math.ceil(ttl), places, line, ...flags],
+  };
+}
+
+export function leaveStep(step: LeaveStep): LineStep {
+  const { storedKey, token, dedupeFor, places, line = '', reservation, rememberFor } = step;
+  const reserving = reservation ? [graceOf(reservation), Math.ceil(reservation.lastsFor)] : ['', 0];
+  return {
+    storedKey,
+    args: [
+      'leave',
+      tokenPart(token),
+      Math.ceil(dedupeFor),
+      places,
+      line,
+      ...reserving,
+      Math.ceil(rememberFor),
+    ],
+  };
+}
+
+export function lineStep(verb: 'line' | 'strike', { storedKey, owner }: LineQuery): LineStep {
+  return { storedKey, args: [verb, owner] };
+}
+
+/** One call for some steps. */
+export function writeLineSteps(steps: readonly LineStep[]): ScriptCall {
+  return {
+    keys: steps.flatMap(({ storedKey }) => [storedKey, lineName(storedKey)]),
+    args: [steps.length, ...steps.flatMap(({ args }) => args)],
+  };
+}
+
+/** The reply to one step. */
+export type LineReply = readonly Encoded[] | Encoded;
+
+/** @throws Error it is no reply to so many steps. */
+export function readLineReplies(reply: unknown, steps: number): LineReply[] {
+  if (Array.isArray(reply) && reply.length === steps) return reply as LineReply[];
+  throw new Error(`Redis answered ${JSON.stringify(reply)} where ${steps} answers were due`);
+}
+
+export function readEntered(reply: LineReply, { storedKey }: EnterStep): EnterResult | Error {
+  if (!Array.isArray(reply)) return errorFrom(reply);
+  const [kind, first, second, third, fourth] = reply as Encoded[];
+  switch (textFrom(kind as Encoded)) {
+    case 'acquired': {
+      const fence = numberFrom(first as Encoded);
+      return {
+        acquired: true,
+        fence,
+        reclaimed: numberFrom(second as Encoded) === 1,
+        next: ownerFrom(third),
+      };
+    }
+    case 'absent':
+      return { acquired: false, standing: { is: 'not-in-line' } };
+    case 'held': {
+      const record = readRecord(storedKey, first as Encoded, second as Encoded);
+      return { acquired: false, record, standing: standingFrom(third, fourth) };
+    }
+    case 'parked':
+    case 'done': {
+      const parked = { owner: textFrom(first as Encoded), since: numberFrom(second as Encoded) };
+      const record = parkedRecord(storedKey, parked, textFrom(kind as Encoded) as 'parked' | 'done');
+      return { acquired: false, record, standing: standingFrom(third, fourth) };
+    }
+    default:
+      return errorFrom(reply as readonly Encoded[]);
+  }
+}
+
+export function readLeft(reply: LineReply): LeaveResult | Error {
+  if (!isAnswer(reply)) return errorFrom(reply);
+  const [released, next] = reply;
+  return { released: numberFrom(released as Encoded) === 1, next: ownerFrom(next) };
+}
+
+export function readLine(reply: LineReply): LineRecord | Error {
+  if (!isAnswer(reply)) return errorFrom(reply);
+  const [held, parked, head, ahead, holds] = reply as readonly Encoded[];
+  const position = numberFrom(ahead as Encoded);
+  return {
+    held: numberFrom(held as Encoded),
+    parked: numberFrom(parked as Encoded),
+    head: ownerFrom(head),
+    ahead: position < 0 ? undefined : position,
+    holds: numberFrom(holds as Encoded) === 1,
+  };
+}
+
+export function readStruck(reply: LineReply): boolean | Error {
+  return Array.isArray(reply) ? errorFrom(reply as readonly Encoded[]) : numberFrom(reply as Encoded) === 1;
+}
+
+/** Whether it is an array that begins with a number: an error begins with a word. */
+function isAnswer(reply: LineReply): reply is readonly Encoded[] {
+  return Array.isArray(reply) && Number.isInteger(numberFrom(reply[0] as Encoded));
+}
+
+function ownerFrom(encoded: Encoded | undefined): string | undefined {
+  return encoded === undefined ? undefined : textFrom(encoded) || undefined;
+}
+
+function standingFrom(ahead: Encoded | undefined, outdone: Encoded | undefined): Standing | undefined {
+  const position = numberFrom(ahead as Encoded);
+  if (position === -1) return { is: 'outdone' };
+  return position < 0 ? undefined : { is: 'in-line', ahead: position, outdone: ownerFrom(outdone) };
+}

@@ -1,0 +1,361 @@
+/**
+ * The script that decides on lines and places in Redis, by the rules of `line-rules.ts`. `line-protocol.ts` writes its arguments and
+ * reads its replies.
+ *
+ * A key with one place is stored as `scripts.ts` says. A key with several places is a hash: of each holder its token, as it stands in
+ * the record, with the time at which its lease ends in ms, a space and the record. A key's line is a sorted set: the owners that are
+ * parked, by the time at which they joined in microseconds. In the line `'newest'` the last owner that acquired the key is in it
+ * too, before all others, by the time in ms until which it is remembered.
+ */
+
+import { LINE_LASTS_MS, REMEMBER_OUTDONE_MS, REMEMBER_TTLS } from '../line-rules.ts';
+import { HELD_LUA, RECORDS_LUA } from './scripts.ts';
+
+/**
+ * What a worker sends most, in a third of the time: a lone step of the line 'all' on a key with one place, that acquires it or keeps
+ * nothing. It returns nothing where the step is another one, and then has changed nothing.
+ */
+const LONE_STEP_LUA = `
+if ARGV[1] == '1' and (ARGV[2] == 'enter' and ARGV[7] == '1' and ARGV[8] == 'all'
+    or ARGV[2] == 'leave' and ARGV[4] == '0' and ARGV[5] == '1' and ARGV[6] == 'all' and ARGV[7] == '') then
+  local key, line = KEYS[1], KEYS[2]
+  local stored = try('GET', key)
+  local members = try('ZRANGE', line, 0, 0)
+  local first = members[1]
+  if members.err or first and sub(first, 1, 1) ~= 'p' then
+    -- It is no line, or one of another kind.
+  elseif ARGV[2] == 'enter' and not stored and (first == 'p' .. ARGV[4] or not first and ARGV[9] == '1') then
+    local time = redis.call('TIME')
+    local fence = string.format('%s%06d', time[1], time[2])
+    local record = RUNNING .. ARGV[3] .. ',"fence":' .. fence .. ',"since":' .. sub(fence, 1, 13) .. '}'
+    redis.call('SET', key, record, 'PX', ARGV[6])
+    if not first then return { { 'acquired', tonumber(fence), 0, '' } } end
+    redis.call('ZREM', line, first)
+    local next = redis.call('ZRANGE', line, 0, 0)[1]
+    return { { 'acquired', tonumber(fence), 0, next and sub(next, 2) or '' } }
+  elseif ARGV[2] == 'leave' and type(stored) == 'string' and find(stored, ARGV[3], TOKEN_AT, true) == TOKEN_AT
+      and sub(stored, 1, #LOCK) == LOCK then
+    redis.call('DEL', key)
+    if sub(stored, STATE_AT, STATE_AT + 6) == AWAITED then try('PUBLISH', key, '') end
+    return { { 1, first and sub(first, 2) or '' } }
+  end
+end
+`;
+
+export const LINE_LUA: string = `
+-- KEYS      of each step the key, and its line; more are padding
+-- ARGV[1]   how many steps
+-- then      of each step its verb, and:
+--           'enter'   the part of its record from the token to the owner; the owner; the attempt; the ms for which the lease lasts;
+--                     how many places; 'all', 'newest' or ''; 1 if it joins; 1 if its release is to be notified; 1 if those who
+--                     listen are to be notified when it joins
+--           'leave'   the token; the ms for which it stays held as done; how many places; 'all', 'newest' or ''; of a reservation
+--                     its grace, or ''; the ms that it lasts; the ms for which the owner may come again
+--           'line'    the owner
+--           'strike'  the owner
+-- returns   for each step: { 'error', message }, or
+--           'enter'   { 'acquired', fence, 1 if its owner reclaimed it, the next owner or '' };
+--                     { 'absent' }: it does not join, and is not in the line;
+--                     { 'held', value, ms left, how many are ahead, the outdone owner or '' }: -1 ahead: it is outdone; -2: it is in
+--                     no line;
+--                     { 'parked' or 'done', an owner, since when in ms, how many are ahead, the outdone owner or '' }: the key is free
+--           'leave'   { 1 or 0, the next owner or '' }
+--           'line'    { how many hold the key, how many are parked, the head or '', how many are ahead or -1, 1 if it holds it }
+--           'strike'  1 or 0
+${RECORDS_LUA}
+${LONE_STEP_LUA}
+local clock = redis.call('TIME')
+local now = clock[1] * 1000000 + clock[2]
+local nowMs = math.floor(now / 1000)
+${HELD_LUA}
+
+local PARKED, LAST = 'p', 'l'
+-- A time in ms is below it, and one in microseconds is above.
+local FIRST_SCORE = 1e14
+-- What was released here. Time stands still in a script: a key that is acquired again needs a higher fence.
+local fences = {}
+
+-- What jobs are compared by: their queue, the number that it gave them or nil, when they were created.
+local function ageOf(owner)
+  local queue, id, created = match(owner, '^(.*[^:]):([^:]*)@(%-?%d+)$')
+  if not created or math.abs(tonumber(created)) >= 9007199254740992 then return nil end
+  local number = #id <= 15 and match(id, '^%d+$')
+  return queue, tonumber(number or nil), tonumber(created)
+end
+
+-- Whether a job that comes is older than another, which came at a time.
+local function isOlder(owner, other, since, isRerun, byNumberOnly)
+  if owner == other then return false end
+  local queue, number, created = ageOf(owner)
+  local otherQueue, otherNumber, otherCreated = ageOf(other)
+  if not created or not otherCreated then return false end
+  if queue == otherQueue and number and otherNumber then
+    local isOfNewCount = created > math.max(otherCreated, since) and created <= nowMs
+    return number < otherNumber and not isOfNewCount
+  end
+  if byNumberOnly then return false end
+  if created > nowMs then created = isRerun and 0 or nowMs end
+  otherCreated = math.min(otherCreated, since)
+  return created < otherCreated or (isRerun and created == otherCreated)
+end
+
+-- The line of a key: how many members come before those that are parked (0 or 1), how many are parked.
+local function readLine(line)
+  local first = try('ZRANGE', line, 0, 0, 'WITHSCORES')
+  if first.err then return nil, failure(first) end
+  if #first == 0 then return 0, 0 end
+  local marks = tonumber(first[2]) < FIRST_SCORE and 1 or 0
+  return marks, redis.call('ZCARD', line) - marks
+end
+
+local function parkedAt(line, marks, position)
+  local found = redis.call('ZRANGE', line, marks + position, marks + position)[1]
+  return found and sub(found, 2)
+end
+
+local function positionOf(line, marks, owner)
+  local rank = redis.call('ZRANK', line, PARKED .. owner)
+  return rank and rank - marks
+end
+
+-- The last owner that acquired the key, since when, until when it is remembered, its member.
+local function readLast(line, marks)
+  if marks == 0 then return nil end
+  local found = redis.call('ZRANGE', line, 0, 0, 'WITHSCORES')
+  local since, owner = match(found[1], '^l(%d+) (.*)$')
+  if tonumber(found[2]) <= nowMs then return nil, nil, 0, found[1] end
+  return owner, tonumber(since), tonumber(found[2]), found[1]
+end
+
+local function remember(line, member, until_)
+  redis.call('ZADD', line, until_, member)
+  if redis.call('PTTL', line) < until_ - nowMs then redis.call('PEXPIRE', line, until_ - nowMs) end
+end
+
+local function recordOwner(record)
+  local ok, decoded = pcall(cjson.decode, record)
+  return ok and type(decoded) == 'table' and type(decoded.owner) == 'string' and decoded or nil
+end
+
+-- The newer owner by which one is outdone, as it is reported.
+local function newerThan(owner, isRerun, held, line, marks, parked, lastOwner, lastSince)
+  for _, place in ipairs(held) do
+    local holder = recordOwner(place.record)
+    if holder and isOlder(owner, holder.owner, holder.since, isRerun) then
+      return { 'held', place.record, place.left, -1, '' }
+    end
+  end
+  if parked > 0 then
+    local head = parkedAt(line, marks, 0)
+    local since = math.floor(redis.call('ZSCORE', line, PARKED .. head) / 1000)
+    -- Where an age is not known, the one that comes again came first.
+    local isUnknown = isRerun and not (ageOf(owner) and ageOf(head))
+    if isUnknown or isOlder(owner, head, since, isRerun) then return { 'parked', head, since, -1, '' } end
+  end
+  if lastOwner and isOlder(owner, lastOwner, lastSince, isRerun, not isRerun) then
+    return { 'done', lastOwner, lastSince, -1, '' }
+  end
+end
+
+local function newFence(key, held)
+  local fence = math.max(now, (fences[key] or 0) + 1)
+  for _, place in ipairs(held) do
+    fence = math.max(fence, fenceOf(place) + 1)
+  end
+  fences[key] = fence
+  return fence
+end
+
+-- Stores the record of an owner that is granted a place, and lets it leave the line.
+local function grant(key, line, part, owner, ttl, places, kind, held, own, marks, parked, reclaimed)
+  local fence = newFence(key, held)
+  local record = RUNNING .. part .. ending(fence)
+  local token = tokenOf(part)
+  local problem
+  if own then
+    problem = replacePlace(key, own, token, record, ttl)
+  elseif tonumber(places) == 1 then
+    -- What is left of a hash here has expired.
+    problem = failure(try('SET', key, record, 'PX', ttl))
+  else
+    problem = addPlace(key, held, token, record, ttl)
+  end
+  if problem then return problem end
+  local next = ''
+  if parked > 0 then
+    redis.call('ZREM', line, PARKED .. owner)
+    next = parkedAt(line, marks, 0) or ''
+  end
+  if kind == 'newest' and not own then
+    local lasts = next == '' and ${REMEMBER_TTLS} * ttl or ${REMEMBER_OUTDONE_MS}
+    if next ~= '' then redis.call('ZREM', line, PARKED .. next) end
+    local _, _, until_, member = readLast(line, marks)
+    if member then redis.call('ZREM', line, member) end
+    remember(line, LAST .. nowMs .. ' ' .. owner, math.max(until_ or 0, nowMs + lasts))
+  end
+  return { 'acquired', fence, reclaimed and 1 or 0, next }
+end
+
+local function join(key, line, owner, kind, marks, parked, interrupts)
+  local outdone = ''
+  if kind == 'newest' and parked > 0 then
+    outdone = parkedAt(line, marks, 0)
+    redis.call('ZREM', line, PARKED .. outdone)
+    local _, _, until_, member = readLast(line, marks)
+    if member and until_ > 0 then remember(line, member, math.max(until_, nowMs + ${REMEMBER_OUTDONE_MS})) end
+    parked = 0
+  end
+  local score = now
+  if parked > 0 then score = math.max(now, redis.call('ZRANGE', line, -1, -1, 'WITHSCORES')[2] + 1) end
+  local added = try('ZADD', line, string.format('%.0f', score), PARKED .. owner)
+  if type(added) == 'table' then return failure(added) end
+  redis.call('PEXPIRE', line, ${LINE_LASTS_MS})
+  if interrupts == '1' then try('PUBLISH', key, '') end
+  return nil, parked, outdone
+end
+
+local verbs = {}
+
+function verbs.enter(key, line, part, owner, attempt, ttl, places, kind, joins, notify, interrupts)
+  local held, problem = readPlaces(key)
+  if problem then return problem end
+  local marks, parked = 0, 0
+  if kind ~= '' then
+    marks, parked = readLine(line)
+    if not marks then return parked end
+  end
+  local isRerun = tonumber(attempt) > 1
+  local itself, isForeign
+  for _, place in ipairs(held) do
+    if find(place.record, part, TOKEN_AT, true) == TOKEN_AT and isLock(place.record) then
+      -- The same step, sent again because its answer got lost.
+      local failed = replacePlace(key, place, place.field, place.record, ttl)
+      local next = parked > 0 and parkedAt(line, marks, 0) or ''
+      return failed or { 'acquired', fenceOf(place), 0, next }
+    end
+    if reclaimable(place.record, part) then
+      local isReserved = sub(place.record, STATE_AT, STATE_AT + 7) == 'reserved'
+      return grant(key, line, part, owner, ttl, places, kind, held, place, marks, parked, not isReserved)
+    end
+    local holder = recordOwner(place.record)
+    if holder and holder.owner == owner then itself = place end
+    if place.record == '' then isForeign = true end
+  end
+  if itself then return { 'held', itself.record, itself.left, -2, '' } end
+  local position = parked > 0 and positionOf(line, marks, owner)
+  if kind ~= '' and joins ~= '1' and not position then return { 'absent' } end
+  if kind == 'newest' and not position then
+    local lastOwner, lastSince = readLast(line, marks)
+    local newer = newerThan(owner, isRerun, held, line, marks, parked, lastOwner, lastSince)
+    if newer then return newer end
+  end
+  local free = isForeign and 0 or places - #held
+  local isTurn = free > 0
+  if kind == 'all' then isTurn = (position or parked) < free end
+  if isTurn then return grant(key, line, part, owner, ttl, places, kind, held, nil, marks, parked, false) end
+  if notify == '1' then
+    for _, place in ipairs(held) do markPlaceAwaited(key, place) end
+  end
+  local ahead, outdone, head = -2, '', nil
+  if free > 0 then head = parkedAt(line, marks, 0) end
+  local since = head and math.floor(redis.call('ZSCORE', line, PARKED .. head) / 1000)
+  if position then
+    ahead = position
+  elseif kind ~= '' then
+    problem, ahead, outdone = join(key, line, owner, kind, marks, parked, interrupts)
+    if problem then return problem end
+  end
+  if head then return { 'parked', head, since, ahead, outdone } end
+  -- Who finds a reservation asks BullMQ about its job.
+  local shown = held[1]
+  for i = #held, 1, -1 do
+    if sub(held[i].record, 1, #RESERVED) == RESERVED then shown = held[i] end
+  end
+  return { 'held', shown.record, shown.left, ahead, outdone }
+end
+
+-- Whose turn it is: the last of those for whom there is a free place. Those before it were told before.
+local function nextOf(line, marks, parked, free)
+  return parked >= free and free > 0 and parkedAt(line, marks, free - 1) or ''
+end
+
+function verbs.leave(key, line, token, dedupeFor, places, kind, grace, lasts, rememberFor)
+  local held, problem = readPlaces(key)
+  if problem then return problem end
+  local own
+  for _, place in ipairs(held) do
+    if find(place.record, token, TOKEN_AT, true) == TOKEN_AT and sub(place.record, 1, #LOCK) == LOCK then own = place end
+  end
+  local marks, parked = 0, 0
+  if kind ~= '' then
+    marks, parked = readLine(line)
+    if not marks then return parked end
+  end
+  -- Where the key stays done, the first is told, so that it comes back when the window is over.
+  local least = dedupeFor ~= '0' and grace == '' and 1 or 0
+  if not own then return { 0, nextOf(line, marks, parked, math.max(places - #held, least)) } end
+  fences[key] = math.max(fences[key] or 0, fenceOf(own))
+  local free = places - #held
+  if grace ~= '' then
+    local record = RESERVED .. grace .. ',"token":' .. token .. sub(own.record, TOKEN_AT + #token)
+    problem = replacePlace(key, own, token, record, lasts)
+  elseif dedupeFor ~= '0' then
+    problem = replacePlace(key, own, token, DONE .. sub(own.record, TOKEN_AT), dedupeFor)
+  else
+    free = free + 1
+    problem = removePlace(key, own)
+    if sub(own.record, STATE_AT, STATE_AT + 6) == AWAITED then try('PUBLISH', key, '') end
+  end
+  if problem then return problem end
+  local next = nextOf(line, marks, parked, math.max(free, least))
+  if kind == 'newest' then
+    local _, _, until_, member = readLast(line, marks)
+    if not member or until_ == 0 then
+      if member then redis.call('ZREM', line, member) end
+      local holder = recordOwner(own.record)
+      member = LAST .. nowMs .. ' ' .. (holder and holder.owner or '')
+    end
+    remember(line, member, math.max(until_ or 0, nowMs + rememberFor))
+  end
+  return { 1, next }
+end
+
+function verbs.line(key, line, owner)
+  local held, problem = readPlaces(key)
+  if problem then return problem end
+  local marks, parked = readLine(line)
+  if not marks then return parked end
+  local holds = 0
+  for _, place in ipairs(held) do
+    local holder = recordOwner(place.record)
+    if holder and holder.owner == owner then holds = 1 end
+  end
+  return { #held, parked, parkedAt(line, marks, 0) or '', positionOf(line, marks, owner) or -1, holds }
+end
+
+function verbs.strike(key, line, owner)
+  local removed = try('ZREM', line, PARKED .. owner)
+  return type(removed) == 'table' and failure(removed) or removed
+end
+
+local sizes = { enter = 9, leave = 7, line = 1, strike = 1 }
+local replies = {}
+local at = 2
+for i = 1, tonumber(ARGV[1]) do
+  local verb = ARGV[at]
+  local last = at + sizes[verb]
+  replies[i] = verbs[verb](KEYS[2 * i - 1], KEYS[2 * i], unpack(ARGV, at + 1, last))
+  at = last + 1
+end
+return replies
+`;
+
+/** Forgets who has acquired some keys last. */
+export const FORGET_LUA: string = `
+-- KEYS     the lines; more than ARGV[1] are padding
+-- ARGV[1]  how many
+-- returns  for each: how many it has forgotten
+local answers = {}
+for i = 1, tonumber(ARGV[1]) do answers[i] = redis.call('ZREMRANGEBYSCORE', KEYS[i], '-inf', '(1e14') end
+return answers
+`;

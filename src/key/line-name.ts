@@ -1,0 +1,23 @@
+/**
+ * Names the line of a key. Both are in one slot of a Redis Cluster: by the hash tag that the key's name has, else by one that is all of
+ * its name. No lock has the name of a line.
+ */
+
+/** @param storedKey - the name of the key's lock. */
+export function lineName(storedKey: string): string {
+  if (hashTag(storedKey) === storedKey) return `once::once:line:1:{${storedKey}}`;
+  // The first mark decides: a key may have others in it.
+  const mark = storedKey.search(/(?<=^once::|::once:)1:/);
+  if (mark < 0) return `once::once:line:1:${storedKey}`;
+  return `${storedKey.slice(0, mark)}line:${storedKey.slice(mark)}`;
+}
+
+/**
+ * The part of a key that decides its slot in a cluster: what stands in its first braces, else all of it.
+ * @see https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#hash-tags
+ */
+export function hashTag(storedKey: string): string {
+  const open = storedKey.indexOf('{');
+  const close = open < 0 ? -1 : storedKey.indexOf('}', open);
+  return close > open + 1 ? storedKey.slice(open + 1, close) : storedKey;
+}
