@@ -1,6 +1,7 @@
 /** bullmq-once: makes sure that a piece of work runs once at a time. */
 
 export {
+  type ListedState,
   type LockAdmin,
   type LockFilter,
   type LockInfo,
@@ -8,24 +9,31 @@ export {
   locksOf,
   type QueueLike,
 } from './admin/lock-admin.ts';
+export type { LockLine } from './admin/lock-line.ts';
 export type {
   AcquireResult,
   AcquireStep,
-  Arrival,
   Batch,
   BatchExchange,
   BatchResults,
+  EnterResult,
+  EnterStep,
   ForcedRelease,
   ForceReleaseStep,
+  LeaveResult,
+  LeaveStep,
+  LineKind,
+  LineQuery,
+  LineRecord,
+  Lines,
   Listener,
   LockCache,
   LockListing,
-  Newest,
-  NewestJobs,
   ReleaseNotifications,
   ReleaseStep,
   RenewStep,
   RequiredVerbs,
+  Standing,
 } from './cache/contract.ts';
 export type { KeyValueStore } from './cache/key-value.ts';
 export { MemoryCache } from './cache/memory.ts';

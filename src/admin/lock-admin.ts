@@ -1,21 +1,31 @@
 /** For operators: lists the locks of a queue or a cache, and releases them by force. */
 
+import { promoteJobOfQueue } from '../bullmq/promote.ts';
 import { cacheOnConnection } from '../bullmq/queue-cache.ts';
 import type { LockCache } from '../cache/contract.ts';
+import { parkedRecord } from '../cache/line-rules.ts';
 import { type Cache, cacheOfQueue, resolveCache, toLockCache } from '../cache/registry.ts';
 import { type Holder, LOCK_STATES, type LockRecord, nameOfHolder } from '../core/holder.ts';
 import { oneOf, optional, parseOptions, show, text, withDefault } from '../core/validation.ts';
+import { within } from '../core/within.ts';
+import { jobOfOwner } from '../key/owner-id.ts';
 import { type LockName, parseName, queueName, scopedName } from '../key/stored-name.ts';
 import { checkKey } from '../key/template.ts';
 import { holderOf } from '../lock/lock-request.ts';
 import { DEFAULT_SCOPE } from '../lock/options.ts';
+import { type LockLine, readLine, withLines } from './lock-line.ts';
 
-/** A lock that is held, or held as done. */
+/** A lock that is held, or held as done. Of a key with several places there is one for each holder. */
 export interface LockInfo extends Holder {
   /** The queue that the lock belongs to, with its prefix: `bull:emails`. */
   readonly queue?: string;
   /** Else the scope. */
   readonly scope?: string;
+  /**
+   * Who holds the key beside it, and who is parked for it. Absent where it holds the key alone and nobody is parked, where the cache
+   * has no lines, and where the line can't be read.
+   */
+  readonly line?: LockLine;
 }
 
 /** Which locks are listed. All, where nothing is said. */
@@ -26,8 +36,15 @@ export interface LockFilter {
    * Those that are leased (`'running'`), kept for a retry (`'reserved'`) or after a success (`'done'`), or values that no lock
    * wrote (`'foreign'`).
    */
-  readonly state?: Holder['state'];
+  readonly state?: ListedState;
 }
+
+/** The states in which a lock is listed. A key that is free is not, though jobs may be parked for it. */
+export type ListedState = Exclude<Holder['state'], 'parked'>;
+
+export const LISTED_STATES: readonly ListedState[] = LOCK_STATES.filter(
+  (state): state is ListedState => state !== 'parked',
+);
 
 /** The locks of one queue, scope or cache. */
 export interface LockAdmin {
@@ -38,13 +55,15 @@ export interface LockAdmin {
    */
   list(filter?: LockFilter): AsyncIterable<LockInfo>;
   /**
-   * The lock of one key, if it is held.
+   * The lock of one key, if it is held: of several holders the first. If the key is free and jobs are parked for it, its state is
+   * `'parked'`, and its owner the one whose turn is next.
    * @param lock - a key; or a lock that was listed: then whoever holds its key now.
    */
   get(lock: string | Pick<LockInfo, 'storedKey'>): Promise<LockInfo | undefined>;
   /**
    * Frees a key, whoever holds it or has done it. Others can acquire it at once. The signal of a holder that lives aborts at
-   * its next renewal, within a third of its ttl; until then two may run.
+   * its next renewal, within a third of its ttl; until then two may run. Of the jobs that are parked for the key the next is promoted,
+   * where it is a job of the queue that was given to {@link locksOf}; else it comes back by itself.
    * @param lock - a key, whoever holds it; or a lock that was listed, as long as the same acquisition holds it.
    * @returns whether it was there. A value that no lock wrote is left alone, and so is the lock of another queue or scope.
    * @throws Error the cache can't do it.
@@ -95,10 +114,9 @@ export function locksOf(of: QueueLike | Cache | string, options: LocksOptions = 
       );
     }
     const given = givenCache(of, 'locksOf (for the locks of a queue give the Queue itself): the cache');
-    return new CacheLocks(async () => given, undefined, scope);
+    return new CacheLocks({ findCache: async () => given, of: undefined, scope });
   }
-  const findCache = async () => cache ?? (await cacheOf(of));
-  return new CacheLocks(findCache, scope === undefined ? of.qualifiedName : undefined, scope);
+  return new CacheLocks({ findCache: async () => cache ?? (await cacheOf(of)), of, scope });
 }
 
 /** What was asked can't be done. The message is written here, and contains nothing that a datastore said. */
@@ -109,32 +127,49 @@ export class LockAdminError extends Error {}
  * @param now - who holds the key now.
  */
 export function describeRefusal(now: LockInfo | undefined): string {
-  if (!now) return 'is no longer held';
+  if (!now || now.state === 'parked') return 'is no longer held';
   if (now.state === 'foreign') return 'is a value that no lock wrote';
   return `is now held by ${nameOfHolder(now)}`;
 }
+
+/** Lines are read for so many listed locks at a time. */
+const LINES_PER_CALL = 200;
 
 /** What a long key looks like in a list. It is longer than a key may be, so no other key looks like it. */
 const SHORT_FORM = /^.{255,256}~[\w-]{43}$/s;
 
 const FILTER_OPTIONS = {
   startsWith: withDefault('', prefix),
-  state: optional(oneOf(LOCK_STATES)),
+  state: optional(oneOf(LISTED_STATES)),
 };
 
 function prefix(value: unknown, option: string): string {
   return value === '' ? '' : text(value, option);
 }
 
+/** How long a forced release waits for the promotion of the next job, which comes back by itself too. */
+const MAX_PROMOTION_MS = 1000;
+
 class CacheLocks implements LockAdmin {
   readonly #findCache: () => Promise<LockCache>;
+  /** The queue whose jobs can be promoted. */
+  readonly #of: QueueLike | undefined;
   /** The qualified name of the queue; absent where the locks are a scope's, or all of the cache. */
   readonly #queue: string | undefined;
   readonly #scope: string | undefined;
 
-  constructor(findCache: () => Promise<LockCache>, queue: string | undefined, scope: string | undefined) {
+  constructor({
+    findCache,
+    of,
+    scope,
+  }: {
+    readonly findCache: () => Promise<LockCache>;
+    readonly of: QueueLike | undefined;
+    readonly scope: string | undefined;
+  }) {
     this.#findCache = findCache;
-    this.#queue = queue;
+    this.#of = of;
+    this.#queue = scope === undefined ? of?.qualifiedName : undefined;
     this.#scope = scope;
   }
 
@@ -143,17 +178,25 @@ class CacheLocks implements LockAdmin {
     const cache = await this.#findCache();
     const isWholeCache = this.#queue === undefined && this.#scope === undefined;
     const prefix = isWholeCache ? '' : this.#storedName(startsWith);
+    const isWanted = (info: LockInfo) =>
+      (state === undefined || info.state === state) && info.key.startsWith(startsWith);
+    let page: LockInfo[] = [];
     for await (const info of listStored(cache, prefix)) {
-      if ((state === undefined || info.state === state) && info.key.startsWith(startsWith)) yield info;
+      if (isWanted(info)) page.push(info);
+      if (page.length < LINES_PER_CALL) continue;
+      yield* await withLines(cache, page);
+      page = [];
     }
+    yield* await withLines(cache, page);
   }
 
   async get(lock: string | Pick<LockInfo, 'storedKey'>): Promise<LockInfo | undefined> {
     const storedKeys = this.#storedKeys(lock);
     if (storedKeys.length === 0) return undefined;
-    const records = await (await this.#findCache()).inspect(storedKeys);
-    const record = records.find(found => found !== undefined);
-    return record && infoOf(record);
+    const cache = await this.#findCache();
+    const records = await cache.inspect(storedKeys);
+    const record = records.find(found => found !== undefined) ?? (await findParked(cache, storedKeys));
+    return record && (await withLines(cache, [infoOf(record)]))[0];
   }
 
   async forceRelease(lock: string | Pick<LockInfo, 'storedKey' | 'fence'>): Promise<boolean> {
@@ -164,7 +207,18 @@ class CacheLocks implements LockAdmin {
     if (steps.length === 0) return false;
     const answers = await cache.forceRelease(steps);
     for (const answer of answers) if (answer instanceof Error) throw answer;
-    return answers.includes(true);
+    const freed = steps.filter((_, i) => answers[i] === true);
+    for (const { storedKey } of freed) await within(MAX_PROMOTION_MS, this.#promoteNext(cache, storedKey));
+    return freed.length > 0;
+  }
+
+  /** Promotes whose turn it is, if it is a job of the queue. Never rejects. */
+  async #promoteNext(cache: LockCache, storedKey: string): Promise<object> {
+    const head = (await readLine(cache, storedKey))?.head;
+    const job = head === undefined ? undefined : jobOfOwner(head);
+    if (this.#of && job?.queueQualifiedName === this.#of.qualifiedName)
+      await promoteJobOfQueue(this.#of, job);
+    return {};
   }
 
   /** The names that a lock can have in the cache: none, if it was listed elsewhere. */
@@ -219,6 +273,15 @@ export async function* listStored(
 ): AsyncIterable<LockInfo> {
   if (!cache.list) throw cannot('list its locks', 'list');
   for await (const record of cache.list(prefix, signal)) yield infoOf(record);
+}
+
+/** Of some keys that are free: the one whose turn is next, of the first that has a line. */
+async function findParked(cache: LockCache, storedKeys: readonly string[]): Promise<LockRecord | undefined> {
+  for (const storedKey of storedKeys) {
+    const head = (await readLine(cache, storedKey))?.head;
+    if (head !== undefined) return parkedRecord(storedKey, { owner: head, since: 0 });
+  }
+  return undefined;
 }
 
 function infoOf(record: LockRecord): LockInfo {

@@ -4,6 +4,7 @@
  */
 
 import { type LockInfo, listStored } from '../admin/lock-admin.ts';
+import { withLines } from '../admin/lock-line.ts';
 import type { LockCache } from '../cache/contract.ts';
 import { getOrCreate } from '../core/get-or-create.ts';
 import { setImmediate } from '../core/timers.ts';
@@ -56,8 +57,8 @@ export class DatastoreLook {
   #wanted = new Map<string, LockCache>();
   /** Which of the caches looks. Their connections may fail one by one. */
   #turn = 0;
-  /** The acquisitions that were released by force since the last look began. */
-  readonly #released = new Map<string, { readonly fence: number; readonly at: number }>();
+  /** The acquisitions that were released by force since the last look began, and when. */
+  readonly #released = new Map<string, number>();
 
   /**
    * Looks at the locks whose stored keys begin with a prefix.
@@ -79,14 +80,14 @@ export class DatastoreLook {
   stillHeld({ locks, at }: Seen): LockInfo[] {
     const age = performance.now() - at;
     return locks
-      .filter(({ storedKey, fence }) => fence !== this.#released.get(storedKey)?.fence)
+      .filter(lock => !this.#released.has(acquisitionOf(lock)))
       .map(lock => ({ ...lock, expiresIn: lock.expiresIn - age }))
       .filter(({ expiresIn }) => expiresIn > 0);
   }
 
   /** Hides an acquisition that was released by force, until the next look. */
-  hide({ storedKey, fence }: Pick<LockInfo, 'storedKey' | 'fence'>): void {
-    this.#released.set(storedKey, { fence, at: performance.now() });
+  hide(lock: Pick<LockInfo, 'storedKey' | 'fence'>): void {
+    this.#released.set(acquisitionOf(lock), performance.now());
   }
 
   #look(unviewed: AbortSignal): Look {
@@ -111,7 +112,7 @@ export class DatastoreLook {
     this.#current = undefined;
     this.#last = seen;
     this.#restUntil = now + Math.min(rest, MAX_REST_MS);
-    for (const [storedKey, { at }] of this.#released) if (at < startedAt) this.#released.delete(storedKey);
+    for (const [acquisition, at] of this.#released) if (at < startedAt) this.#released.delete(acquisition);
   }
 
   async #lookForAll(startedAt: number, unviewed: AbortSignal): Promise<ReadonlyMap<string, Seen>> {
@@ -130,10 +131,14 @@ export class DatastoreLook {
       const kept = await keepLocks(cache, prefixes, startedAt, enough.signal);
       unviewed.throwIfAborted();
       const isCut = enough.signal.aborted;
-      const seen = [...kept].map(([prefix, { locks, isCut: hasMore }]): [string, Seen] => [
-        prefix,
-        { locks, isCut: isCut || hasMore, at: startedAt },
-      ]);
+      const seen = await Promise.all(
+        [...kept].map(
+          async ([prefix, { locks, isCut: hasMore }]): Promise<[string, Seen]> => [
+            prefix,
+            { locks: await withLines(cache, locks), isCut: isCut || hasMore, at: startedAt },
+          ],
+        ),
+      );
       return new Map(seen);
     } finally {
       clearTimeout(timer);
@@ -160,6 +165,11 @@ async function keepLocks(
     if (signal.aborted) break;
   }
   return kept;
+}
+
+/** A key with several places has several. */
+function acquisitionOf({ storedKey, fence }: Pick<LockInfo, 'storedKey' | 'fence'>): string {
+  return `${fence} ${storedKey}`;
 }
 
 function commonPrefix(texts: readonly string[]): string {

@@ -1,6 +1,8 @@
 /** Lists the locks of a board for its page. */
 
 import type { LockInfo } from '../admin/lock-admin.ts';
+import { describeLockLine } from '../admin/lock-line.ts';
+import { getOrCreate } from '../core/get-or-create.ts';
 import { nameOfHolder } from '../core/holder.ts';
 import { byImportance, MAX_LOCKS } from './kept-locks.ts';
 import type { ParsedBoardOptions } from './options.ts';
@@ -16,6 +18,8 @@ export interface ShownLock extends LockInfo {
   readonly cache?: string;
   /** `job 17 of emails`, or the owner; empty for a value that no lock wrote. */
   readonly holderName: string;
+  /** `2 hold it, 12 parked, next: job 18 of emails`, where the key has a line. */
+  readonly lineText?: string;
 }
 
 export interface LockList {
@@ -39,7 +43,7 @@ export async function listLocks({ sources }: ParsedBoardOptions, unviewed: Abort
   const found = looks.flatMap(({ source, datastore, locks }) =>
     locks
       // A cache may have the locks of a queue that is shown too.
-      .filter(({ storedKey }) => !isSeen(datastore, storedKey))
+      .filter(({ storedKey }) => !isSeen(datastore, storedKey, source))
       .map(lock => shownLock(lock, source, { isOnly: sources.size === 1 })),
   );
   const locks = found.sort(byImportance).slice(0, MAX_LOCKS);
@@ -48,14 +52,12 @@ export async function listLocks({ sources }: ParsedBoardOptions, unviewed: Abort
   return { locks, isCut, problems };
 }
 
-/** Creates a function that says whether it was called with a stored key of a datastore before. */
-function seenBefore(): (datastore: Look['datastore'], storedKey: string) => boolean {
-  const seen = new Map<Look['datastore'], Set<string>>();
-  return (datastore, storedKey) => {
-    const storedKeys = seen.get(datastore) ?? new Set();
-    if (storedKeys.has(storedKey)) return true;
-    seen.set(datastore, storedKeys.add(storedKey));
-    return false;
+/** Creates a function that says whether another source has shown a stored key of a datastore. One may show several holders of it. */
+function seenBefore(): (datastore: Look['datastore'], storedKey: string, source: Source) => boolean {
+  const seen = new Map<Look['datastore'], Map<string, Source>>();
+  return (datastore, storedKey, source) => {
+    const shownBy = getOrCreate(seen, datastore, () => new Map<string, Source>());
+    return getOrCreate(shownBy, storedKey, () => source) !== source;
   };
 }
 
@@ -66,7 +68,8 @@ function shownLock(
 ): ShownLock {
   const cache = isQueue || isOnly ? {} : { cache: label };
   const place = isQueue ? label : placeOf(lock);
-  return { ...lock, source: label, place, ...cache, holderName: nameOfHolder(lock) };
+  const line = lock.line ? { lineText: describeLockLine(lock.line) } : {};
+  return { ...lock, source: label, place, ...cache, holderName: nameOfHolder(lock), ...line };
 }
 
 function placeOf({ queue, scope }: LockInfo): string {

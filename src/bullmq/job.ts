@@ -52,6 +52,8 @@ export interface RunningJob extends JobLike {
 
 /** What the guard needs of a worker. */
 export interface WorkerLike {
+  /** Set when it closes. */
+  readonly closing?: unknown;
   readonly opts?: {
     readonly lockDuration?: number;
     readonly maxStartedAttempts?: number;

@@ -38,7 +38,8 @@ function longestBackoff({ attemptsMade = 0, opts }: RunningJob): number | undefi
   return type === 'exponential' ? Math.round(2 ** attemptsMade * delay) : undefined;
 }
 
-function wasMoved(error: unknown): boolean {
+/** Whether the processor has moved its job itself, and is to go on when it comes back. */
+export function wasMoved(error: unknown): boolean {
   return factsOf(error).message === RATE_LIMITED || isA(MOVED, error);
 }
 

@@ -12,18 +12,22 @@ const NAME_WIDTH = 10;
  * @param now - in ms since the epoch.
  */
 export function detailsOf(lock: LockInfo, now: number): string {
-  const { key, queue, scope, state, owner, attempt, fence, since, storedKey } = lock;
+  const { key, queue, scope, state, attempt, fence, since, storedKey, line } = lock;
+  const isFree = state === 'parked';
   const details: [name: string, value: string | undefined][] = [
     ['key', key],
     ['queue', queue],
     ['scope', scope],
     ['state', state],
-    ['holder', nameOfHolder(lock)],
-    ['owner', owner],
+    ['holder', isFree ? '' : nameOfHolder(lock)],
+    ['owner', isFree ? '' : lock.owner],
     ['attempt', attempt > 0 ? String(attempt) : ''],
-    ['fence', String(fence)],
+    ['fence', isFree ? '' : String(fence)],
     ['acquired', since > 0 ? `${new Date(since).toISOString()} (${ageOf(lock, now)} ago)` : ''],
-    [lock.dueIn === undefined ? 'expires in' : 'reserved', timeLeft(lock)],
+    [lock.dueIn === undefined ? 'expires in' : 'reserved', isFree ? '' : timeLeft(lock)],
+    ['places', line && line.held > 1 ? `${line.held} taken` : ''],
+    ['parked', line && line.parked > 0 ? String(line.parked) : ''],
+    ['next', line?.next && nameOfHolder(line.next)],
     ['stored key', storedKey],
   ];
   return details

@@ -13,11 +13,16 @@ export async function findLocks(args: Arguments, locks: LockAdmin): Promise<Lock
   return found.sort((a, b) => (sortKeyOf(a) < sortKeyOf(b) ? -1 : 1));
 }
 
-/** The lock of a key: one, or where neither queue nor scope is given, those of all queues and scopes. */
+/**
+ * The locks of a key: of each of its holders, and where neither queue nor scope is given, of all queues and scopes. Of a key that is free
+ * and has a line, a lock in the state `'parked'`.
+ */
 export async function findByKey(key: string, args: Arguments, locks: LockAdmin): Promise<LockInfo[]> {
   if (args.queue !== undefined || args.scope !== undefined) {
     const lock = await locks.get(key);
-    return lock ? [lock] : [];
+    if (!lock?.line || lock.line.held < 2) return lock ? [lock] : [];
+    const held = await findLocks({ ...args, state: undefined, 'starts-with': lock.key }, locks);
+    return held.filter(({ storedKey }) => storedKey === lock.storedKey);
   }
   // A long key is listed in its short form.
   const listedKeys = new Set([key, checkKey(key, 'the key')]);

@@ -4,8 +4,8 @@ import { EXIT } from './exit-codes.ts';
 
 export const HELP: string = `Shows the locks of bullmq-once, and releases them by force.
 
-  bullmq-once list                    lists the locks that are held
-  bullmq-once show <key>              shows one lock
+  bullmq-once list                    lists the locks that are held, and how many jobs are parked for each
+  bullmq-once show <key>              shows the lock and the line of one key
   bullmq-once force-release <key>...  takes locks away from their holders; asks first
   bullmq-once watch                   lists the locks again and again
 

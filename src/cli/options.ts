@@ -1,7 +1,7 @@
 /** The options of the command line, parsed by one table. */
 
 import { parseArgs } from 'node:util';
-import { type Holder, LOCK_STATES } from '../core/holder.ts';
+import { LISTED_STATES, type ListedState } from '../admin/lock-admin.ts';
 import { flag, oneOf, optional, type Parser, show, text, withDefault } from '../core/validation.ts';
 import { UsageError } from './usage-error.ts';
 
@@ -15,7 +15,7 @@ export interface Options {
   readonly prefix: string;
   readonly scope: string | undefined;
   readonly 'starts-with': string;
-  readonly state: Holder['state'] | undefined;
+  readonly state: ListedState | undefined;
   readonly json: boolean;
   /** `force-release` does not ask first. */
   readonly yes: boolean;
@@ -75,7 +75,7 @@ const TABLE: { readonly [Name in keyof Options]: Option<Options[Name]> } = {
   prefix: withValue(withDefault('bull', anyText)),
   scope: withValue(optional(text)),
   'starts-with': withValue(withDefault('', anyText)),
-  state: withValue(optional(oneOf(LOCK_STATES))),
+  state: withValue(optional(oneOf(LISTED_STATES))),
   json: withoutValue(),
   yes: withoutValue(),
   every: withValue(withDefault(1000, seconds)),

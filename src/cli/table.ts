@@ -1,11 +1,14 @@
 /** Shows locks as a table. */
 
 import type { LockInfo } from '../admin/lock-admin.ts';
+import { describeLockLine } from '../admin/lock-line.ts';
 import { nameOfHolder } from '../core/holder.ts';
 import { printable } from '../core/printable.ts';
 import { ageOf, timeLeft } from './format.ts';
 
 const HEAD = ['KEY', 'QUEUE OR SCOPE', 'STATE', 'HOLDER', 'HELD FOR', 'EXPIRES IN'];
+/** Shown only where a lock has one. */
+const LINE = 'LINE';
 const GAP = '  ';
 
 /**
@@ -14,13 +17,16 @@ const GAP = '  ';
  */
 export function tableOf(locks: readonly LockInfo[], now: number): string {
   if (locks.length === 0) return 'no locks are held\n';
-  const rows = [HEAD, ...locks.map(lock => rowOf(lock, now))];
-  const widths = HEAD.map((_, column) => Math.max(...rows.map(row => widthOf(row[column] as string))));
+  const head = locks.some(({ line }) => line) ? [...HEAD, LINE] : HEAD;
+  const rows = [head, ...locks.map(lock => rowOf(lock, now).slice(0, head.length))];
+  const widths = head.map((_, column) => Math.max(...rows.map(row => widthOf(row[column] as string))));
   return rows.map(row => `${lineOf(row, widths)}\n`).join('');
 }
 
 function rowOf(lock: LockInfo, now: number): string[] {
-  const cells = [lock.key, placeOf(lock), lock.state, nameOfHolder(lock), ageOf(lock, now), timeLeft(lock)];
+  const { key, state, line } = lock;
+  const times = [ageOf(lock, now), timeLeft(lock)];
+  const cells = [key, placeOf(lock), state, nameOfHolder(lock), ...times, line ? describeLockLine(line) : ''];
   return cells.map(printable);
 }
 

@@ -1,7 +1,7 @@
 /** What every duplicate strategy is: one object a form of `whenLocked`, chosen when the options are parsed. */
 
 import type { RunningJob } from '../bullmq/job.ts';
-import type { LockCache } from '../cache/contract.ts';
+import type { LineKind, LockCache, Standing } from '../cache/contract.ts';
 import type { Holder } from '../core/holder.ts';
 import { shown } from '../core/printable.ts';
 import { type Parsed, type Parser, parseOptions } from '../core/validation.ts';
@@ -39,6 +39,10 @@ export interface GuardedJob extends GuardedWork {
   readonly hasOwnCache: boolean;
   /** The option `scope`; absent where it is the queue. */
   readonly scope: string | undefined;
+  /** How many may hold the key at once. */
+  readonly concurrency: number;
+  /** The name that the key of another job of the queue has in the cache; `undefined` where none can be built. */
+  storedKeyOf(job: RunningJob): string | undefined;
 }
 
 /** The user's function that `whenLocked` may be. */
@@ -50,9 +54,15 @@ export interface DuplicateStrategy<Work extends GuardedWork = GuardedWork> {
   readonly needs: {
     /** BullMQ's signal, to end a wait. */
     readonly signal?: boolean;
-    /** A method of the cache. */
-    readonly capability?: keyof LockCache;
+    /** Methods of the cache. */
+    readonly methods?: readonly (keyof LockCache)[];
+    /** `concurrency` is 1. */
+    readonly onePlace?: boolean;
   };
+  /** The kind of line in which its duplicates are parked. Absent where they are not. */
+  readonly line?: LineKind;
+  /** A duplicate that is parked calls the holder. */
+  readonly interrupts?: boolean;
   /** It may take long to acquire, because it waits for the key. */
   readonly waits?: boolean;
   /** What becomes of a duplicate, as the mode `'observe'` reports it. */
@@ -62,10 +72,17 @@ export interface DuplicateStrategy<Work extends GuardedWork = GuardedWork> {
    * @throws CacheError the cache could not decide.
    */
   acquire(work: Work): Promise<AcquireAttempt>;
-  /** The key is held: decides what becomes of the duplicate. What it returns is the result, what it throws the failure. */
-  onHeld(work: Work, holder: Holder): unknown;
+  /**
+   * The key is held: decides what becomes of the duplicate. What it returns is the result, what it throws the failure.
+   * @param standing - where it stands in the line of the key, if there is one.
+   */
+  onHeld(work: Work, holder: Holder, standing: Standing | undefined): unknown;
   /** The key is acquired: runs the work, and releases. */
   run(work: Work, handle: LockHandle): Promise<unknown>;
+  /** The key was released, and it is this owner's turn in its line. */
+  onNext?(work: Work, owner: string): void;
+  /** The work is over: it has run, or has become what its strategy makes of a duplicate, or has failed. */
+  onEnd?(work: Work): void;
 }
 
 /** How most strategies acquire and run: they ask once, and add nothing to the work. */

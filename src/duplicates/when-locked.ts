@@ -4,7 +4,9 @@ import type { Holder } from '../core/holder.ts';
 import { eitherOf, show } from '../core/validation.ts';
 import { callbackForm } from './callback.ts';
 import { type Delay, delayForm } from './delay.ts';
+import { inOrderForm } from './in-order.ts';
 import { keepLastForm } from './keep-last.ts';
+import { replaceForm } from './replace.ts';
 import { raise, raiseForm, skip, skipForm } from './skip-or-raise.ts';
 import type { DuplicateStrategy, GuardedJob, GuardedWork, StrategyForm } from './strategy.ts';
 import { type WaitFor, waitInSlotForm } from './wait-in-slot.ts';
@@ -21,13 +23,17 @@ export type OnDuplicate<Job, Result> = (
  * - `'raise'`: it fails with a {@link LockError}; its attempts and backoff apply;
  * - {@link Delay}: it is delayed, and tried again;
  * - {@link WaitFor}: it waits in its slot of the worker;
+ * - `'in-order'`: it is parked, and all run, one after another, in the order in which BullMQ handed them out;
  * - `'keep-last'`: the newest is parked, and runs when the holder is done; older ones are skipped;
+ * - `'replace'`: as `'keep-last'`, and the signal of the running job aborts;
  * - a function: whatever it returns or throws.
  */
 export type WhenLocked<Job = any, Result = any> =
   | 'skip'
   | 'raise'
+  | 'in-order'
   | 'keep-last'
+  | 'replace'
   | Delay<Job>
   | WaitFor
   | OnDuplicate<Job, Result>;
@@ -41,7 +47,13 @@ export const FUNCTION_FORMS: readonly StrategyForm<GuardedWork>[] = [
 ];
 
 /** The forms for a job. */
-export const JOB_FORMS: readonly StrategyForm<GuardedJob>[] = [...FUNCTION_FORMS, delayForm, keepLastForm];
+export const JOB_FORMS: readonly StrategyForm<GuardedJob>[] = [
+  ...FUNCTION_FORMS,
+  delayForm,
+  inOrderForm,
+  keepLastForm,
+  replaceForm,
+];
 
 /**
  * Chooses the strategy for duplicates.

@@ -101,7 +101,7 @@ export interface HandledEvent extends DuplicateEvent {
 }
 
 /** The operations of a cache that can fail. */
-export type CacheOperation = 'acquire' | 'renew' | 'release' | 'park';
+export type CacheOperation = 'acquire' | 'renew' | 'release';
 
 /** The cache could not do an operation. A renewal is tried again; a key that can't be released is free after its ttl. */
 export interface CacheErrorEvent extends LockSubject {

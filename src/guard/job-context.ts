@@ -3,19 +3,19 @@
 import { attemptOf, idOf, lockDurationOf, ownerOf, type RunningJob } from '../bullmq/job.ts';
 import { emitterOf } from '../bullmq/job-events.ts';
 import { knownQueueCache, type QueueCache } from '../bullmq/queue-cache.ts';
-import type { Reservation } from '../cache/contract.ts';
+import { wasMoved } from '../bullmq/retries.ts';
 import { cacheOfQueue, resolveCache } from '../cache/registry.ts';
 import type { Holder } from '../core/holder.ts';
 import type { DuplicateHandler, GuardedJob } from '../duplicates/strategy.ts';
 import { jobName } from '../key/stored-name.ts';
-import { keylessTerms, type LeaseTerms } from '../lock/lease-terms.ts';
-import { LockHandle } from '../lock/lock-handle.ts';
+import { keylessTerms, type LeaseTerms, type LineTerms, placesOnly } from '../lock/lease-terms.ts';
+import { type Ending, LockHandle } from '../lock/lock-handle.ts';
 import { LockRequest } from '../lock/lock-request.ts';
 import { DEFAULT_TTL_MS } from '../lock/options.ts';
 import { freeIfAbandoned } from './abandoned-lease.ts';
 import { rethrowUnlessOpen } from './fail-open.ts';
 import type { ParsedGuardOptions } from './options.ts';
-import { reservationFor } from './reserve.ts';
+import { rememberFor, reservationFor } from './reserve.ts';
 
 /** The options of a guarded processor, parsed. */
 export interface ProcessorOptions extends ParsedGuardOptions<GuardedJob> {
@@ -73,6 +73,7 @@ export class JobContext implements GuardedJob {
   readonly scope: string | undefined;
   readonly isObserved: boolean;
   readonly hasOwnCache: boolean;
+  readonly concurrency: number;
   readonly #guarded: GuardedProcessor;
   readonly #call: ProcessorCall;
 
@@ -100,7 +101,9 @@ export class JobContext implements GuardedJob {
     this.scope = guarded.options.scope;
     this.hasOwnCache = isOwn;
     const failsOpen = guarded.options.failsOpen || isObserved;
-    const terms = termsOf(guarded, call, { key, requestedAt: receivedAt, failsOpen });
+    this.concurrency = guarded.options.concurrency;
+    const line = this.#lineOf(guarded, isObserved);
+    const terms = termsOf(guarded, call, { key, requestedAt: receivedAt, failsOpen, line });
     this.request = new LockRequest(cache, terms, {
       releasesInOrder,
       freeIfAbandoned: holder => freeIfAbandoned(this, holder),
@@ -110,10 +113,37 @@ export class JobContext implements GuardedJob {
     this.isObserved = isObserved;
   }
 
+  /** Observed work is not parked. */
+  #lineOf(
+    { options: { strategy, concurrency } }: GuardedProcessor,
+    isObserved: boolean,
+  ): LineTerms | undefined {
+    if (!strategy.line || isObserved) return placesOnly(concurrency);
+    return {
+      places: concurrency,
+      kind: strategy.line,
+      interrupts: strategy.interrupts ?? false,
+      onNext: owner => strategy.onNext?.(this, owner),
+    };
+  }
+
+  storedKeyOf(job: RunningJob): string | undefined {
+    try {
+      return jobName(job, this.scope, this.#guarded.options.key(job));
+    } catch {
+      // It fails when it comes itself, and says why.
+      return undefined;
+    }
+  }
+
   run(handle: LockHandle, wrap?: (work: () => Promise<unknown>) => Promise<unknown>): Promise<unknown> {
     const { dedupeFor } = this.#guarded.options;
     const work = () => this.#work(handle);
-    return handle.runAndRelease(wrap ? () => wrap(work) : work, { dedupeFor, reserve: this.#reserve() });
+    return handle.runAndRelease(wrap ? () => wrap(work) : work, {
+      dedupeFor,
+      reserve: this.#reserve(),
+      rememberFor: this.#rememberFor(),
+    });
   }
 
   callHandler(handler: DuplicateHandler, holder: Holder): unknown {
@@ -132,16 +162,23 @@ export class JobContext implements GuardedJob {
     return callProcessor(this.#guarded, this.#call, handle, () => own.signal);
   }
 
-  #reserve(): ((error: unknown) => Reservation | undefined) | undefined {
+  #reserve(): Ending['reserve'] {
     if (!this.#guarded.options.holdThroughRetries) return undefined;
-    return error => reservationFor(this.job, error, this.request.terms);
+    return (error, { isReplaced }) =>
+      // A replaced job that failed is not to go on: the newer one runs now. One that moved itself is in the middle of its work.
+      isReplaced && !wasMoved(error) ? undefined : reservationFor(this.job, error, this.request.terms);
+  }
+
+  #rememberFor(): ((error?: unknown) => number) | undefined {
+    if (this.request.terms.line?.kind !== 'newest') return undefined;
+    return error => rememberFor(this.job, error, this.request.terms.ttl);
   }
 }
 
 function termsOf(
   { options }: GuardedProcessor,
   { job }: ProcessorCall,
-  { key, requestedAt, failsOpen }: Pick<LeaseTerms, 'key' | 'requestedAt' | 'failsOpen'>,
+  { key, requestedAt, failsOpen, line }: Pick<LeaseTerms, 'key' | 'requestedAt' | 'failsOpen' | 'line'>,
 ): LeaseTerms {
   const { scope, ttl, maxHold, onEvent, logToJob } = options;
   // No spread: V8 takes 5 µs for a literal that begins with one.
@@ -154,6 +191,7 @@ function termsOf(
     attempt: attemptOf(job),
     ttl: ttl ?? lockDurationOf(job) ?? DEFAULT_TTL_MS,
     maxHold,
+    line,
     emitter: emitterOf(job, onEvent, { logToJob }),
     queueName: job.queueName,
     jobId: idOf(job),

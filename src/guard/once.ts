@@ -152,7 +152,8 @@ function guard(fn: AnyFunction, options: ParsedOnceOptions): AnyFunction {
 
     const strategy = isObserved ? observing(options.strategy) : options.strategy;
     const attempt = await acquireOrFailOpen<GuardedWork>(call, strategy);
-    return attempt.acquired ? strategy.run(call, attempt.handle) : strategy.onHeld(call, attempt.holder);
+    if (attempt.acquired) return strategy.run(call, attempt.handle);
+    return strategy.onHeld(call, attempt.holder, attempt.standing);
   }
 
   // Frameworks look at how many parameters a method declares, as BullMQ does to know who wants a signal.

@@ -1,9 +1,23 @@
 /** The options that `onceProcessor` and `once` share, beyond those of their locks. */
 
-import { flag, oneOf, type Parsed, type Parser, parseOptions, withDefault } from '../core/validation.ts';
+import { LINE_METHODS } from '../cache/contract.ts';
+import {
+  flag,
+  oneOf,
+  type Parsed,
+  type Parser,
+  parseOptions,
+  show,
+  withDefault,
+} from '../core/validation.ts';
 import type { DuplicateStrategy, GuardedWork, StrategyForm } from '../duplicates/strategy.ts';
 import { parseWhenLocked } from '../duplicates/when-locked.ts';
-import { LEASE_OPTIONS, type LeaseOptions, type ParsedLeaseOptions } from '../lock/options.ts';
+import {
+  checkLeaseOptions,
+  LEASE_OPTIONS,
+  type LeaseOptions,
+  type ParsedLeaseOptions,
+} from '../lock/options.ts';
 import { type Mode, modeLike, modeOfProcess } from './mode.ts';
 
 /** The options of everything that guards work. */
@@ -61,11 +75,23 @@ export function parseGuardOptions<Work extends GuardedWork, Others extends Recor
   const { whenLocked, raiseIfLock, onCacheError, ...parsed } = parseOptions(of, options, table);
   // A wrong environment variable is reported here, and not when the first job comes.
   modeOfProcess();
+  checkLeaseOptions(of, parsed as unknown as ParsedLeaseOptions);
   const strategy = parseWhenLocked(of, { whenLocked, raiseIfLock }, forms);
-  const { capability } = strategy.needs;
-  if (capability && typeof parsed.cache === 'object' && !parsed.cache[capability]) {
+  const { cache, concurrency } = parsed as unknown as ParsedLeaseOptions;
+  if (strategy.needs.onePlace && concurrency > 1) {
     throw new TypeError(
-      `${of}: option 'whenLocked' needs a cache with the method '${capability}', and the option 'cache' has none`,
+      `${of}: options 'concurrency: ${concurrency}' and 'whenLocked: ${show(whenLocked)}' contradict each other: this form of ` +
+        'whenLocked works with one holder at a time; leave one out',
+    );
+  }
+  for (const [option, methods] of [
+    ['whenLocked', strategy.needs.methods ?? []],
+    ['concurrency', concurrency > 1 ? LINE_METHODS : []],
+  ] as const) {
+    const missing = typeof cache === 'object' && methods.find(method => !cache[method]);
+    if (!missing) continue;
+    throw new TypeError(
+      `${of}: option '${option}' needs a cache with the method '${missing}', and the option 'cache' has none`,
     );
   }
   return { ...parsed, strategy, failsOpen: onCacheError === 'run' } as never;

@@ -6,6 +6,7 @@ import { findQueueCache } from '../bullmq/queue-cache.ts';
 import { LockLostError } from '../core/errors.ts';
 import type { Holder } from '../core/holder.ts';
 import { raiseDuplicate, skipDuplicate } from '../duplicates/skip-or-raise.ts';
+import type { DuplicateStrategy, GuardedJob } from '../duplicates/strategy.ts';
 import type { LockHandle } from '../lock/lock-handle.ts';
 import { acquireOrFailOpen } from './fail-open.ts';
 import {
@@ -45,15 +46,30 @@ export async function processJob(guarded: GuardedProcessor, call: ProcessorCall)
   warnOnceOfConfig(guarded, context);
 
   const strategy = isObserved ? observing(options.strategy) : options.strategy;
+  if (!strategy.onEnd) return follow(context, strategy, receivedAt);
+  try {
+    return await follow(context, strategy, receivedAt);
+  } finally {
+    strategy.onEnd(context);
+  }
+}
+
+/** Lets a job follow its strategy. */
+async function follow(
+  context: JobContext,
+  strategy: DuplicateStrategy<GuardedJob>,
+  receivedAt: number,
+): Promise<unknown> {
+  const { isObserved, job } = context;
   const attempt = await acquireOrFailOpen(context, strategy);
   if (!attempt.acquired) {
-    const { holder } = attempt;
+    const { holder, standing } = attempt;
     const isOwn = !isObserved && isAnotherRun(context, holder);
-    return isOwn ? onOwnLease(context, holder) : strategy.onHeld(context, holder);
+    return isOwn ? onOwnLease(context, holder) : strategy.onHeld(context, holder, standing);
   }
 
   const { handle } = attempt;
-  if (!isObserved && mayHaveStalled(call.job, receivedAt)) await checkStillOwned(context, handle);
+  if (!isObserved && mayHaveStalled(job, receivedAt)) await checkStillOwned(context, handle);
   return strategy.run(context, handle);
 }
 

@@ -26,3 +26,19 @@ export function reservationFor(
   const dueIn = Math.min(comesBackIn(job, error) ?? 0, lastsFor);
   return { dueIn, lastsFor };
 }
+
+/** A job that will be retried may come late: its queue may be paused. */
+const REMEMBER_AFTER_DUE_MS = 86_400_000;
+/** A longer backoff decides for nobody else. */
+const MAX_BACKOFF_MS = 7 * 86_400_000;
+/** Longer than a job takes to come that a worker fetched before it stood still. */
+const REMEMBER_TTLS = 2;
+
+/**
+ * How long the line of the newest remembers who has run last, in ms: until an older job has come that may still come.
+ * @param error - what the job's processor threw, if it did.
+ */
+export function rememberFor(job: RunningJob, error: unknown, ttl: number): number {
+  if (error === undefined || !mayRunAgain(job, error)) return REMEMBER_TTLS * ttl;
+  return Math.min(comesBackIn(job, error) ?? 0, MAX_BACKOFF_MS) + REMEMBER_AFTER_DUE_MS;
+}

@@ -58,7 +58,7 @@ export function emitOutcome(
 
 export function emitCacheError(terms: LeaseTerms, operation: CacheOperation, error: Error): void {
   if (!terms.emitter.isObserved('cache-error')) return;
-  const failedOpen = terms.failsOpen && (operation === 'acquire' || operation === 'park');
+  const failedOpen = terms.failsOpen && operation === 'acquire';
   terms.emitter.emit({ type: 'cache-error', ...subjectOf(terms), operation, error, failedOpen });
 }
 

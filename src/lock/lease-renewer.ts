@@ -5,7 +5,7 @@
  */
 
 import { Batcher } from '../cache/batching/batcher.ts';
-import type { AcquireResult, LockCache, Reservation } from '../cache/contract.ts';
+import type { EnterResult, LockCache, ReleaseStep, Reservation } from '../cache/contract.ts';
 import { refusalOf } from '../cache/refusals.ts';
 import { CacheError, type LossReason } from '../core/errors.ts';
 import { getOrCreate } from '../core/get-or-create.ts';
@@ -51,13 +51,13 @@ export class LeaseRenewer {
    * Asks for the lease's key. Once it is granted, the lease is renewed until it is released or lost.
    * @throws CacheError the cache could not decide, or not in time.
    */
-  acquire(lease: Lease): Promise<AcquireResult> {
+  acquire(lease: Lease): Promise<EnterResult> {
     lease.countFrom(performance.now());
     return new Promise((resolve, reject) => {
       const deadline = this.#setDeadline(lease.safeUntil, () => reject(this.#abandon(lease, TOO_LATE)));
-      const onAnswer = (answer: AcquireResult | Error): void => {
+      const onAnswer = (answer: EnterResult | Error): void => {
         if (answer instanceof Error && deadline.isListed && refusalOf(answer)?.isTransient) {
-          setTimeout(() => deadline.isListed && this.#batcher.acquire(lease, onAnswer), RETRY_PAUSE_MS);
+          setTimeout(() => deadline.isListed && this.#ask(lease, onAnswer), RETRY_PAUSE_MS);
           return;
         }
         const isAwaited = this.#deadlines.delete(deadline);
@@ -76,7 +76,7 @@ export class LeaseRenewer {
           resolve(answer);
         }
       };
-      this.#batcher.acquire(lease, onAnswer);
+      this.#ask(lease, onAnswer);
     });
   }
 
@@ -111,8 +111,14 @@ export class LeaseRenewer {
     });
   }
 
-  #keep(lease: Lease, { fence, reclaimed }: AcquireResult & { acquired: true }): void {
+  #ask(lease: Lease, onAnswer: (answer: EnterResult | Error) => void): void {
+    if (lease.terms.line) this.#batcher.enter(lease, onAnswer);
+    else this.#batcher.acquire(lease, onAnswer);
+  }
+
+  #keep(lease: Lease, { fence, reclaimed, next }: EnterResult & { acquired: true }): void {
     lease.grant(fence);
+    lease.next = next;
     this.#leases.add(lease);
     this.#wakeAt(lease.dueAt);
     if (reclaimed) this.#loseEarlierRuns(lease);
@@ -122,7 +128,8 @@ export class LeaseRenewer {
   /** An earlier run of the same owner may still be going in this process. It need not wait for its renewal to fail. */
   #loseEarlierRuns(reclaimed: Lease): void {
     for (const lease of this.#leases) {
-      if (lease !== reclaimed && lease.storedKey === reclaimed.storedKey) this.#lose(lease, 'revoked');
+      const isEarlier = lease.storedKey === reclaimed.storedKey && lease.owner === reclaimed.owner;
+      if (isEarlier && lease !== reclaimed) this.#lose(lease, 'revoked');
     }
   }
 
@@ -139,7 +146,7 @@ export class LeaseRenewer {
     const step = lease.releaseStep(0);
     const until = performance.now() + lease.ttl;
     this.#sendUntilAnswered({
-      send: onAnswer => this.#batcher.release(step, onAnswer),
+      send: onAnswer => this.#sendRelease(lease, step, onAnswer),
       ttl: lease.ttl,
       until,
       onError: ignore,
@@ -157,7 +164,7 @@ export class LeaseRenewer {
     const step = lease.releaseStep(dedupeFor, reservation);
     let hasFailed = false;
     this.#sendUntilAnswered({
-      send: onAnswer => this.#batcher.release(step, onAnswer, onSent),
+      send: onAnswer => this.#sendRelease(lease, step, onAnswer, onSent),
       ttl: lease.ttl,
       until: lease.safeUntil,
       onError(error) {
@@ -176,6 +183,31 @@ export class LeaseRenewer {
       onOverdue,
       isAwaited: onAnswer !== ignore,
     });
+  }
+
+  #sendRelease(
+    lease: Lease,
+    step: ReleaseStep,
+    onAnswer: (answer: boolean | Error) => void,
+    onSent?: () => void,
+  ): void {
+    const { line } = lease.terms;
+    if (!line) {
+      this.#batcher.release(step, onAnswer, onSent);
+      return;
+    }
+    this.#batcher.leave(
+      lease.leaveStep(step),
+      answer => {
+        if (answer instanceof Error) {
+          onAnswer(answer);
+          return;
+        }
+        if (answer.next !== undefined) line.onNext(answer.next);
+        onAnswer(answer.released);
+      },
+      onSent,
+    );
   }
 
   /**

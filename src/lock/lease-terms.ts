@@ -1,5 +1,6 @@
 /** What a lease is acquired for, and on which terms. */
 
+import type { LineKind } from '../cache/contract.ts';
 import type { Emitter } from '../events/emitter.ts';
 
 /** Times are in ms. */
@@ -19,9 +20,27 @@ export interface LeaseTerms {
   readonly emitter: Emitter;
   /** The work runs without a lock if the cache fails. */
   readonly failsOpen: boolean;
+  /** Present where the key has several places, or a line. */
+  readonly line?: LineTerms | undefined;
   /** The job that it is for. */
   readonly queueName: string | undefined;
   readonly jobId: string | undefined;
+}
+
+/** How a key is asked for that has several places, or a line of those who are parked for it. */
+export interface LineTerms {
+  readonly places: number;
+  /** Absent where nobody is parked. */
+  readonly kind: LineKind | undefined;
+  /** The holder is called when it joins the line. */
+  readonly interrupts: boolean;
+  /** Called when the key was released, with the owner whose turn it is then. */
+  readonly onNext: (owner: string) => void;
+}
+
+/** The terms of a key with several places for which nobody is parked; `undefined` where it has one. */
+export function placesOnly(places: number): LineTerms | undefined {
+  return places === 1 ? undefined : { places, kind: undefined, interrupts: false, onNext: () => {} };
 }
 
 /** The terms of work that runs without a lock: it has no key. */

@@ -1,7 +1,14 @@
 /** One acquisition of a key, as the process that asked for it sees it: its times, its signal, and whether it is held. */
 
 import { randomBytes } from 'node:crypto';
-import type { AcquireStep, ReleaseStep, RenewStep, Reservation } from '../cache/contract.ts';
+import type {
+  EnterStep,
+  LeaveStep,
+  LineKind,
+  ReleaseStep,
+  RenewStep,
+  Reservation,
+} from '../cache/contract.ts';
 import { LockLostError, type LossReason } from '../core/errors.ts';
 import { clockedController } from './clocked-signal.ts';
 import { emitLost } from './lease-events.ts';
@@ -29,15 +36,23 @@ let leases = 0;
 export type LeasePhase = 'acquiring' | 'held' | 'lost' | 'ended';
 
 /** Times are on the monotonic clock, in ms. */
-export class Lease implements AcquireStep, RenewStep, Listed {
+export class Lease implements EnterStep, RenewStep, Listed {
   readonly terms: LeaseTerms;
   readonly storedKey: string;
   readonly owner: string;
   readonly attempt: number;
   readonly ttl: number;
   readonly notify: boolean;
+  readonly places: number;
+  readonly line: LineKind | undefined;
+  readonly joins: boolean;
+  readonly interrupts: boolean;
   readonly token: string = `${PROCESS_SECRET}.${(leases++).toString(36)}`;
   fence = 0;
+  /** The owner whose turn was next when it was granted. */
+  next: string | undefined;
+  /** For how long its owner may come again after it was released, in ms. */
+  rememberFor = 0;
   phase: LeasePhase = 'acquiring';
   isListed = false;
   /** When it is to be renewed next. */
@@ -53,14 +68,24 @@ export class Lease implements AcquireStep, RenewStep, Listed {
   #renewUntil = Number.POSITIVE_INFINITY;
   #controller: AbortController | undefined;
 
-  /** @param notify - if the key is held, its release is to be notified. */
-  constructor(terms: LeaseTerms, { notify = false }: { notify?: boolean } = {}) {
+  /**
+   * @param notify - if the key is held, its release is to be notified.
+   * @param joins - its owner joins the line of the key if it can't have it.
+   */
+  constructor(
+    terms: LeaseTerms,
+    { notify = false, joins = true }: { notify?: boolean; joins?: boolean } = {},
+  ) {
     this.terms = terms;
     this.storedKey = terms.storedKey;
     this.owner = terms.owner;
     this.attempt = terms.attempt;
     this.ttl = terms.ttl;
     this.notify = notify;
+    this.places = terms.line?.places ?? 1;
+    this.line = terms.line?.kind;
+    this.joins = joins;
+    this.interrupts = terms.line?.interrupts ?? false;
   }
 
   /** Counts the lease from before its request was sent. The cache starts counting later, so the lease never ends earlier there. */
@@ -133,7 +158,20 @@ export class Lease implements AcquireStep, RenewStep, Listed {
     emitLost(this.terms, this.fence, reason);
   }
 
+  /** Aborts the signal because a newer job is to run. The lease is held, and renewed, until the work has ended. */
+  interrupt(): void {
+    if (this.phase !== 'held' || this.loss) return;
+    this.loss = new LockLostError(this.terms.key, 'replaced');
+    this.#controller?.abort(this.loss);
+    emitLost(this.terms, this.fence, 'replaced');
+  }
+
   releaseStep(dedupeFor: number, reservation?: Reservation): ReleaseStep {
     return { storedKey: this.storedKey, token: this.token, dedupeFor, reservation };
+  }
+
+  leaveStep(release: ReleaseStep): LeaveStep {
+    const { places, line, rememberFor } = this;
+    return { ...release, places, line, rememberFor };
   }
 }

@@ -10,8 +10,15 @@ import type { LeaseTerms } from './lease-terms.ts';
 export interface Ending {
   /** How long the key stays held as done if the work succeeded, in ms. */
   readonly dedupeFor: number;
-  /** Called when the work failed: whether, and for how long, the key is reserved for the owner's next run. */
-  readonly reserve?: ((error: unknown) => Reservation | undefined) | undefined;
+  /**
+   * Called when the work failed: whether, and for how long, the key is reserved for the owner's next run.
+   * @param isReplaced - a newer owner waits for the key, and the work was to end for it.
+   */
+  readonly reserve?:
+    | ((error: unknown, how: { readonly isReplaced: boolean }) => Reservation | undefined)
+    | undefined;
+  /** Called when the work has ended: for how long its owner may come again, in ms. The error is absent where it succeeded. */
+  readonly rememberFor?: ((error?: unknown) => number) | undefined;
 }
 
 /**
@@ -29,6 +36,8 @@ export class LockHandle implements AsyncDisposable {
   readonly #lease: Lease;
   readonly #releasesInOrder: boolean;
   #releasing: Promise<boolean> | undefined;
+  /** The work has ended, and the key is kept neither as done nor as reserved. */
+  #isFreed = false;
 
   /**
    * @param renewer - absent where nothing was acquired.
@@ -68,7 +77,12 @@ export class LockHandle implements AsyncDisposable {
     return this.#renewer !== undefined;
   }
 
-  /** Whether the lock is known to be held at this moment. */
+  /** @internal The owner whose turn it is now that the key was freed, as far as was known when it was acquired. */
+  get next(): string | undefined {
+    return this.#isFreed ? this.#lease.next : undefined;
+  }
+
+  /** Whether the lock is known to be held at this moment: also by a job that is to end because a newer one has come (`'replaced'`). */
   get held(): boolean {
     return this.#lease.held;
   }
@@ -120,27 +134,36 @@ export class LockHandle implements AsyncDisposable {
     await this.release();
   }
 
+  /** @internal Lets the signal abort because a newer job is to run instead. The lock stays held until the work has ended. */
+  interrupt(): void {
+    this.#lease.interrupt();
+  }
+
   /**
    * Runs work and releases the lock, whether it succeeds or fails. What it returns or throws comes out unchanged.
    * @internal
    */
   async runAndRelease<Result>(
     work: () => Result | PromiseLike<Result>,
-    { dedupeFor, reserve }: Ending,
+    { dedupeFor, reserve, rememberFor }: Ending,
   ): Promise<Result> {
     let result: Result;
     try {
       result = await work();
     } catch (error) {
-      await this.#releaseAtEnd(0, reserve?.(error));
+      if (rememberFor) this.#lease.rememberFor = rememberFor(error);
+      const isReplaced = this.#lease.loss?.reason === 'replaced';
+      await this.#releaseAtEnd(0, reserve?.(error, { isReplaced }));
       throw error;
     }
+    if (rememberFor) this.#lease.rememberFor = rememberFor();
     await this.#releaseAtEnd(dedupeFor);
     return result;
   }
 
   #releaseAtEnd(dedupeFor: number, reservation?: Reservation): Promise<unknown> | undefined {
     const renewer = this.#unreleased();
+    this.#isFreed = this.#lease.phase === 'held' && dedupeFor === 0 && !reservation;
     if (this.#releasesInOrder) return renewer?.sendRelease(this.#lease, dedupeFor, reservation);
     // The work may have released it, and not waited for that.
     return renewer ? renewer.release(this.#lease, dedupeFor, reservation) : this.#releasing;

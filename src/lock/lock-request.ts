@@ -1,6 +1,6 @@
 /** A request for one key. It may be sent as often as it takes. */
 
-import type { LockCache, LockRecord } from '../cache/contract.ts';
+import type { LineRecord, LockCache, LockRecord, Standing } from '../cache/contract.ts';
 import { asError, CacheError } from '../core/errors.ts';
 import type { Holder } from '../core/holder.ts';
 import { within } from '../core/within.ts';
@@ -15,7 +15,12 @@ import { LockHandle } from './lock-handle.ts';
 /** What came of a request. */
 export type AcquireAttempt =
   | { readonly acquired: true; readonly handle: LockHandle }
-  | { readonly acquired: false; readonly holder: Holder };
+  | {
+      readonly acquired: false;
+      readonly holder: Holder;
+      /** Where its owner stands in the line of the key, if there is one. */
+      readonly standing?: Standing | undefined;
+    };
 
 export class LockRequest {
   readonly cache: LockCache;
@@ -50,15 +55,34 @@ export class LockRequest {
    * @throws CacheError the cache could not decide.
    */
   async tryAcquire({ notify = false }: { notify?: boolean } = {}): Promise<AcquireAttempt> {
+    return (await this.#try({ notify, joins: true })) as AcquireAttempt;
+  }
+
+  /**
+   * As {@link tryAcquire}, if the request's owner is in the line of the key, or holds it.
+   * @returns `undefined` where it is not. Then nothing has happened.
+   */
+  tryAcquireFromLine(): Promise<AcquireAttempt | undefined> {
+    return this.#try({ notify: false, joins: false });
+  }
+
+  async #try(how: {
+    readonly notify: boolean;
+    readonly joins: boolean;
+  }): Promise<AcquireAttempt | undefined> {
     const renewer = renewerOf(this.cache);
     for (let wasFreed = false; ; wasFreed = true) {
-      const lease = new Lease(this.terms, { notify });
+      const lease = new Lease(this.terms, how);
       const result = await renewer.acquire(lease);
       if (result.acquired) {
         return { acquired: true, handle: new LockHandle(renewer, lease, this.#releasesInOrder) };
       }
-      const holder = holderOf(result.record, this.terms.key);
-      if (wasFreed || !(await this.#freeIfAbandoned?.(holder))) return { acquired: false, holder };
+      const { record, standing } = result;
+      if (!record) return undefined;
+      const holder = holderOf(record, this.terms.key);
+      if (wasFreed || !(await this.#freeIfAbandoned?.(holder))) {
+        return { acquired: false, holder, standing };
+      }
     }
   }
 
@@ -81,6 +105,33 @@ export class LockRequest {
     if (!freeing) return false;
     const [freed] = await this.#answerTo(freeing);
     return freed === true;
+  }
+
+  /**
+   * How the line of the key stands, and the request's owner in it.
+   * @throws CacheError as {@link findHolder}.
+   */
+  async findLine(): Promise<LineRecord> {
+    const [line] = await this.findLines([this.terms.owner]);
+    return line ?? { held: 0, parked: 0, holds: false };
+  }
+
+  /** As {@link findLine}, of each of some owners. */
+  async findLines(owners: readonly string[]): Promise<readonly LineRecord[]> {
+    const { storedKey } = this.terms;
+    return this.#answerTo(
+      this.cache.lines?.(owners.map(owner => ({ storedKey, owner }))) ?? Promise.resolve([]),
+    );
+  }
+
+  /**
+   * Removes an owner from the line of the key.
+   * @throws CacheError as {@link findHolder}.
+   */
+  async strikeOut(owner: string): Promise<void> {
+    await this.#answerTo(
+      this.cache.strikeOut?.([{ storedKey: this.terms.storedKey, owner }]) ?? Promise.resolve([]),
+    );
   }
 
   async #answerTo<Answer>(asked: Promise<readonly Answer[]>): Promise<readonly Exclude<Answer, Error>[]> {

@@ -14,7 +14,7 @@ import { boundOwner, newOwner } from '../key/owner-id.ts';
 import { checkKey } from '../key/template.ts';
 import type { LockHandle } from './lock-handle.ts';
 import type { AcquireAttempt, LockRequest } from './lock-request.ts';
-import { LEASE_OPTIONS, type LeaseOptions } from './options.ts';
+import { checkLeaseOptions, LEASE_OPTIONS, type LeaseOptions } from './options.ts';
 import { scopedRequest } from './scoped-request.ts';
 import { acquireInTurn } from './wait-queue.ts';
 
@@ -174,5 +174,7 @@ export class Lock {
 }
 
 function parseLockOptions(options: LockOptions) {
-  return parseOptions('Lock', options, OPTIONS);
+  const parsed = parseOptions('Lock', options, OPTIONS);
+  checkLeaseOptions('Lock', parsed);
+  return parsed;
 }

@@ -33,6 +33,12 @@ export interface LeaseOptions {
    */
   readonly maxHold?: number;
   /**
+   * How many may hold the key at once: a whole number, 1 to 1000. All that acquire a key should have the same number; where one has
+   * a lower one, it waits until fewer hold the key.
+   * @defaultValue 1
+   */
+  readonly concurrency?: number;
+  /**
    * Called with every event of these locks. What it throws becomes a warning, and harms nothing. The diagnostics channels
    * `bullmq-once:acquired` and so on carry the events of all locks of the process.
    */
@@ -41,6 +47,8 @@ export interface LeaseOptions {
 
 /** A shorter lease would end before an answer about it could be trusted. */
 const MIN_TTL_MS = 10;
+/** Each step on a key reads all of its holders. */
+const MAX_PLACES = 1000;
 export const DEFAULT_TTL_MS = 30_000;
 export const DEFAULT_SCOPE = 'default';
 
@@ -51,6 +59,7 @@ export interface ParsedLeaseOptions {
   readonly ttl: number | undefined;
   readonly dedupeFor: number;
   readonly maxHold: number;
+  readonly concurrency: number;
   readonly onEvent: Emitter;
 }
 
@@ -71,5 +80,22 @@ export const LEASE_OPTIONS: {
     value === undefined || value === Number.POSITIVE_INFINITY
       ? Number.POSITIVE_INFINITY
       : ms(MIN_TTL_MS)(value, option),
+  concurrency: withDefault(1, (value, option) => {
+    if (Number.isSafeInteger(value) && (value as number) >= 1 && (value as number) <= MAX_PLACES)
+      return value as number;
+    throw new TypeError(`${option} must be a whole number, 1 to ${MAX_PLACES}, not ${show(value)}`);
+  }),
   onEvent: emitter,
 };
+
+/** @throws TypeError two options contradict each other. */
+export function checkLeaseOptions(
+  of: string,
+  { concurrency, dedupeFor }: Pick<ParsedLeaseOptions, 'concurrency' | 'dedupeFor'>,
+): void {
+  if (concurrency === 1 || dedupeFor === 0) return;
+  throw new TypeError(
+    `${of}: options 'concurrency: ${concurrency}' and 'dedupeFor: ${dedupeFor}' contradict each other: one says that several run ` +
+      'at once, the other that none runs after a success; leave one out',
+  );
+}

@@ -2,6 +2,7 @@
 
 import { resolveCache } from '../cache/registry.ts';
 import { scopedName } from '../key/stored-name.ts';
+import { placesOnly } from './lease-terms.ts';
 import { LockRequest } from './lock-request.ts';
 import { DEFAULT_SCOPE, DEFAULT_TTL_MS, type ParsedLeaseOptions } from './options.ts';
 
@@ -13,7 +14,7 @@ import { DEFAULT_SCOPE, DEFAULT_TTL_MS, type ParsedLeaseOptions } from './option
 export function scopedRequest(
   key: string,
   owner: string,
-  { cache, scope = DEFAULT_SCOPE, ttl = DEFAULT_TTL_MS, maxHold, onEvent }: ParsedLeaseOptions,
+  { cache, scope = DEFAULT_SCOPE, ttl = DEFAULT_TTL_MS, maxHold, concurrency, onEvent }: ParsedLeaseOptions,
   { failsOpen = false }: { failsOpen?: boolean } = {},
 ): LockRequest {
   // Looked up now, because `caches` may have changed since the options were parsed.
@@ -27,6 +28,7 @@ export function scopedRequest(
     requestedAt: performance.now(),
     emitter: onEvent,
     failsOpen,
+    line: placesOnly(concurrency),
     queueName: undefined,
     jobId: undefined,
   });

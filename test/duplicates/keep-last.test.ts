@@ -4,7 +4,18 @@ import type { Job } from 'bullmq';
 import { expect } from 'chai';
 import { onceProcessor } from '../../src/index.ts';
 import { Bench, oneOfEachKind } from '../support/bullmq.ts';
-import { type Deferred, deferred, until } from '../support/index.ts';
+import { type Deferred, deferred, uniqueName, until } from '../support/index.ts';
+
+/** Starts a worker whose jobs complete at once. Returns their versions, in the order in which they run. */
+async function workerOf(bench: Bench): Promise<unknown[]> {
+  const ran: unknown[] = [];
+  const options = { key: 'k', whenLocked: 'keep-last' } as const;
+  await bench.worker(
+    onceProcessor((job: Job<{ version: number }>) => ran.push(job.data.version), options),
+    { concurrency: 3 },
+  );
+  return ran;
+}
 
 for (const setup of oneOfEachKind) {
   describe(`The newest of the jobs of one key (${setup.name})`, () => {
@@ -20,7 +31,7 @@ for (const setup of oneOfEachKind) {
       for (let i = 0; i < 5; i++) duplicates.push(await bench.add({}));
       const newest = duplicates.pop() as Job;
       await until(async () => (await bench.queue.getCompletedCount()) === duplicates.length);
-      expect(await newest.getState()).to.equal('delayed');
+      await bench.reaches(newest, 'delayed');
 
       // The holder's lease would end in 30 s: the newest is promoted, and does not wait for that.
       await first.finish();
@@ -44,20 +55,34 @@ for (const setup of oneOfEachKind) {
       expect(ran).to.deep.equal([1, 2, 3]);
     });
 
-    it('is not one whose producer has set its time of creation ahead: later ones run', async () => {
-      const ran: unknown[] = [];
-      await bench.worker(
-        onceProcessor((job: Job<{ version: number }>) => ran.push(job.data.version), {
-          key: 'k',
-          whenLocked: 'keep-last',
-        }),
-      );
-      await bench.result(await bench.add({ version: 0 }, { timestamp: 8e15 }));
+    for (const [ids, own] of Object.entries({
+      'of the queue': undefined,
+      'of their own': uniqueName('job'),
+    })) {
+      const idOf = (version: number) => (own === undefined ? {} : { jobId: `${own}-${version}` });
 
-      for (let version = 1; version <= 3; version++) await bench.result(await bench.add({ version }));
+      it(`is not one whose producer has set its time of creation ahead: later ones run (ids ${ids})`, async () => {
+        const ran = await workerOf(bench);
+        await bench.result(await bench.add({ version: 0 }, { timestamp: 8e15, ...idOf(0) }));
 
-      expect(ran).to.deep.equal([0, 1, 2, 3]);
-    });
+        for (let version = 1; version <= 3; version++) {
+          await bench.result(await bench.add({ version }, idOf(version)));
+        }
+
+        expect(ran).to.deep.equal([0, 1, 2, 3]);
+      });
+
+      it(`is one that its producer has dated back, where the key is free: it runs (ids ${ids})`, async () => {
+        const ran = await workerOf(bench);
+        await bench.result(await bench.add({ version: 1 }, idOf(1)));
+
+        await bench.result(
+          await bench.add({ version: 2 }, { timestamp: Date.now() - 3_600_000, ...idOf(2) }),
+        );
+
+        expect(ran).to.deep.equal([1, 2]);
+      });
+    }
 
     it('runs instead of the retry of an older one', async () => {
       const gate = deferred();

@@ -80,7 +80,7 @@ describe('The option raiseIfLock', () => {
 
 describe('The option whenLocked', () => {
   for (const [whenLocked, problem] of [
-    ['wait', /'whenLocked' must be 'skip', 'raise', .* or 'keep-last', not 'wait'/],
+    ['wait', /'whenLocked' must be 'skip', 'raise', .* or 'replace', not 'wait'/],
     [{}, /option 'whenLocked' must be .* not an object/],
     [
       { delay: 0 },
@@ -110,12 +110,12 @@ describe('The option whenLocked', () => {
     );
   });
 
-  it("takes 'keep-last' only with a cache that knows which job is the newest", () => {
+  it("takes 'keep-last' only with a cache that has lines", () => {
     const cache = { acquire() {}, renew() {}, release() {}, inspect() {} } as never as LockCache;
 
     expect(() => onceProcessor(fn, { cache, whenLocked: 'keep-last' })).to.throw(
       TypeError,
-      "onceProcessor: option 'whenLocked' needs a cache with the method 'announce', and the option 'cache' has none",
+      "onceProcessor: option 'whenLocked' needs a cache with the method 'enter', and the option 'cache' has none",
     );
   });
 });

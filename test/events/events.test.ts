@@ -141,15 +141,15 @@ describe('The events of a lock', () => {
       expect(recorded.events[0]).to.include({ operation: 'acquire', failedOpen: true });
     });
 
-    it("reports that a job fails open where the cache can't say which is the newest ('keep-last')", async () => {
-      const cache = failingCache('announce');
+    it("reports that a job fails open where the cache can't say where it stands in line ('keep-last')", async () => {
+      const cache = failingCache('enter');
       const options = { key, cache, whenLocked: 'keep-last', onCacheError: 'run' } as const;
 
       const result = await onceProcessor(() => 'ran', options)(plainJob('1'));
 
       expect(result).to.equal('ran');
       const [error] = recorded.ofType('cache-error');
-      expect(error).to.include({ operation: 'park', failedOpen: true, jobId: '1', queueName: 'emails' });
+      expect(error).to.include({ operation: 'acquire', failedOpen: true, jobId: '1', queueName: 'emails' });
     });
   });
 

@@ -2,10 +2,17 @@
 
 import type { Job } from 'bullmq';
 import { expect } from 'chai';
-import { caches, type LockEvent, type LockHandle, once, onceProcessor } from '../../src/index.ts';
+import {
+  caches,
+  type LockEvent,
+  type LockHandle,
+  MemoryCache,
+  once,
+  onceProcessor,
+} from '../../src/index.ts';
 import { Bench, plainJob } from '../support/bullmq.ts';
 import { failingCache, NO_ROUTE, unreachableCache } from '../support/failing-cache.ts';
-import { deferred, rejection, until } from '../support/index.ts';
+import { deferred, rejection } from '../support/index.ts';
 
 /** The errors of the cache among events, as far as they say what became of the work. */
 function cacheErrors(events: readonly LockEvent[]): object[] {
@@ -76,29 +83,25 @@ describe("onCacheError: 'raise'", () => {
   });
 });
 
-describe("A job that can't be parked", () => {
-  /** Two jobs of one key under `'keep-last'`, whose cache can't say which is the newest. The first holds the key. */
+describe("A job that can't join the line of its key", () => {
+  /** Two jobs of one key under `'keep-last'`. The first holds the key, then the cache fails. */
   async function secondOfTwo(onCacheError: 'run' | 'raise') {
     const cache = failingCache();
     const events: LockEvent[] = [];
-    const gate = deferred();
+    const [started, gate] = [deferred(), deferred()];
     const locks: LockHandle[] = [];
     const guarded = onceProcessor(
       async (job: Job, _token, _signal, lock) => {
         locks.push(lock);
+        started.resolve();
         if (job.id === '1') await gate.promise;
         return `ran ${job.id}`;
       },
       { key: 'k', cache, onCacheError, whenLocked: 'keep-last', onEvent: event => events.push(event) },
     );
-    const started = deferred();
-    cache.announce = async arrivals => {
-      started.resolve();
-      return arrivals.map(({ owner, parked }) => ({ owner, parked }));
-    };
     const first = guarded(plainJob('1'));
     await started.promise;
-    cache.announce = failingCache('announce').announce;
+    cache.enter = failingCache('enter').enter;
     const second = await guarded(plainJob('2')).catch(error => error);
     gate.resolve();
     await first;
@@ -110,12 +113,9 @@ describe("A job that can't be parked", () => {
 
     expect(second).to.equal('ran 2');
     expect(locks.map(({ fence }) => fence > 0)).to.deep.equal([true, false]);
-    expect(cacheErrors(events)[0]).to.deep.equal({
-      key: 'k',
-      operation: 'park',
-      failedOpen: true,
-      cause: NO_ROUTE,
-    });
+    expect(cacheErrors(events)).to.deep.equal([
+      { key: 'k', operation: 'acquire', failedOpen: true, cause: NO_ROUTE },
+    ]);
   });
 
   it("fails with a CacheError (onCacheError: 'raise')", async () => {
@@ -123,53 +123,32 @@ describe("A job that can't be parked", () => {
 
     expect(second).to.include({ code: 'ERR_LOCK_CACHE', key: 'k' });
     expect(locks).to.have.length(1);
-    expect(cacheErrors(events)[0]).to.deep.equal({
-      key: 'k',
-      operation: 'park',
-      failedOpen: false,
-      cause: NO_ROUTE,
-    });
+    expect(cacheErrors(events)).to.deep.equal([
+      { key: 'k', operation: 'acquire', failedOpen: false, cause: NO_ROUTE },
+    ]);
   });
 });
 
-describe("A job that has acquired its key, and can't know whether it is the newest", () => {
-  async function run(onCacheError: 'run' | 'raise') {
-    const cache = failingCache('announce');
-    const events: LockEvent[] = [];
-    const locks: LockHandle[] = [];
-    const guarded = onceProcessor(
-      async (_job: Job, _token, _signal, lock) => {
-        locks.push(lock);
-        return [lock.held, lock.fence];
-      },
-      { key: 'k', cache, onCacheError, whenLocked: 'keep-last', onEvent: event => events.push(event) },
-    );
-    const outcome = await guarded(plainJob('1')).catch(error => error);
-    // The work does not wait for the release.
-    const findHolder = async () => (await cache.inspect(['bull::once:1:emails:k']))[0];
-    await until(async () => (await findHolder()) === undefined && events.length === 3);
-    return { outcome, locks, events, holder: await findHolder() };
+describe("A job of which BullMQ can't say who was handed out before it", () => {
+  function guardedBy(onCacheError: 'run' | 'raise') {
+    const guarded = onceProcessor(async (_job: Job, _token, _signal, lock) => lock.isGuarded, {
+      key: 'k',
+      cache: new MemoryCache(),
+      onCacheError,
+      whenLocked: 'in-order',
+    });
+    const backend = { getRanges: () => Promise.reject(new Error('the connection is closed')) };
+    return guarded(plainJob('1', { queue: { backend } }));
   }
 
-  it("releases the key and runs without a lock (onCacheError: 'run')", async () => {
-    const { outcome, events, holder } = await run('run');
-
-    expect(outcome).to.deep.equal([false, 0]);
-    expect(events.map(({ type }) => type)).to.deep.equal(['acquired', 'cache-error', 'released']);
-    expect(cacheErrors(events)).to.deep.equal([
-      { key: 'k', operation: 'park', failedOpen: true, cause: NO_ROUTE },
-    ]);
-    expect(holder).to.equal(undefined);
+  it("runs without a lock (onCacheError: 'run')", async () => {
+    expect(await guardedBy('run')).to.equal(false);
   });
 
-  it("releases the key and fails with a CacheError (onCacheError: 'raise')", async () => {
-    const { outcome, locks, events, holder } = await run('raise');
+  it("fails with a CacheError that names the cause (onCacheError: 'raise')", async () => {
+    const error = await guardedBy('raise').catch(thrown => thrown);
 
-    expect(outcome).to.include({ code: 'ERR_LOCK_CACHE', key: 'k' });
-    expect(locks).to.deep.equal([]);
-    expect(cacheErrors(events)).to.deep.equal([
-      { key: 'k', operation: 'park', failedOpen: false, cause: NO_ROUTE },
-    ]);
-    expect(holder).to.equal(undefined);
+    expect(error).to.include({ code: 'ERR_LOCK_CACHE', key: 'k' });
+    expect(error.cause).to.have.property('message', 'the connection is closed');
   });
 });

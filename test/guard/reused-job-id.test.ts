@@ -36,6 +36,22 @@ for (const setup of oneOfEachKind) {
       expect(results).to.deep.equal(['run 1', 'duplicate of done']);
     });
 
+    it('is not promoted in the place of the old one, whose turn it is (another timestamp)', async () => {
+      const { job, ran, finish } = await bench.hold({ whenLocked: 'in-order' });
+      const first = await addAgain();
+      await bench.reaches(first, 'delayed');
+      const second = await bench.add({});
+      await bench.reaches(second, 'delayed');
+      await first.remove();
+      const later = await addAgain({ timestamp: Date.now(), delay: 600_000 });
+
+      await finish();
+      await bench.reaches(second, 'completed');
+
+      expect(ran).to.deep.equal([job.id, second.id]);
+      expect(await bench.queue.getJob(`${later.id}`)).to.include({ attemptsStarted: 0 });
+    });
+
     it('is a duplicate of the done work, though that took three attempts', async () => {
       let runs = 0;
       const work = async ({ attemptsStarted }: Job) => {

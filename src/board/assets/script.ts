@@ -81,14 +81,15 @@ export const SCRIPT: string = `'use strict';
 
   function passesFilter(lock) {
     const wanted = filter.value.toLowerCase();
-    return [lock.key, lock.place, lock.cache ?? '', lock.holderName].some(text => text.toLowerCase().includes(wanted));
+    return [lock.key, lock.place, lock.cache ?? '', lock.holderName, lock.lineText ?? ''].some(text => text.toLowerCase().includes(wanted));
   }
 
   function rowOf(lock) {
     const row = element('tr');
-    row.dataset.key = lock.source + ' ' + lock.storedKey;
+    row.dataset.key = acquisitionOf(lock);
     const holder = element('td', 'holder', lock.holderName);
     if (lock.state in STATES) holder.append(element('div', 'state', STATES[lock.state]));
+    if (lock.lineText !== undefined) holder.append(element('div', 'state line', lock.lineText));
     const place = element('td', 'place', lock.place);
     if (lock.cache !== undefined) place.append(element('div', 'state', 'in ' + lock.cache));
     const bar = element('div', 'bar');

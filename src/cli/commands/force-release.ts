@@ -1,6 +1,7 @@
 /** `bullmq-once force-release <key>...` */
 
 import { describeRefusal, type LockAdmin, type LockInfo } from '../../admin/lock-admin.ts';
+import { nameOfHolder } from '../../core/holder.ts';
 import { printable } from '../../core/printable.ts';
 import type { Arguments } from '../arguments.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
@@ -10,8 +11,8 @@ import type { Terminal } from '../terminal.ts';
 import { UsageError } from '../usage-error.ts';
 
 /**
- * Releases the lock of each key, as long as the holder that was shown still holds it.
- * @throws UsageError a key is held more than once, or nobody can confirm.
+ * Releases the lock of each key, as long as the holders that were shown still hold it.
+ * @throws UsageError a key is held in more than one queue or scope, or nobody can confirm.
  */
 export async function forceRelease(args: Arguments, locks: LockAdmin, terminal: Terminal): Promise<ExitCode> {
   const keys = [...new Set(args.keys)];
@@ -19,22 +20,27 @@ export async function forceRelease(args: Arguments, locks: LockAdmin, terminal: 
   if (found.length === 0) return EXIT.notDone;
   if (!args.yes && !(await isConfirmed(found, terminal))) return EXIT.notDone;
   const released = await releaseEach(found, locks, terminal);
-  return released === keys.length ? EXIT.ok : EXIT.notDone;
+  const isHeld = (key: string) => found.some(({ askedFor }) => askedFor === key);
+  return released === found.length && keys.every(isHeld) ? EXIT.ok : EXIT.notDone;
 }
+
+/** A lock, and the key for which it was found: a long key is listed in its short form. */
+type FoundLock = LockInfo & { readonly askedFor: string };
 
 async function findEach(
   keys: readonly string[],
   args: Arguments,
   locks: LockAdmin,
   { write }: Terminal,
-): Promise<LockInfo[]> {
-  const found: LockInfo[] = [];
+): Promise<FoundLock[]> {
+  const found: FoundLock[] = [];
   for (const key of keys) {
-    const [lock, another] = await findByKey(key, args, locks);
-    if (another) {
+    const held = (await findByKey(key, args, locks)).filter(({ state }) => state !== 'parked');
+    // A key with several places has several holders, and one name.
+    if (held.some(({ storedKey }) => storedKey !== held[0]?.storedKey)) {
       throw new UsageError(`'${printable(key)}' is held more than once; say which with --queue or --scope`);
     }
-    if (lock) found.push(lock);
+    if (held.length > 0) found.push(...held.map(lock => ({ ...lock, askedFor: key })));
     else write(`'${printable(key)}' is not held\n`);
   }
   return found;
@@ -64,7 +70,9 @@ async function releaseEach(
     const outcome = isReleased
       ? 'was released'
       : `was not released: it ${describeRefusal(await locks.get(lock))}`;
-    write(`${printable(`'${lock.key}' ${outcome}`)}\n`);
+    const isShared = (lock.line?.held ?? 1) > 1;
+    const name = isShared ? `'${lock.key}' of ${nameOfHolder(lock)}` : `'${lock.key}'`;
+    write(`${printable(`${name} ${outcome}`)}\n`);
   }
   return released;
 }

@@ -1,0 +1,105 @@
+/** Whose turn it is in the line of a key: promotes that job, and strikes it out where BullMQ does not have it to run any more. */
+
+import { attemptOf } from '../bullmq/job.ts';
+import { type JobFate, lookUpJob } from '../bullmq/job-lookup.ts';
+import { promoteJob } from '../bullmq/promote.ts';
+import type { LineRecord } from '../cache/contract.ts';
+import type { Holder } from '../core/holder.ts';
+import { nextTick } from '../core/timers.ts';
+import { jobOfOwner } from '../key/owner-id.ts';
+import type { AcquireAttempt } from '../lock/lock-request.ts';
+import type { GuardedJob } from './strategy.ts';
+
+/** The owner whose turn it is is asked about if it was parked longer ago. One that was promoted just now is on its way. */
+const ON_ITS_WAY_MS = 1000;
+
+/** Promotes a job. Resolves when the command is written: when the promise callbacks of this turn of the event loop have run. */
+export function sendPromotion(work: GuardedJob, owner: string): Promise<void> {
+  void promote(work, owner, { isKnown: true });
+  return new Promise(resolve => {
+    nextTick(resolve);
+  });
+}
+
+/**
+ * Who released the key meanwhile could not promote the job, which was not in the delayed set yet. Never rejects, and nobody waits for it.
+ */
+export async function lookAgain(work: GuardedJob): Promise<void> {
+  const { request, concurrency } = work;
+  try {
+    const { held, ahead } = await request.findLine();
+    const isItsTurn = ahead === undefined || ahead < concurrency - held;
+    if (isItsTurn) await promote(work, request.terms.owner);
+  } catch {
+    // It is delayed, and comes back by itself.
+  }
+}
+
+/** The key was released: promotes whose turn it is. Never rejects, and nobody waits for it. */
+export async function promoteNext(work: GuardedJob, owner: string): Promise<void> {
+  const { request, concurrency } = work;
+  try {
+    for (let next: string | undefined = owner; next !== undefined; ) {
+      if (await promote(work, next)) return;
+      const fate = await fateOf(work, next);
+      // It is on its way, or its queue is out of reach.
+      if (fate === 'to-run' || fate === 'unknown') return;
+      await request.strikeOut(next);
+      const { held, head }: LineRecord = await request.findLine();
+      next = held < concurrency ? head : undefined;
+    }
+  } catch {
+    // It comes back by itself.
+  }
+}
+
+/** @returns whether it was promoted. */
+export async function promote(
+  { job }: GuardedJob,
+  owner: string,
+  how: { isKnown?: boolean } = {},
+): Promise<boolean> {
+  const other = jobOfOwner(owner);
+  return other !== undefined && promoteJob(job, other, how);
+}
+
+/** Asks until nobody is in the way whose job BullMQ does not have to run any more. */
+export async function settled(
+  work: GuardedJob,
+  ask: () => Promise<AcquireAttempt | undefined>,
+): Promise<AcquireAttempt | undefined> {
+  for (;;) {
+    const attempt = await ask();
+    if (!attempt || attempt.acquired || attempt.holder.state !== 'parked') return attempt;
+    const isOutdone = attempt.standing?.is === 'outdone';
+    if (!(await strikeOutIfAbandoned(work, attempt.holder, { isOutdone }))) return attempt;
+  }
+}
+
+/**
+ * @param isOutdone - the job is to be skipped for good because of that owner.
+ * @returns whether the owner whose turn it is was struck out of the line.
+ */
+async function strikeOutIfAbandoned(
+  work: GuardedJob,
+  { owner, since }: Holder,
+  { isOutdone }: { readonly isOutdone: boolean },
+): Promise<boolean> {
+  const isBack = attemptOf(work.job) !== 1;
+  const parkedFor = Date.now() - since;
+  const isOnItsWay = !isBack && parkedFor < ON_ITS_WAY_MS;
+  if (isOnItsWay && !isOutdone) return false;
+  const fate = await fateOf(work, owner);
+  // The key is free, and its promotion may have been lost. By a newer one that is parked a job is outdone also while the key is held.
+  if (fate === 'to-run' && !isOutdone) void promote(work, owner);
+  // BullMQ can't be asked, and it had its time.
+  const hadItsTime = fate === 'unknown' && isBack && parkedFor > work.request.terms.ttl;
+  if (fate === 'to-run' || (fate === 'unknown' && !hadItsTime)) return false;
+  await work.request.strikeOut(owner);
+  return true;
+}
+
+/** What became of a parked job. Where the answer is wrong, it joins the line again when it comes. */
+function fateOf({ job, request }: GuardedJob, owner: string): Promise<JobFate> {
+  return lookUpJob(job, jobOfOwner(owner), request.cache, request.terms.ttl);
+}

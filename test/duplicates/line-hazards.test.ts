@@ -1,0 +1,136 @@
+/** What an adversary found in lines: bursts, several places, reused numbers, windows. */
+
+import type { Job } from 'bullmq';
+import { expect } from 'chai';
+import { onceProcessor } from '../../src/index.ts';
+import { Bench, oneOfEachKind } from '../support/bullmq.ts';
+import { deferred, until } from '../support/index.ts';
+
+describe('A line', () => {
+  let bench: Bench;
+  beforeEach(async () => {
+    bench = await Bench.open();
+  });
+  afterEach(() => bench.close());
+
+  it('keeps the order of a burst that two workers fetch together', async () => {
+    const count = 120;
+    await bench.queue.addBulk(
+      Array.from({ length: count }, (_, n) => ({
+        name: 'job',
+        data: { n },
+        opts: { removeOnComplete: false },
+      })),
+    );
+    const ran: number[] = [];
+    const guarded = onceProcessor((job: Job<{ n: number }>) => void ran.push(job.data.n), {
+      key: 'k',
+      whenLocked: 'in-order',
+    });
+    await Promise.all([
+      bench.worker(guarded as never, { concurrency: 20 }),
+      bench.worker(guarded as never, { concurrency: 20 }),
+    ]);
+    await until(async () => (await bench.queue.getCompletedCount()) === count, 'all have run', 60_000);
+
+    expect(ran).to.deep.equal(Array.from({ length: count }, (_, n) => n));
+  });
+
+  it('names the next one at the end of a deduplication window, and not when the lease would have ended', async () => {
+    const ran: unknown[] = [];
+    const gate = deferred();
+    await bench.worker(
+      onceProcessor(
+        async (job: Job) => {
+          ran.push(job.id);
+          await gate.promise;
+        },
+        { key: 'k', whenLocked: 'in-order', dedupeFor: 200 },
+      ),
+      { concurrency: 3 },
+    );
+    const jobs = [await bench.add({}), await bench.add({})];
+    await bench.reaches(jobs[1] as Job, 'delayed');
+    const startedAt = performance.now();
+    gate.resolve();
+    await bench.result(jobs[1] as Job);
+
+    expect(ran).to.deep.equal(jobs.map(({ id }) => id));
+    // The lease would have ended after 30 s.
+    expect(performance.now() - startedAt).to.be.within(200, 15_000);
+  });
+
+  it('promotes no delayed job that has the number of a parked one, since the queue was obliterated', async () => {
+    const holder = await bench.hold({ whenLocked: 'in-order', ttl: 500 });
+    const parked = await bench.add({});
+    await bench.reaches(parked, 'delayed');
+    await bench.queue.obliterate({ force: true });
+    await bench.add({}, { delay: 3_600_000 });
+    const later = await bench.add({}, { delay: 3_600_000 });
+    expect(later.id).to.equal(parked.id);
+
+    await holder.worker.close(true);
+    await bench.worker(onceProcessor(() => 'worked', { key: 'k', whenLocked: 'in-order', ttl: 500 }));
+    const newcomer = await bench.add({});
+    await bench.result(newcomer);
+
+    expect(await later.getState()).to.equal('delayed');
+  });
+});
+
+for (const setup of oneOfEachKind) {
+  describe(`A key with two places and a line (${setup.name})`, () => {
+    let bench: Bench;
+    beforeEach(async () => {
+      bench = await Bench.open(setup);
+    });
+    afterEach(() => bench.close());
+
+    it('leaves a failed job its backoff', async () => {
+      const failed = new Set<unknown>();
+      await bench.worker(
+        onceProcessor(
+          async (job: Job<{ fails?: boolean }>) => {
+            await new Promise(resolve => setTimeout(resolve, 20));
+            if (!job.data.fails || failed.has(job.id)) return;
+            failed.add(job.id);
+            throw new Error('asked to fail');
+          },
+          { key: 'k', whenLocked: 'in-order', concurrency: 2 },
+        ),
+        { concurrency: 8 },
+      );
+      const jobs: Job[] = [];
+      for (let i = 0; i < 8; i++) {
+        jobs.push(await bench.add({ fails: i === 3 }, { attempts: 2, backoff: 3_600_000 }));
+      }
+      const failing = jobs[3] as Job;
+      for (const job of jobs) if (job !== failing) await bench.result(job);
+
+      expect(await failing.getState()).to.equal('delayed');
+      expect((await bench.queue.getJob(failing.id as string))?.attemptsMade).to.equal(1);
+    });
+
+    it('is free to the next job when the job is removed for which a place was reserved', async () => {
+      const gate = deferred();
+      const guarded = onceProcessor(
+        async (job: Job<{ name: string }>) => {
+          if (job.data.name === 'fails') throw new Error('asked to fail');
+          if (job.data.name === 'holds') await gate.promise;
+          return 'worked';
+        },
+        { key: 'k', concurrency: 2, holdThroughRetries: true },
+      );
+      await bench.worker(guarded as never, { concurrency: 4 });
+      const holding = await bench.add({ name: 'holds' });
+      await bench.reaches(holding, 'active');
+      const failing = await bench.add({ name: 'fails' }, { attempts: 2, backoff: 3_600_000 });
+      await bench.reaches(failing, 'delayed');
+      await failing.remove();
+
+      expect(await bench.result(await bench.add({ name: 'runs' }))).to.equal('worked');
+      gate.resolve();
+      await bench.result(holding);
+    });
+  });
+}
