@@ -46,8 +46,24 @@ const EXPECTED: Record<string, (output: string) => void> = {
   'wait-your-turn.ts': output => {
     expect(linesOf(output)).to.deep.equal(['alice has 160']);
   },
-  'keep-last.ts': output => {
-    expect(linesOf(output)).to.deep.equal(['indexed versions 1 and 5']);
+  'import-in-order.ts': output => {
+    expect(linesOf(output)).to.deep.equal([
+      'acme: files 1, 2, 3, 4',
+      'globex: files 1, 2, 3, 4',
+      'at most 2 at once',
+    ]);
+  },
+  'three-downloads-a-host.ts': output => {
+    expect(linesOf(output)).to.deep.equal([
+      'example.org: at most 3 at once',
+      'example.com: at most 3 at once',
+    ]);
+  },
+  'search-as-you-type.ts': output => {
+    expect(linesOf(output)).to.deep.equal(['c: stopped', 'ca: stopped', 'cat: stopped', 'cats: found']);
+  },
+  'autosave.ts': output => {
+    expect(linesOf(output)).to.deep.equal(['saved versions 1 and 5']);
   },
   'decide-yourself.ts': output => {
     expect(linesOf(output)).to.deep.equal(['sales is being built by job first', 'sales is ready']);

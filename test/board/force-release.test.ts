@@ -1,6 +1,7 @@
 import { Queue } from 'bullmq';
 import { expect } from 'chai';
 import { createBoard } from '../../src/board.ts';
+import { enterStep } from '../../src/conformance/lines.ts';
 import { Lock, type LockHandle, MemoryCache, RedisCache } from '../../src/index.ts';
 import { connectRedis, redisOptions, uniqueName } from '../support/index.ts';
 import { askForceRelease, postForceRelease, shownBy, withBoard } from './served-board.ts';
@@ -146,5 +147,26 @@ describe('a force release on the board', () => {
       expect(shown.locks).to.have.length(1);
     });
     expect(await handle.release()).to.equal(true);
+  });
+
+  it('hides only the holder that was shown, of a key with several', async () => {
+    const storedKey = 'once::1:default:shared';
+    await cache.enter(['first', 'second', 'third'].map(owner => enterStep({ storedKey, owner, places: 3 })));
+    const board = createBoard({ caches: { memory: cache }, allowForceRelease: true });
+    const ownersOf = ({ locks }: any) =>
+      locks.filter((lock: any) => lock.storedKey === storedKey).map(({ owner }: any) => owner);
+    const shown = await shownBy(board);
+
+    for (const owner of ['first', 'second']) {
+      await askForceRelease(
+        board,
+        shown.locks.find((lock: any) => lock.owner === owner),
+      );
+    }
+    const after = await shownBy(board);
+    board.close();
+
+    expect(ownersOf(shown)).to.have.members(['first', 'second', 'third']);
+    expect(ownersOf(after)).to.deep.equal(['third']);
   });
 });

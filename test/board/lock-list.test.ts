@@ -1,7 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
 import { createBoard } from '../../src/board.ts';
+import { enterStep } from '../../src/conformance/lines.ts';
 import { Lock, MemoryCache, RedisCache } from '../../src/index.ts';
+import { scopedName } from '../../src/key/stored-name.ts';
 import { Bench } from '../support/bullmq.ts';
 import { connectRedis, uniqueName } from '../support/index.ts';
 import { shownBy } from './served-board.ts';
@@ -43,6 +45,29 @@ describe('the locks of a board', () => {
       [qualifiedName, qualifiedName, undefined],
       ['all', `scope ${scope}`, 'all'],
     ]);
+  });
+
+  it('are shown with each holder of a key, with who is parked for it, and with who is next', async () => {
+    const cache = new MemoryCache();
+    const storedKey = scopedName('shop-3', 'k');
+    const steps = [17, 18, 19].map(id =>
+      enterStep({ storedKey, owner: `bull:emails:${id}@1790000000000`, places: 2, line: 'all' }),
+    );
+    await cache.enter(steps);
+    const alone = await new Lock('alone', { cache }).acquire();
+    const board = createBoard({ caches: { memory: cache, again: cache } });
+
+    const { locks } = await shownBy(board);
+    await alone.release();
+    board.close();
+
+    const about = ({ holderName, lineText, line }: any) => [holderName, lineText, line?.next.jobId];
+    const text = '2 hold it, 1 parked, next: job 19 of emails';
+    expect(locks.filter(({ key }: any) => key === 'k').map(about)).to.have.deep.members([
+      ['job 17 of emails', text, '19'],
+      ['job 18 of emails', text, '19'],
+    ]);
+    expect(locks.find(({ key }: any) => key === 'alone')).not.to.have.any.keys('line', 'lineText');
   });
 
   it('are five hundred at most: those that run before those that are done, and these by their age', async () => {

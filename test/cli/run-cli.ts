@@ -2,7 +2,9 @@
 
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import type { Redis } from 'ioredis';
-import { Lock, type LockHandle, type LockOptions, RedisCache } from '../../src/index.ts';
+import { enterStep } from '../../src/conformance/lines.ts';
+import { type EnterStep, Lock, type LockHandle, type LockOptions, RedisCache } from '../../src/index.ts';
+import { scopedName } from '../../src/key/stored-name.ts';
 import { connectRedis, redisUrl, uniqueName } from '../support/index.ts';
 
 const MAIN = new URL('../../src/cli/main.ts', import.meta.url).pathname;
@@ -45,6 +47,13 @@ export class OwnScope {
   hold(key: string, options: LockOptions = {}): Promise<LockHandle> {
     const { cache, scope } = this;
     return new Lock(key, { cache, scope, owner: `owner of ${key}`, ...options }).acquire();
+  }
+
+  /** Asks for a place of a key, or to be parked for it. */
+  async enter(key: string, owner: string, given: Partial<EnterStep> = {}): Promise<EnterStep> {
+    const step = enterStep({ storedKey: scopedName(this.scope, key), owner, line: 'all', ...given });
+    await this.cache.enter([step]);
+    return step;
   }
 
   close(): void {

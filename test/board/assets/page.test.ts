@@ -3,6 +3,7 @@
 import type { Job } from 'bullmq';
 import { expect } from 'chai';
 import type { Browser, Page } from 'playwright-core';
+import { enterStep } from '../../../src/conformance/lines.ts';
 import { Lock, type LockRecord, MemoryCache, onceProcessor } from '../../../src/index.ts';
 import { openBrowser } from '../../support/browser.ts';
 import { Bench } from '../../support/bullmq.ts';
@@ -150,6 +151,36 @@ describe('the page of the board', () => {
       expect(place).to.equal('scope defaultin memory');
       expect(problem).to.equal('silent: its datastore did not answer');
       expect(isAllClear).to.equal(false);
+      expect(problems).to.deep.equal([]);
+      await page.close();
+    });
+  });
+
+  it('shows each holder of a key beside its line, and finds it by the job that is next', async () => {
+    const cache = new MemoryCache();
+    const steps = [17, 18, 19].map(id =>
+      enterStep({
+        storedKey: 'once::1:default:k',
+        owner: `bull:emails:${id}@1790000000000`,
+        places: 2,
+        line: 'all',
+      }),
+    );
+    await cache.enter(steps);
+    await withBoard({ caches: { memory: cache } }, async url => {
+      const { page, problems } = await openPage(url);
+      await page.locator('#locks tr').nth(1).waitFor();
+      const holders = await page.locator('#locks td.holder').allTextContents();
+      const line = await page.locator('#locks .line').first().textContent();
+      await page.locator('#filter').fill('job 19');
+      const found = await page.locator('#locks tr').count();
+
+      expect(line).to.equal('2 hold it, 1 parked, next: job 19 of emails');
+      expect(holders.map(text => text.replace(`${line}`, ''))).to.have.members([
+        'job 17 of emails',
+        'job 18 of emails',
+      ]);
+      expect(found).to.equal(2);
       expect(problems).to.deep.equal([]);
       await page.close();
     });

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { type Arguments, readArguments } from '../../../src/cli/arguments.ts';
 import { forceRelease } from '../../../src/cli/commands/force-release.ts';
+import { leaveStep } from '../../../src/conformance/lines.ts';
 import { Lock, type LockHandle, locksOf } from '../../../src/index.ts';
 import { redisUrl, uniqueName, until } from '../../support/index.ts';
 import { cli, OwnScope, parseLines } from '../run-cli.ts';
@@ -110,13 +111,19 @@ describe('bullmq-once force-release', () => {
     it('says so where nobody holds the key any more, or a value does that no lock wrote', async () => {
       const first = await own.hold('k');
       const free = await run(() => first.release());
+      const holder = await own.enter('k', 'bull:emails:17@1790000000000');
+      const next = await own.enter('k', 'bull:emails:18@1790000000000');
+      const parked = await run(() => own.cache.leave([leaveStep(holder)]));
+      await own.cache.strikeOut([next]);
       const second = await own.hold('k');
       const foreign = await run(async () => {
         await second.release();
         await own.redis.set(`once::1:${own.scope}:k`, 'a value', 'EX', 60);
       });
 
-      expect(free).to.include({ code: 1, out: "'k' was not released: it is no longer held\n" });
+      for (const ended of [free, parked]) {
+        expect(ended).to.include({ code: 1, out: "'k' was not released: it is no longer held\n" });
+      }
       expect(foreign).to.include({
         code: 1,
         out: "'k' was not released: it is a value that no lock wrote\n",
@@ -141,6 +148,29 @@ describe('bullmq-once force-release', () => {
     const ended = await cli('force-release', 'k', 'k', ...own.args, '--yes');
 
     expect(ended).to.include({ code: 0, out: "'k' was released\n" });
+  });
+
+  it('releases each holder of a key with several places, and names it', async () => {
+    for (const id of [17, 18]) await own.enter('k', `bull:emails:${id}@1790000000000`, { places: 2 });
+
+    const { code, out } = await cli('force-release', 'k', ...own.args, '--yes');
+
+    expect(code).to.equal(0);
+    expect(out.trim().split('\n')).to.have.members([
+      "'k' of job 17 of emails was released",
+      "'k' of job 18 of emails was released",
+    ]);
+    expect((await cli('list', ...own.args)).out).to.equal('no locks are held\n');
+  });
+
+  it('ends with 1 where the key is free, though jobs are parked for it', async () => {
+    const holder = await own.enter('k', 'bull:emails:17@1790000000000');
+    await own.enter('k', 'bull:emails:18@1790000000000');
+    await own.cache.leave([leaveStep(holder)]);
+
+    const ended = await cli('force-release', 'k', ...own.args, '--yes');
+
+    expect(ended).to.include({ code: 1, out: "'k' is not held\n" });
   });
 
   it('ends with 1 where the key is not held', async () => {

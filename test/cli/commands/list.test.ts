@@ -38,6 +38,29 @@ describe('bullmq-once list', () => {
     expect(some.map(({ key }) => key)).to.deep.equal(['b']);
   });
 
+  it('shows how many hold a key, how many are parked for it, and who is next', async () => {
+    const handle = await own.hold('alone');
+    for (const id of [17, 18, 19, 20]) await own.enter('k', `bull:emails:${id}@1790000000000`, { places: 2 });
+
+    const { out } = await cli('list', ...own.args);
+    const json = parseLines((await cli('list', ...own.args, '--json')).out);
+    await handle.release();
+
+    const lines = out.split('\n').map(line => line.split(/ {2,}/));
+    expect(lines[0]?.[6]).to.equal('LINE');
+    expect(lines[1]?.slice(0, 1)).to.deep.equal(['alone']);
+    expect(lines[1]).to.have.length(6);
+    expect(lines[2]?.[6]).to.equal('2 hold it, 2 parked, next: job 19 of emails');
+    expect(lines[3]?.[6]).to.equal(lines[2]?.[6]);
+    expect(json.map(({ jobId }) => jobId)).to.have.members([undefined, '17', '18']);
+    expect(json[0]).not.to.have.property('line');
+    expect(json[1].line).to.deep.equal({
+      held: 2,
+      parked: 2,
+      next: { owner: 'bull:emails:19@1790000000000', jobId: '19', queueName: 'emails' },
+    });
+  });
+
   it('names the job that holds a lock in a scope', async () => {
     const handle = await own.hold('k', { owner: 'bull:emails:17@1790000000000' });
 

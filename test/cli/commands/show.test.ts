@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { leaveStep } from '../../../src/conformance/lines.ts';
 import { Lock } from '../../../src/index.ts';
 import { Bench } from '../../support/bullmq.ts';
 import { redisUrl, uniqueName } from '../../support/index.ts';
@@ -48,6 +49,37 @@ describe('bullmq-once show', () => {
     for (const handle of handles) await handle.release();
 
     expect(parseLines(out).map(lock => lock.scope)).to.deep.equal([scope, `${scope}-2`]);
+  });
+
+  it('prints each holder of a key with several places, and who is next', async () => {
+    for (const id of [17, 18, 19]) await own.enter('k', `bull:emails:${id}@1790000000000`, { places: 2 });
+    const another = await own.hold('k-2');
+
+    const { code, out } = await cli('show', 'k', ...own.args);
+    await another.release();
+
+    expect(code).to.equal(0);
+    expect(out.match(/^holder .*$/gm)).to.have.members([
+      'holder      job 17 of emails',
+      'holder      job 18 of emails',
+    ]);
+    expect(out.match(/^places {6}2 taken\nparked {6}1\nnext {8}job 19 of emails\n/gm)).to.have.length(2);
+  });
+
+  it('prints the line of a key that is free', async () => {
+    const holder = await own.enter('k', 'bull:emails:17@1790000000000');
+    await own.enter('k', 'bull:emails:18@1790000000000');
+    await own.cache.leave([leaveStep(holder)]);
+
+    const { code, out } = await cli('show', 'k', ...own.args);
+    const [json] = parseLines((await cli('show', 'k', ...own.args, '--json')).out);
+
+    expect(code).to.equal(0);
+    expect(out).to.equal(
+      `key         k\nscope       ${own.scope}\nstate       parked\nparked      1\nnext        job 18 of emails\n` +
+        `stored key  once::1:${own.scope}:k\n`,
+    );
+    expect(json).to.include({ state: 'parked', jobId: '18' });
   });
 
   it('ends with 1 where the key is not held', async () => {

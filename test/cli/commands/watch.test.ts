@@ -4,7 +4,7 @@ import { until } from '../../support/index.ts';
 import { OwnScope, startCli } from '../run-cli.ts';
 
 describe('bullmq-once watch', () => {
-  it('lists the locks again and again until it is stopped', async () => {
+  it('lists the locks again and again, with their lines, until it is stopped', async () => {
     const own = new OwnScope();
     const handle = await own.hold('watched');
     const child = startCli('watch', ...own.args, '--every', '0.1');
@@ -14,6 +14,9 @@ describe('bullmq-once watch', () => {
     });
 
     await until(() => out.match(/watched/g)?.length === 2);
+    const parked = await own.enter('watched', 'bull:emails:18@1790000000000');
+    await until(() => out.includes('1 parked, next: job 18 of emails'));
+    await own.cache.strikeOut([parked]);
     await handle.release();
     await until(() => out.endsWith('no locks are held\n'));
     child.kill('SIGINT');
