@@ -22,6 +22,7 @@ import type { Settings } from './settings.ts';
 import { clients } from './suites/clients.ts';
 import { growth } from './suites/growth.ts';
 import { held } from './suites/held.ts';
+import { lines } from './suites/lines.ts';
 import { lock } from './suites/lock.ts';
 import { network } from './suites/network.ts';
 import { packages } from './suites/package.ts';
@@ -36,6 +37,7 @@ const SUITES: Record<string, (settings: Settings) => Promise<Report>> = {
   clients,
   server,
   held,
+  lines,
   records,
   growth,
   packages,
