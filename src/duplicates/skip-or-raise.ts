@@ -1,4 +1,7 @@
-/** `'skip'` completes a duplicate with no result; `'raise'` fails it with a `LockError`. */
+/**
+ * `'skip'` completes a duplicate with no result; `'raise'` fails it with a `LockError`, so that it is retried. While a key is held only
+ * because its work was done (`dedupeFor`), there is nothing to retry: then both complete it.
+ */
 
 import { LockError } from '../core/errors.ts';
 import type { Holder } from '../core/holder.ts';
@@ -14,7 +17,9 @@ export const skip: DuplicateStrategy = {
 export const raise: DuplicateStrategy = {
   ...plain,
   outcome: 'raised',
-  onHeld: ({ request }, holder) => raiseDuplicate(request, holder),
+  whenDone: 'skipped',
+  onHeld: ({ request }, holder) =>
+    holder.state === 'done' ? skipDuplicate(request, holder) : raiseDuplicate(request, holder),
 };
 
 export const skipForm: StrategyForm = {

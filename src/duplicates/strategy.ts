@@ -67,6 +67,8 @@ export interface DuplicateStrategy<Work extends GuardedWork = GuardedWork> {
   readonly waits?: boolean;
   /** What becomes of a duplicate, as the mode `'observe'` reports it. */
   readonly outcome: Outcome;
+  /** What becomes of a duplicate of work that was done (`dedupeFor`), where that is something else. */
+  readonly whenDone?: Outcome;
   /**
    * Asks for the key.
    * @throws CacheError the cache could not decide.

@@ -20,7 +20,7 @@ export type OnDuplicate<Job, Result> = (
 /**
  * What becomes of a job that finds its key held:
  * - `'skip'`: it completes with no result;
- * - `'raise'`: it fails with a {@link LockError}; its attempts and backoff apply;
+ * - `'raise'`: it fails with a {@link LockError}; its attempts and backoff apply; where the work was done (`dedupeFor`) it completes;
  * - {@link Delay}: it is delayed, and tried again;
  * - {@link WaitFor}: it waits in its slot of the worker;
  * - `'in-order'`: it is parked, and all run, one after another, in the order in which BullMQ handed them out;

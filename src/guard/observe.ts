@@ -16,14 +16,14 @@ const MAX_WAIT_MS = 1000;
 export function observing<Work extends GuardedWork>(
   strategy: DuplicateStrategy<Work>,
 ): DuplicateStrategy<Work> {
-  const { outcome } = strategy;
+  const { outcome, whenDone = outcome } = strategy;
   return {
     needs: {},
     outcome,
     acquire: async ({ request }) =>
       strategy.waits ? { acquired: true, handle: request.unguarded() } : acquireSoon(request),
     onHeld(work, holder) {
-      work.request.emitOutcome(outcome, holder, { observed: true });
+      work.request.emitOutcome(holder.state === 'done' ? whenDone : outcome, holder, { observed: true });
       return work.run(work.request.unguarded());
     },
     run: (work, handle) => (strategy.waits ? runBesideWait(work, strategy) : runBesideRelease(work, handle)),
