@@ -301,6 +301,8 @@ describe('While PostgreSQL is down', () => {
 
   it('a Lock is neither acquired nor refused', () => {
     expect(refused).to.include({ code: 'ERR_LOCK_CACHE', key: 'other' });
-    expect(refused.cause).to.include({ code: 'ECONNREFUSED' });
+    // A connection of the pool may not have noticed yet that its server is gone.
+    const { code, message } = refused.cause as Error & { readonly code?: string };
+    expect(`${code} ${message}`).to.match(/ECONNREFUSED|Connection terminated/);
   });
 });
