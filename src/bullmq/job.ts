@@ -108,15 +108,3 @@ export function askQueue(asking: RunningJob, id: string): Promise<QueuedJob | un
   const { fromId } = asking.constructor as JobClass;
   return asking.queue && fromId?.call(asking.constructor, asking.queue, id);
 }
-
-/**
- * A job of the same queue; `undefined` where it is gone, or in a sandbox.
- * @param timestamp - when it was created: another job may have its id by now.
- */
-export async function findSibling(
-  job: RunningJob,
-  { jobId, timestamp }: { readonly jobId: string; readonly timestamp: number },
-): Promise<RunningJob | undefined> {
-  const found = await askQueue(job, jobId);
-  return found?.timestamp === timestamp ? found : undefined;
-}

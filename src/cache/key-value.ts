@@ -26,7 +26,14 @@ import type {
   ReleaseStep,
   RenewStep,
 } from './contract.ts';
-import { decideEnter, decideLeave, describeLine, LINE_LASTS_MS, type StoredKey } from './line-rules.ts';
+import {
+  decideEnter,
+  decideLeave,
+  describeLine,
+  LINE_LASTS_MS,
+  type StoredKey,
+  withoutParked,
+} from './line-rules.ts';
 import {
   decideAcquire,
   decideRelease,
@@ -174,9 +181,9 @@ export class KeyValueCache implements LockCache {
     return this.#each(steps, async ({ storedKey, owner }) => {
       const key = await this.#readKey(storedKey);
       if (key === 'foreign') return false;
-      const parked = key.parked.filter(one => one.owner !== owner);
-      await this.#writeKey(storedKey, key, { ...key, parked });
-      return parked.length < key.parked.length;
+      const stored = withoutParked(key, owner);
+      if (stored !== key) await this.#writeKey(storedKey, key, stored);
+      return stored !== key;
     });
   }
 

@@ -187,6 +187,12 @@ function nextOf({ places, line, dedupeFor, reservation }: LeaveStep, stored: Sto
   return line && stored.parked[free - 1]?.owner;
 }
 
+/** Removes an owner from the line; the same object where it is not in it. */
+export function withoutParked<Key extends StoredKey>(stored: Key, owner: string): Key {
+  const parked = stored.parked.filter(one => one.owner !== owner);
+  return parked.length < stored.parked.length ? { ...stored, parked } : stored;
+}
+
 export function describeLine(
   { owner }: LineQuery,
   { places, parked }: Pick<StoredKey, 'places' | 'parked'>,

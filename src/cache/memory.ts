@@ -29,6 +29,7 @@ import {
   LINE_LASTS_MS,
   type Parked,
   type StoredKey,
+  withoutParked,
 } from './line-rules.ts';
 import {
   decideAcquire,
@@ -137,10 +138,10 @@ export class MemoryCache implements LockCache {
 
   async strikeOut(steps: readonly LineQuery[]): Promise<boolean[]> {
     return steps.map(({ storedKey, owner }) => {
-      const stored = this.#storedKey(storedKey);
-      const parked = stored.parked.filter(one => one.owner !== owner);
-      this.#store(storedKey, { ...stored, parked });
-      return parked.length < stored.parked.length;
+      const before = this.#storedKey(storedKey);
+      const stored = withoutParked(before, owner);
+      this.#store(storedKey, stored);
+      return stored !== before;
     });
   }
 
@@ -176,9 +177,7 @@ export class MemoryCache implements LockCache {
   /** Stores a lock in the place of another; without it, in a place of its own. */
   #replace(storedKey: string, old: StoredLock | undefined, stored: StoredLock | undefined): void {
     const others = this.#live(storedKey).filter(place => place !== old);
-    const places = stored ? [...others, stored].sort((a, b) => a.fence - b.fence) : others;
-    if (places.length > 0) this.#locks.set(storedKey, places);
-    else this.#locks.delete(storedKey);
+    this.#setPlaces(storedKey, stored ? [...others, stored].sort((a, b) => a.fence - b.fence) : others);
     if (!stored) this.#listeners.notify(storedKey);
   }
 
@@ -194,9 +193,13 @@ export class MemoryCache implements LockCache {
     return { places: this.#live(storedKey), parked, lastRun: isRemembered ? lastRun : undefined };
   }
 
-  #store(storedKey: string, { places, parked, lastRun }: StoredKey): void {
+  #setPlaces(storedKey: string, places: readonly StoredLock[]): void {
     if (places.length > 0) this.#locks.set(storedKey, places);
     else this.#locks.delete(storedKey);
+  }
+
+  #store(storedKey: string, { places, parked, lastRun }: StoredKey): void {
+    this.#setPlaces(storedKey, places);
     if (parked.length > 0 || lastRun) this.#lines.set(storedKey, { parked, lastRun });
     else this.#lines.delete(storedKey);
     this.#sweepWhenFull();

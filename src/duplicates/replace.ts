@@ -3,6 +3,7 @@
  * one has ended: two never run at once.
  */
 
+import { LINE_METHODS } from '../cache/contract.ts';
 import type { LockHandle } from '../lock/lock-handle.ts';
 import { inLine, runAndPromote } from './line.ts';
 import type { GuardedJob, StrategyForm } from './strategy.ts';
@@ -10,13 +11,8 @@ import type { GuardedJob, StrategyForm } from './strategy.ts';
 /** How often the line is looked at while nothing is notified. */
 const LOOK_INTERVAL_MS = 1000;
 
-const inLineForNewest = inLine('newest');
 const replace = inLine('newest', {
-  needs: {
-    ...inLineForNewest.needs,
-    methods: [...(inLineForNewest.needs.methods ?? []), 'listen'],
-    onePlace: true,
-  },
+  needs: { methods: [...LINE_METHODS, 'listen'], onePlace: true },
   interrupts: true,
   async run(work, handle) {
     if (!handle.isGuarded) return work.run(handle);

@@ -23,11 +23,6 @@ export interface GuardedWork {
   run(handle: LockHandle, wrap?: (work: () => Promise<unknown>) => Promise<unknown>): Promise<unknown>;
   /** Calls the user's function for duplicates with the arguments that this kind of work documents. */
   callHandler(handler: DuplicateHandler, holder: Holder): unknown;
-  /**
-   * Runs the work without a lock if `onCacheError` is `'run'`.
-   * @throws the error otherwise.
-   */
-  failOpen(error: unknown): Promise<unknown>;
 }
 
 /** A job that asks for its key. */

@@ -27,7 +27,7 @@ export async function acquireOrFailOpen<Work extends GuardedWork>(
  * Warns, now and then, that work runs without a lock. The event `cache-error` is emitted for each.
  * @throws the error, where the work does not fail open, or it is no error of the cache.
  */
-export function rethrowUnlessOpen({ terms }: LockRequest, error: unknown): void {
+function rethrowUnlessOpen({ terms }: LockRequest, error: unknown): void {
   if (!terms.failsOpen || !isCacheError(error)) throw error;
   const { code, message, cause } = error;
   warn(

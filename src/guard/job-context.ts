@@ -13,7 +13,6 @@ import { type Ending, LockHandle } from '../lock/lock-handle.ts';
 import { LockRequest } from '../lock/lock-request.ts';
 import { DEFAULT_TTL_MS } from '../lock/options.ts';
 import { freeIfAbandoned } from './abandoned-lease.ts';
-import { rethrowUnlessOpen } from './fail-open.ts';
 import type { ParsedGuardOptions } from './options.ts';
 import { rememberFor, reservationFor } from './reserve.ts';
 
@@ -148,11 +147,6 @@ export class JobContext implements GuardedJob {
 
   callHandler(handler: DuplicateHandler, holder: Holder): unknown {
     return handler(this.job, holder);
-  }
-
-  async failOpen(error: unknown): Promise<unknown> {
-    rethrowUnlessOpen(this.request, error);
-    return this.run(this.request.unguarded());
   }
 
   #work(handle: LockHandle): any {

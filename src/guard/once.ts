@@ -12,7 +12,7 @@ import { keylessTerms } from '../lock/lease-terms.ts';
 import type { LockHandle } from '../lock/lock-handle.ts';
 import type { LockRequest } from '../lock/lock-request.ts';
 import { scopedRequest } from '../lock/scoped-request.ts';
-import { acquireOrFailOpen, rethrowUnlessOpen } from './fail-open.ts';
+import { acquireOrFailOpen } from './fail-open.ts';
 import {
   type DecoratedMethod,
   type MethodDescriptor,
@@ -192,10 +192,5 @@ class FunctionCall implements GuardedWork {
   callHandler(handler: DuplicateHandler, holder: Holder): unknown {
     const { self, args } = this.#terms;
     return handler.call(self, holder, ...args);
-  }
-
-  async failOpen(error: unknown): Promise<unknown> {
-    rethrowUnlessOpen(this.request, error);
-    return this.run(this.request.unguarded());
   }
 }

@@ -50,6 +50,14 @@ export function reassemble<Answer>(
   return all;
 }
 
+/** Reads each answer that there is; an error stands in the place of one that there is not. */
+export function readEach<Answer, Result>(
+  answers: readonly (Answer | Error)[],
+  read: (answer: Answer, place: number) => Result,
+): (Result | Error)[] {
+  return answers.map((answer, place) => (answer instanceof Error ? answer : read(answer, place)));
+}
+
 /** Whether one call can carry the whole batch. */
 export function fits(batch: Batch, { maxSteps, groupOf }: Limits): boolean {
   const steps = countSteps(batch);

@@ -15,6 +15,7 @@ import {
   fits,
   keysOf,
   type Limits,
+  readEach,
   reassemble,
   split,
 } from '../batching/split.ts';
@@ -205,14 +206,12 @@ export class PostgresCache extends ExchangeCache {
 
   async enter(steps: readonly EnterStep[]): Promise<(EnterResult | Error)[]> {
     const answers = await this.#lineCoalescer.take(steps.map(enterStep));
-    return answers.map((answer, i) =>
-      answer instanceof Error ? answer : readEntered(answer, steps[i] as EnterStep),
-    );
+    return readEach(answers, (answer, i) => readEntered(answer, steps[i] as EnterStep));
   }
 
   async leave(steps: readonly LeaveStep[]): Promise<(LeaveResult | Error)[]> {
     const answers = await this.#lineCoalescer.take(steps.map(leaveStep));
-    return answers.map(answer => (answer instanceof Error ? answer : readLeft(answer)));
+    return readEach(answers, readLeft);
   }
 
   async lines(queries: readonly LineQuery[]): Promise<LineRecord[]> {

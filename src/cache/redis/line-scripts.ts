@@ -234,7 +234,7 @@ function verbs.enter(key, line, part, owner, attempt, ttl, places, kind, joins, 
       return failed or { 'acquired', fenceOf(place), 0, next }
     end
     if reclaimable(place.record, part) then
-      local isReserved = sub(place.record, STATE_AT, STATE_AT + 7) == 'reserved'
+      local isReserved = sub(place.record, 1, #RESERVED) == RESERVED
       return grant(key, line, part, owner, ttl, places, kind, held, place, marks, parked, not isReserved)
     end
     local holder = recordOwner(place.record)
@@ -304,7 +304,7 @@ function verbs.leave(key, line, token, dedupeFor, places, kind, grace, lasts, re
   else
     free = free + 1
     problem = removePlace(key, own)
-    if sub(own.record, STATE_AT, STATE_AT + 6) == AWAITED then try('PUBLISH', key, '') end
+    notifyReleased(key, own.record)
   end
   if problem then return problem end
   local next = nextOf(line, marks, parked, math.max(free, least))

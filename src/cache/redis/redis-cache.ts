@@ -14,6 +14,7 @@ import {
   exchangeInParts,
   fits,
   type Limits,
+  readEach,
   reassemble,
   split,
 } from '../batching/split.ts';
@@ -189,24 +190,22 @@ export class RedisCache extends ExchangeCache {
 
   async enter(steps: readonly EnterStep[]): Promise<(EnterResult | Error)[]> {
     const replies = await this.#takeLineSteps(steps.map(enterStep));
-    return replies.map((reply, i) =>
-      reply instanceof Error ? reply : readEntered(reply, steps[i] as EnterStep),
-    );
+    return readEach(replies, (reply, i) => readEntered(reply, steps[i] as EnterStep));
   }
 
   async leave(steps: readonly LeaveStep[]): Promise<(LeaveResult | Error)[]> {
     const replies = await this.#takeLineSteps(steps.map(leaveStep));
-    return replies.map(reply => (reply instanceof Error ? reply : readLeft(reply)));
+    return readEach(replies, readLeft);
   }
 
   async lines(queries: readonly LineQuery[]): Promise<(LineRecord | Error)[]> {
     const replies = await this.#takeLineSteps(queries.map(query => lineStep('line', query)));
-    return replies.map(reply => (reply instanceof Error ? reply : readLine(reply)));
+    return readEach(replies, readLine);
   }
 
   async strikeOut(queries: readonly LineQuery[]): Promise<(boolean | Error)[]> {
     const replies = await this.#takeLineSteps(queries.map(query => lineStep('strike', query)));
-    return replies.map(reply => (reply instanceof Error ? reply : readStruck(reply)));
+    return readEach(replies, readStruck);
   }
 
   /**

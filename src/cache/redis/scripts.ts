@@ -60,6 +60,16 @@ local function fenceOf(place)
   return tonumber(match(place.record, '"fence":(%d+),"since":%d+}$')) or 0
 end
 
+local function clockMs()
+  local clock = redis.call('TIME')
+  return clock[1] * 1000 + math.floor(clock[2] / 1000)
+end
+
+-- Notifies those who wait for a key that a lease of it was released.
+local function notifyReleased(key, record)
+  if sub(record, STATE_AT, STATE_AT + #AWAITED - 1) == AWAITED then try('PUBLISH', key, '') end
+end
+
 -- Who holds the places of a key: of each its record, how many ms it has left, its field in the hash. Only a key with several places has
 -- fields. A value that no lock wrote counts as one holder with an empty record.
 local function readPlaces(key)
@@ -72,8 +82,7 @@ local function readPlaces(key)
   end
   if sub(stored.err, 1, 9) ~= 'WRONGTYPE' then return nil, failure(stored) end
   local fields = try('HGETALL', key)
-  local clock = redis.call('TIME')
-  local ms = clock[1] * 1000 + math.floor(clock[2] / 1000)
+  local ms = clockMs()
   local places, ended = {}, {}
   for i = 2, #fields, 2 do
     local ends, record = match(fields[i], '^(%d+) (.*)$')
@@ -90,8 +99,7 @@ end
 
 -- Stores a record under its token in a hash that is there, or is made.
 local function setPlace(key, token, record, ttl)
-  local clock = redis.call('TIME')
-  local ends = clock[1] * 1000 + math.floor(clock[2] / 1000) + ttl
+  local ends = clockMs() + ttl
   local set = try('HSET', key, token, string.format('%.0f ', ends) .. record)
   if type(set) == 'table' then return failure(set) end
   if redis.call('PTTL', key) < tonumber(ttl) then redis.call('PEXPIRE', key, ttl) end
@@ -223,7 +231,7 @@ local function endPlace(key, token, record, ms)
     if place.field == token and find(place.record, token, TOKEN_AT, true) == TOKEN_AT then
       if record then return 1, replacePlace(key, place, token, record .. sub(place.record, TOKEN_AT + #token), ms) end
       local problem = removePlace(key, place)
-      if sub(place.record, STATE_AT, STATE_AT + #AWAITED - 1) == AWAITED then try('PUBLISH', key, '') end
+      notifyReleased(key, place.record)
       return 1, problem
     end
   end
@@ -457,7 +465,7 @@ for i = 1, tonumber(ARGV[1]) do
     local isMeant = fence == '' or match(place.record, '"fence":(%d+),"since":%d+}$') == fence
     if isMeant and isLock(place.record) and not removePlace(key, place) then
       answers[i] = 1
-      if sub(place.record, STATE_AT, STATE_AT + 6) == AWAITED then redis.pcall('PUBLISH', key, '') end
+      notifyReleased(key, place.record)
     end
   end
 end
