@@ -184,10 +184,14 @@ export class History implements StoreObserver {
       record.lastLeave = { attempt: record.lastGrant?.attempt, isReserving: reservation !== undefined };
   }
 
-  /** A run has failed, or moved itself. */
-  hasReserved(id: string, attempt: number, { runsAgain }: { readonly runsAgain: boolean }): void {
+  /** A run has failed, or moved itself. One that was replaced reserves nothing. */
+  hasReserved(
+    id: string,
+    attempt: number,
+    { isReplaced, runsAgain }: { readonly isReplaced: boolean; readonly runsAgain: boolean },
+  ): void {
     const { version, lastLeave } = this.#of(id);
-    const isExpected = runsAgain && this.rules.holdThroughRetries;
+    const isExpected = runsAgain && !isReplaced && this.rules.holdThroughRetries;
     if (lastLeave?.attempt !== attempt || lastLeave.isReserving === isExpected) return;
     this.violations.push(`job ${version} ${isExpected ? 'has not reserved' : 'has reserved'} its key`);
   }

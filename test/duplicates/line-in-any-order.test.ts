@@ -117,7 +117,7 @@ for (const [cacheName, setup] of Object.entries(CACHES)) {
             }
           },
         );
-        await fc.assert(property, { numRuns: RUNS });
+        await fc.assert(property, { numRuns: RUNS, includeErrorInReport: true });
         await close?.();
         if (process.env.LINE_RUNS) console.log(`${RUNS} runs in ${performance.now() - startedAt} ms`);
       });

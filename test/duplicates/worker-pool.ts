@@ -258,7 +258,8 @@ export class WorkerPool {
       if (member.hasCrashed) return;
       const isDelayed = (error as Error).name === 'DelayedError';
       const isRetried = !(error instanceof UnrecoverableError) && job.attemptsMade + 1 < ATTEMPTS;
-      if (lock) history.hasReserved(id, attempt, { runsAgain: isDelayed || isRetried });
+      const isReplaced = lock?.signal.reason?.reason === 'replaced';
+      if (lock) history.hasReserved(id, attempt, { isReplaced, runsAgain: isDelayed || isRetried });
       if (isDelayed) return;
       await job.moveToFailed(error as Error, token, false).catch(() => {});
       history.failed(id, error as Error, job.finishedOn !== undefined);
