@@ -1,26 +1,17 @@
 /**
- * Knows in which order BullMQ has handed out the jobs of a queue: the list of active jobs tells. It is read with the commands that
- * BullMQ's own getters use.
+ * Knows in which order BullMQ has handed out the jobs of a queue: the list of active jobs tells.
  */
 
 import { getOrCreate } from '../core/get-or-create.ts';
 import { nextTick } from '../core/timers.ts';
 import { askQueue, type RunningJob, type WorkerLike } from './job.ts';
+import { readerOf } from './list-reader.ts';
 
 /** As many active jobs are looked at. */
 const MAX_ACTIVE = 1000;
 /** For how long it is remembered which key a job of another process has, in ms. Another job may have its id then. */
 const REMEMBER_MS = 5000;
 const MAX_REMEMBERED = 5000;
-
-/** Where a worker reads lists of its queue: `backend` in BullMQ 6, `scripts` in BullMQ 5. */
-interface ListReader {
-  getRanges?(types: string[], start: number, end: number, asc: boolean): Promise<string[][]>;
-}
-interface Reading extends WorkerLike {
-  readonly backend?: ListReader;
-  readonly scripts?: ListReader;
-}
 
 /** A job that was handed out, as far as its key is known. */
 export interface HandedOut {
@@ -30,15 +21,36 @@ export interface HandedOut {
    * Of a job of this process that gives way to those before it: resolves when its step on the key was sent. Of another process that is
    * not known.
    */
-  readonly entered?: Promise<object>;
+  readonly entered?: (() => Promise<object>) | undefined;
   /** The job, where it has no `entered`. */
   readonly job?: RunningJob | undefined;
 }
 
-/** A job of this process that was handed out. */
-export interface HandedOutHere extends HandedOut {
+/** A job of this process that was handed out for the first time. */
+export class HandedOutHere implements HandedOut {
+  readonly storedKey: string;
+  #hasEntered = false;
+  /** Made when another job waits for it. */
+  #promise: Promise<object> | undefined;
+  #resolve: ((entered: object) => void) | undefined;
+
+  constructor(storedKey: string) {
+    this.storedKey = storedKey;
+  }
+
+  readonly entered = (): Promise<object> => {
+    this.#promise ??= new Promise(resolve => {
+      this.#resolve = resolve;
+      if (this.#hasEntered) resolve({});
+    });
+    return this.#promise;
+  };
+
   /** Its step on the key was sent. */
-  onEntered(): void;
+  onEntered(): void {
+    this.#hasEntered = true;
+    this.#resolve?.({});
+  }
 }
 
 interface Remembered extends HandedOut {
@@ -47,7 +59,7 @@ interface Remembered extends HandedOut {
 
 /** The jobs that one worker has, and those of other workers that it has met. */
 class Jobs {
-  readonly #worker: Reading;
+  readonly #worker: WorkerLike;
   /** By id. */
   readonly #here = new Map<string, HandedOut>();
   readonly #elsewhere = new Map<string, Remembered>();
@@ -59,11 +71,7 @@ class Jobs {
 
   /** Notes that a job is being processed here, until it is forgotten. */
   note({ id }: RunningJob, storedKey: string): HandedOutHere {
-    let onEntered!: () => void;
-    const entered = new Promise<object>(resolve => {
-      onEntered = () => resolve({});
-    });
-    const noted = { storedKey, entered, onEntered };
+    const noted = new HandedOutHere(storedKey);
     this.#here.set(id as string, noted);
     return noted;
   }
@@ -89,22 +97,30 @@ class Jobs {
   ): Promise<HandedOut[]> {
     const active = await this.#readActive();
     const own = active.indexOf(job.id as string);
-    const older = own < 0 ? [] : active.slice(own + 1);
-    const here = older.findIndex(id => {
-      const noted = this.#here.get(id);
-      return noted?.entered && noted.storedKey === storedKey;
-    });
-    const near = here < 0 ? older : older.slice(0, here + 1);
-    const found = await Promise.all(near.map(id => this.#here.get(id) ?? this.#lookUp(job, id, storedKeyOf)));
-    return found.filter(one => one.storedKey === storedKey);
+    if (own < 0) return [];
+    const older: (HandedOut | Promise<HandedOut>)[] = [];
+    for (let i = own + 1; i < active.length; i++) {
+      const id = active[i] as string;
+      const known = this.#here.get(id) ?? this.#remembered(id);
+      // Most are known, and have other keys.
+      if (!known) older.push(this.#lookUp(job, id, storedKeyOf));
+      else if (known.storedKey === storedKey) older.push(known);
+      if (known?.entered && known.storedKey === storedKey) break;
+    }
+    if (older.length === 0) return [];
+    return (await Promise.all(older)).filter(one => one.storedKey === storedKey);
+  }
+
+  #remembered(id: string): HandedOut | undefined {
+    const known = this.#elsewhere.get(id);
+    return known && known.forgetAt > performance.now() ? known : undefined;
   }
 
   /** The ids of the active jobs, the last first. Those who ask in one turn of the event loop share an answer. */
   #readActive(): Promise<string[]> {
     if (this.#active) return this.#active;
-    const { backend, scripts } = this.#worker;
-    const reader = backend?.getRanges ? backend : scripts;
-    const asked = reader?.getRanges?.(['active'], 0, MAX_ACTIVE - 1, false) ?? Promise.resolve([]);
+    const asked =
+      readerOf(this.#worker)?.getRanges?.(['active'], 0, MAX_ACTIVE - 1, false) ?? Promise.resolve([]);
     this.#active = asked.then(([ids = []]) => ids.map(String));
     nextTick(() => {
       this.#active = undefined;
@@ -117,12 +133,9 @@ class Jobs {
     id: string,
     storedKeyOf: (job: RunningJob) => string | undefined,
   ): Promise<HandedOut> {
-    const now = performance.now();
-    const known = this.#elsewhere.get(id);
-    if (known && known.forgetAt > now) return known;
+    const forgetAt = performance.now() + REMEMBER_MS;
     const job = await askQueue(asking, id);
-    const storedKey = job && storedKeyOf(job);
-    const found = { storedKey, job, forgetAt: now + REMEMBER_MS };
+    const found = { storedKey: job && storedKeyOf(job), job, forgetAt };
     if (this.#elsewhere.size >= MAX_REMEMBERED) this.#elsewhere.clear();
     this.#elsewhere.set(id, found);
     return found;

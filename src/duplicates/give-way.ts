@@ -21,9 +21,10 @@ export async function giveWay(work: GuardedJob, jobs: Jobs): Promise<void> {
   const { ttl } = work.request.terms;
   const end = performance.now() + Math.min(MAX_GIVE_WAY_MS, ttl);
   let before = await handedOutBefore(work, jobs);
+  if (before.length === 0) return;
   // One of this process gives way to those before it: it asks about them.
   const here = before.at(-1)?.entered;
-  if (here) await within(end - performance.now(), here);
+  if (here) await within(end - performance.now(), here());
   const startedAt = performance.now();
   let movedAt = startedAt;
   let lastLate: readonly string[] = [];

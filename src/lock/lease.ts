@@ -170,8 +170,9 @@ export class Lease implements EnterStep, RenewStep, Listed {
     return { storedKey: this.storedKey, token: this.token, dedupeFor, reservation };
   }
 
-  leaveStep(release: ReleaseStep): LeaveStep {
+  leaveStep({ storedKey, token, dedupeFor, reservation }: ReleaseStep): LeaveStep {
     const { places, line, rememberFor } = this;
-    return { ...release, places, line, rememberFor };
+    // No spread: V8 takes microseconds for one.
+    return { storedKey, token, dedupeFor, reservation, places, line, rememberFor };
   }
 }

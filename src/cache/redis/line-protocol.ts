@@ -23,50 +23,45 @@ import {
   tokenPart,
 } from './protocol.ts';
 
-type Arg = string | number;
-
-/** A step, written. */
+/** A step, written. Each argument costs the client some time, so its numbers are words of the first. */
 export interface LineStep {
   readonly storedKey: string;
-  readonly args: readonly Arg[];
+  readonly args: readonly string[];
 }
 
 export function enterStep(step: EnterStep): LineStep {
-  const { storedKey, owner, attempt, ttl, places, line = '', joins, notify, interrupts } = step;
-  const flags = [joins, notify, interrupts].map(flag => (flag ? 1 : 0));
-  return {
-    storedKey,
-    args: ['enter', leasePart(step), owner, attempt, Math.ceil(ttl), places, line, ...flags],
-  };
+  const { storedKey, owner, attempt, ttl, places, line = NO_LINE } = step;
+  const flags = `${flag(step.joins)} ${flag(step.notify)} ${flag(step.interrupts)}`;
+  const verb = `enter ${places} ${line} ${flags} ${Math.ceil(ttl)} ${attempt}`;
+  return { storedKey, args: [verb, leasePart(step), owner] };
 }
 
 export function leaveStep(step: LeaveStep): LineStep {
-  const { storedKey, token, dedupeFor, places, line = '', reservation, rememberFor } = step;
-  const reserving = reservation ? [graceOf(reservation), Math.ceil(reservation.lastsFor)] : ['', 0];
-  return {
-    storedKey,
-    args: [
-      'leave',
-      tokenPart(token),
-      Math.ceil(dedupeFor),
-      places,
-      line,
-      ...reserving,
-      Math.ceil(rememberFor),
-    ],
-  };
+  const { storedKey, token, dedupeFor, places, line = NO_LINE, reservation, rememberFor } = step;
+  const times = `${Math.ceil(dedupeFor)} ${Math.ceil(rememberFor)}`;
+  const reserving = reservation ? ` ${graceOf(reservation)} ${Math.ceil(reservation.lastsFor)}` : '';
+  return { storedKey, args: [`leave ${places} ${line} ${times}${reserving}`, tokenPart(token)] };
 }
 
 export function lineStep(verb: 'line' | 'strike', { storedKey, owner }: LineQuery): LineStep {
   return { storedKey, args: [verb, owner] };
 }
 
+const NO_LINE = '-';
+
+function flag(isSet: boolean | undefined): number {
+  return isSet ? 1 : 0;
+}
+
 /** One call for some steps. */
 export function writeLineSteps(steps: readonly LineStep[]): ScriptCall {
-  return {
-    keys: steps.flatMap(({ storedKey }) => [storedKey, lineName(storedKey)]),
-    args: [steps.length, ...steps.flatMap(({ args }) => args)],
-  };
+  const keys: string[] = [];
+  const all: (string | number)[] = [steps.length];
+  for (const { storedKey, args } of steps) {
+    keys.push(storedKey, lineName(storedKey));
+    all.push(...args);
+  }
+  return { keys, args: all };
 }
 
 /** The reply to one step. */

@@ -12,59 +12,56 @@ import { LINE_LASTS_MS, REMEMBER_OUTDONE_MS, REMEMBER_TTLS } from '../line-rules
 import { HELD_LUA, RECORDS_LUA } from './scripts.ts';
 
 /**
- * What a worker sends most, in a third of the time: a lone step of the line 'all' on a key with one place, that acquires it or keeps
- * nothing. It returns nothing where the step is another one, and then has changed nothing.
+ * What a worker sends most, in a third of the time: steps of the line 'all' on a key with one place. They acquire the key, join the line
+ * behind its holder, or release it and keep nothing. They return nothing where the step is another one, and then have changed nothing.
  */
-const LONE_STEP_LUA = `
-if ARGV[1] == '1' and (ARGV[2] == 'enter' and ARGV[7] == '1' and ARGV[8] == 'all'
-    or ARGV[2] == 'leave' and ARGV[4] == '0' and ARGV[5] == '1' and ARGV[6] == 'all' and ARGV[7] == '') then
-  local key, line = KEYS[1], KEYS[2]
+const FAST_LUA = `
+local function fastEnter(key, line, part, owner, first, joins, notify, interrupts, ttl)
   local stored = try('GET', key)
-  local members = try('ZRANGE', line, 0, 0)
-  local first = members[1]
-  if members.err or first and sub(first, 1, 1) ~= 'p' then
-    -- It is no line, or one of another kind.
-  elseif ARGV[2] == 'enter' and not stored and (first == 'p' .. ARGV[4] or not first and ARGV[9] == '1') then
-    local time = redis.call('TIME')
-    local fence = string.format('%s%06d', time[1], time[2])
-    local record = RUNNING .. ARGV[3] .. ',"fence":' .. fence .. ',"since":' .. sub(fence, 1, 13) .. '}'
-    redis.call('SET', key, record, 'PX', ARGV[6])
-    if not first then return { { 'acquired', tonumber(fence), 0, '' } } end
-    redis.call('ZREM', line, first)
-    local next = redis.call('ZRANGE', line, 0, 0)[1]
-    return { { 'acquired', tonumber(fence), 0, next and sub(next, 2) or '' } }
-  elseif ARGV[2] == 'leave' and type(stored) == 'string' and find(stored, ARGV[3], TOKEN_AT, true) == TOKEN_AT
-      and sub(stored, 1, #LOCK) == LOCK then
-    redis.call('DEL', key)
-    if sub(stored, STATE_AT, STATE_AT + 6) == AWAITED then try('PUBLISH', key, '') end
-    return { { 1, first and sub(first, 2) or '' } }
+  if stored then
+    -- It joins behind another owner that holds the key.
+    local itsOwner = sub(part, (find(part, ',"owner":', 1, true)))
+    local joinsBehind = joins == '1' and notify == '0' and interrupts == '0' and type(stored) == 'string'
+      and sub(stored, 1, #RUNNING) == RUNNING and not find(stored, itsOwner, 1, true)
+    if not joinsBehind or redis.call('ZSCORE', line, 'p' .. owner) then return end
+    local last = first and redis.call('ZRANGE', line, -1, -1, 'WITHSCORES')[2]
+    local now = clock[1] * 1000000 + clock[2]
+    redis.call('ZADD', line, string.format('%.0f', last and math.max(now, last + 1) or now), 'p' .. owner)
+    redis.call('PEXPIRE', line, ${LINE_LASTS_MS})
+    return { 'held', stored, redis.call('PTTL', key), redis.call('ZCARD', line) - 1, '' }
   end
+  if released[key] or first and first ~= 'p' .. owner or not first and joins ~= '1' then return end
+  local fence = string.format('%s%06d', clock[1], clock[2])
+  redis.call('SET', key, RUNNING .. part .. ',"fence":' .. fence .. ',"since":' .. sub(fence, 1, 13) .. '}', 'PX', ttl)
+  if not first then return { 'acquired', tonumber(fence), 0, '' } end
+  redis.call('ZREM', line, first)
+  local next = redis.call('ZRANGE', line, 0, 0)[1]
+  return { 'acquired', tonumber(fence), 0, next and sub(next, 2) or '' }
+end
+
+local function fastLeave(key, line, token, first)
+  local stored = try('GET', key)
+  if type(stored) ~= 'string' or find(stored, token, TOKEN_AT, true) ~= TOKEN_AT or sub(stored, 1, #LOCK) ~= LOCK then return end
+  redis.call('DEL', key)
+  released[key] = stored
+  if sub(stored, STATE_AT, STATE_AT + 6) == AWAITED then try('PUBLISH', key, '') end
+  return { 1, first and sub(first, 2) or '' }
+end
+
+local function fast(key, line, verb, subject, owner)
+  local isLeave = verb == 'leave 1 all 0 0'
+  local joins, notify, interrupts, ttl = match(verb, '^enter 1 all (%d) (%d) (%d) (%d+) ')
+  if not isLeave and not ttl then return end
+  local members = try('ZRANGE', line, 0, 0)
+  -- It may be no line, or one of another kind.
+  if members.err or members[1] and sub(members[1], 1, 1) ~= 'p' then return end
+  if isLeave then return fastLeave(key, line, subject, members[1]) end
+  return fastEnter(key, line, subject, owner, members[1], joins, notify, interrupts, ttl)
 end
 `;
 
-export const LINE_LUA: string = `
--- KEYS      of each step the key, and its line; more are padding
--- ARGV[1]   how many steps
--- then      of each step its verb, and:
---           'enter'   the part of its record from the token to the owner; the owner; the attempt; the ms for which the lease lasts;
---                     how many places; 'all', 'newest' or ''; 1 if it joins; 1 if its release is to be notified; 1 if those who
---                     listen are to be notified when it joins
---           'leave'   the token; the ms for which it stays held as done; how many places; 'all', 'newest' or ''; of a reservation
---                     its grace, or ''; the ms that it lasts; the ms for which the owner may come again
---           'line'    the owner
---           'strike'  the owner
--- returns   for each step: { 'error', message }, or
---           'enter'   { 'acquired', fence, 1 if its owner reclaimed it, the next owner or '' };
---                     { 'absent' }: it does not join, and is not in the line;
---                     { 'held', value, ms left, how many are ahead, the outdone owner or '' }: -1 ahead: it is outdone; -2: it is in
---                     no line;
---                     { 'parked' or 'done', an owner, since when in ms, how many are ahead, the outdone owner or '' }: the key is free
---           'leave'   { 1 or 0, the next owner or '' }
---           'line'    { how many hold the key, how many are parked, the head or '', how many are ahead or -1, 1 if it holds it }
---           'strike'  1 or 0
-${RECORDS_LUA}
-${LONE_STEP_LUA}
-local clock = redis.call('TIME')
+/** All other steps. Its many functions are made only where one of them comes. */
+const VERBS_LUA = `
 local now = clock[1] * 1000000 + clock[2]
 local nowMs = math.floor(now / 1000)
 ${HELD_LUA}
@@ -72,9 +69,6 @@ ${HELD_LUA}
 local PARKED, LAST = 'p', 'l'
 -- A time in ms is below it, and one in microseconds is above.
 local FIRST_SCORE = 1e14
--- What was released here. Time stands still in a script: a key that is acquired again needs a higher fence.
-local fences = {}
-
 -- What jobs are compared by: their queue, the number that it gave them or nil, when they were created.
 local function ageOf(owner)
   local queue, id, created = match(owner, '^(.*[^:]):([^:]*)@(%-?%d+)$')
@@ -158,11 +152,11 @@ local function newerThan(owner, isRerun, held, line, marks, parked, lastOwner, l
 end
 
 local function newFence(key, held)
-  local fence = math.max(now, (fences[key] or 0) + 1)
+  local fence = now
+  if released[key] then fence = math.max(fence, fenceOf({ record = released[key] }) + 1) end
   for _, place in ipairs(held) do
     fence = math.max(fence, fenceOf(place) + 1)
   end
-  fences[key] = fence
   return fence
 end
 
@@ -214,13 +208,14 @@ local function join(key, line, owner, kind, marks, parked, interrupts)
   return nil, parked, outdone
 end
 
-local verbs = {}
+verbs = {}
 
-function verbs.enter(key, line, part, owner, attempt, ttl, places, kind, joins, notify, interrupts)
+function verbs.enter(key, line, verb, part, owner)
+  local places, kind, joins, notify, interrupts, ttl, attempt = match(verb, '^enter (%d+) (%S+) (%d) (%d) (%d) (%d+) (%d+)$')
   local held, problem = readPlaces(key)
   if problem then return problem end
   local marks, parked = 0, 0
-  if kind ~= '' then
+  if kind ~= '-' then
     marks, parked = readLine(line)
     if not marks then return parked end
   end
@@ -243,7 +238,7 @@ function verbs.enter(key, line, part, owner, attempt, ttl, places, kind, joins, 
   end
   if itself then return { 'held', itself.record, itself.left, -2, '' } end
   local position = parked > 0 and positionOf(line, marks, owner)
-  if kind ~= '' and joins ~= '1' and not position then return { 'absent' } end
+  if kind ~= '-' and joins ~= '1' and not position then return { 'absent' } end
   if kind == 'newest' and not position then
     local lastOwner, lastSince = readLast(line, marks)
     local newer = newerThan(owner, isRerun, held, line, marks, parked, lastOwner, lastSince)
@@ -261,7 +256,7 @@ function verbs.enter(key, line, part, owner, attempt, ttl, places, kind, joins, 
   local since = head and math.floor(redis.call('ZSCORE', line, PARKED .. head) / 1000)
   if position then
     ahead = position
-  elseif kind ~= '' then
+  elseif kind ~= '-' then
     problem, ahead, outdone = join(key, line, owner, kind, marks, parked, interrupts)
     if problem then return problem end
   end
@@ -279,7 +274,8 @@ local function nextOf(line, marks, parked, free)
   return parked >= free and free > 0 and parkedAt(line, marks, free - 1) or ''
 end
 
-function verbs.leave(key, line, token, dedupeFor, places, kind, grace, lasts, rememberFor)
+function verbs.leave(key, line, verb, token)
+  local places, kind, dedupeFor, rememberFor, grace, lasts = match(verb, '^leave (%d+) (%S+) (%d+) (%d+) ?(%d*) ?(%d*)$')
   local held, problem = readPlaces(key)
   if problem then return problem end
   local own
@@ -287,14 +283,14 @@ function verbs.leave(key, line, token, dedupeFor, places, kind, grace, lasts, re
     if find(place.record, token, TOKEN_AT, true) == TOKEN_AT and sub(place.record, 1, #LOCK) == LOCK then own = place end
   end
   local marks, parked = 0, 0
-  if kind ~= '' then
+  if kind ~= '-' then
     marks, parked = readLine(line)
     if not marks then return parked end
   end
   -- Where the key stays done, the first is told, so that it comes back when the window is over.
   local least = dedupeFor ~= '0' and grace == '' and 1 or 0
   if not own then return { 0, nextOf(line, marks, parked, math.max(places - #held, least)) } end
-  fences[key] = math.max(fences[key] or 0, fenceOf(own))
+  if not released[key] or fenceOf({ record = released[key] }) < fenceOf(own) then released[key] = own.record end
   local free = places - #held
   if grace ~= '' then
     local record = RESERVED .. grace .. ',"token":' .. token .. sub(own.record, TOKEN_AT + #token)
@@ -320,7 +316,7 @@ function verbs.leave(key, line, token, dedupeFor, places, kind, grace, lasts, re
   return { 1, next }
 end
 
-function verbs.line(key, line, owner)
+function verbs.line(key, line, _, owner)
   local held, problem = readPlaces(key)
   if problem then return problem end
   local marks, parked = readLine(line)
@@ -333,19 +329,53 @@ function verbs.line(key, line, owner)
   return { #held, parked, parkedAt(line, marks, 0) or '', positionOf(line, marks, owner) or -1, holds }
 end
 
-function verbs.strike(key, line, owner)
+function verbs.strike(key, line, _, owner)
   local removed = try('ZREM', line, PARKED .. owner)
   return type(removed) == 'table' and failure(removed) or removed
 end
+`;
 
-local sizes = { enter = 9, leave = 7, line = 1, strike = 1 }
+export const LINE_LUA: string = `
+-- KEYS      of each step the key, and its line; more are padding
+-- ARGV[1]   how many steps
+-- then      of each step its verb with what goes with it, separated by spaces, and:
+--           'enter'   how many places; 'all', 'newest' or '-'; 1 if it joins; 1 if its release is to be notified; 1 if those who listen
+--                     are to be notified when it joins; the ms for which the lease lasts; the attempt
+--                     — the part of its record from the token to the owner — the owner
+--           'leave'   how many places; 'all', 'newest' or '-'; the ms for which it stays held as done; the ms for which the owner may
+--                     come again; of a reservation its grace, and the ms that it lasts
+--                     — the token
+--           'line'    — the owner
+--           'strike'  — the owner
+-- returns   for each step: { 'error', message }, or
+--           'enter'   { 'acquired', fence, 1 if its owner reclaimed it, the next owner or '' };
+--                     { 'absent' }: it does not join, and is not in the line;
+--                     { 'held', value, ms left, how many are ahead, the outdone owner or '' }: -1 ahead: it is outdone; -2: it is in
+--                     no line;
+--                     { 'parked' or 'done', an owner, since when in ms, how many are ahead, the outdone owner or '' }: the key is free
+--           'leave'   { 1 or 0, the next owner or '' }
+--           'line'    { how many hold the key, how many are parked, the head or '', how many are ahead or -1, 1 if it holds it }
+--           'strike'  1 or 0
+${RECORDS_LUA}
+local clock = redis.call('TIME')
+-- The records that were released here. Time stands still in a script: a key that is acquired again needs a higher fence.
+local released = {}
+${FAST_LUA}
+local verbs
+local function any(key, line, verb, subject, owner)
+  if not verbs then
+    ${VERBS_LUA}
+  end
+  return verbs[match(verb, '^%l+')](key, line, verb, subject, owner)
+end
+
 local replies = {}
 local at = 2
 for i = 1, tonumber(ARGV[1]) do
-  local verb = ARGV[at]
-  local last = at + sizes[verb]
-  replies[i] = verbs[verb](KEYS[2 * i - 1], KEYS[2 * i], unpack(ARGV, at + 1, last))
-  at = last + 1
+  local isEnter = sub(ARGV[at], 1, 5) == 'enter'
+  local key, line, verb, subject, owner = KEYS[2 * i - 1], KEYS[2 * i], ARGV[at], ARGV[at + 1], isEnter and ARGV[at + 2]
+  replies[i] = fast(key, line, verb, subject, owner) or any(key, line, verb, subject, owner)
+  at = at + (isEnter and 3 or 2)
 end
 return replies
 `;
