@@ -44,6 +44,9 @@ export interface RunningJob extends JobLike {
   log?(line: string): unknown;
   /** Runs a delayed job now. Not in a sandbox. */
   promote?(): Promise<void>;
+  /** Where it waits, it is moved among those of a priority: to the front with `lifo`. Not in a sandbox. */
+  changePriority?(opts: { priority: number; lifo: boolean }): Promise<void>;
+  readonly priority?: number;
   /** Answers 1 if BullMQ's own lock on the job was this token's, else 0. Not in a sandbox. */
   extendLock?(token: string, duration: number): Promise<number | string>;
   /** The worker. BullMQ's types hide it; not in a sandbox. */

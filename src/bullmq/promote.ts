@@ -3,6 +3,7 @@
 import { setImmediate } from '../core/timers.ts';
 import type { OwnedBy } from '../key/owner-id.ts';
 import type { RunningJob, WorkerLike } from './job.ts';
+import { type AwaitedJob, awaitPromotion, moveToFront, sendToFront } from './to-the-front.ts';
 import { workerOf } from './workers.ts';
 
 /** BullMQ's class `Job`. */
@@ -13,17 +14,25 @@ const IS_NUMBER = /^\d+$/;
 
 const underWay = new Map<string, Promise<boolean>>();
 
+export interface PromoteOptions {
+  /**
+   * It was parked a moment ago. Then a numbered job is not read: an obliterated queue does not count anew so soon. The command is sent
+   * before the promise callbacks of this turn of the event loop have all run.
+   */
+  readonly isKnown?: boolean;
+  /** It may have been read. */
+  readonly awaited?: AwaitedJob | undefined;
+}
+
 /**
- * Promotes a job: of the asking job's own queue, or of one that has a worker in this process. It is read first: another job may have its
- * id by now.
- * @param isKnown - it was parked a moment ago. Then a numbered job is not read: an obliterated queue does not count anew so soon. The
- * command is sent before the promise callbacks of this turn of the event loop have all run.
+ * Promotes a job to the front of its queue: of the asking job's own queue, or of one that has a worker in this process. It is read first:
+ * another job may have its id by now.
  * @returns whether it was promoted. `false`: it is not delayed, or is gone, or its queue is out of reach.
  */
 export function promoteJob(
   asking: RunningJob,
   owner: OwnedBy,
-  { isKnown = false }: { isKnown?: boolean } = {},
+  { isKnown = false, awaited }: PromoteOptions = {},
 ): Promise<boolean> {
   const { queueQualifiedName, jobId } = owner;
   const worker = workerOf(asking, queueQualifiedName);
@@ -31,15 +40,43 @@ export function promoteJob(
   const name = `${queueQualifiedName}:${jobId}`;
   const known = underWay.get(name);
   if (known) return known;
-  const promoted =
-    isKnown && IS_NUMBER.test(jobId)
-      ? promote(asking.constructor as JobClass, worker, jobId)
-      : promoteJobOfQueue(worker, owner);
+  const promoted = awaited?.job
+    ? promoteToFront(awaited.job)
+    : promoteThenMove(asking, worker, owner, isKnown && IS_NUMBER.test(jobId));
   underWay.set(name, promoted);
   // Who asks because of an answer that came together with this one asks a moment later.
   void promoted.finally(() => setImmediate(() => underWay.delete(name)));
   return promoted;
 }
+
+/** Reads the next job of a line, where that serves its promotion. */
+export function awaitNext(asking: RunningJob, owner: OwnedBy): AwaitedJob | undefined {
+  const worker = workerOf(asking, owner.queueQualifiedName);
+  return worker && awaitPromotion(worker, owner);
+}
+
+/** Both are sent at once. */
+async function promoteToFront(job: RunningJob): Promise<boolean> {
+  const promoted = job.promote?.();
+  sendToFront(job).catch(() => {});
+  return promoted === undefined ? false : promoted.then(isTrue, isFalse);
+}
+
+async function promoteThenMove(
+  asking: RunningJob,
+  worker: WorkerLike,
+  owner: OwnedBy,
+  isKnown: boolean,
+): Promise<boolean> {
+  const wasPromoted = await (isKnown
+    ? promote(asking.constructor as JobClass, worker, owner.jobId)
+    : promoteJobOfQueue(worker, owner));
+  if (wasPromoted) void moveToFront(worker, owner);
+  return wasPromoted;
+}
+
+const isTrue = () => true;
+const isFalse = () => false;
 
 async function promote(Job: JobClass, worker: WorkerLike, id: string): Promise<boolean> {
   try {

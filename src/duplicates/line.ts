@@ -16,9 +16,10 @@ import type { AcquireAttempt } from '../lock/lock-request.ts';
 import { msUntilFree } from './delay.ts';
 import { giveWay } from './give-way.ts';
 import { watchLine } from './line-watch.ts';
+import { lingerForTurn, startTurn } from './linger.ts';
 import { raiseDuplicate, skipDuplicate } from './skip-or-raise.ts';
 import { type DuplicateStrategy, type GuardedJob, plain } from './strategy.ts';
-import { lookAgain, promote, promoteNext, sendPromotion, settled } from './whose-turn.ts';
+import { awaitTurn, lookAgain, promote, promoteNext, sendPromotion, settled } from './whose-turn.ts';
 
 /** A parked job that nobody can promote comes back this often, if it is the first; the nth comes back √n times as rarely. */
 const UNPROMOTED_MS = 1000;
@@ -48,22 +49,35 @@ export function inLine(
 
 /** Runs a job that holds its key. What comes next is promoted before the job's completion is sent. */
 export async function runAndPromote(work: GuardedJob, handle: LockHandle): Promise<unknown> {
+  const endTurn = startTurn(work);
+  // With several places another holder may have promoted that one long before.
+  const next = work.concurrency === 1 ? handle.next : undefined;
+  const awaited = next === undefined ? undefined : awaitTurn(work, next);
   try {
     return await work.run(handle);
   } finally {
-    // With several places another holder may have promoted that one long before.
-    if (handle.next !== undefined && work.concurrency === 1) await sendPromotion(work, handle.next);
+    endTurn?.();
+    if (next !== undefined && handle.isFreed) await sendPromotion(work, next, awaited);
   }
 }
 
 async function acquire(work: GuardedJob): Promise<AcquireAttempt> {
+  noteWorker(work.job);
+  const askAgain = () => settled(work, () => work.request.tryAcquireFromLine());
+  const attempt = await acquireOrJoin(work, askAgain);
+  return attempt.acquired ? attempt : lingerForTurn(work, attempt, askAgain);
+}
+
+async function acquireOrJoin(
+  work: GuardedJob,
+  askAgain: () => Promise<AcquireAttempt | undefined>,
+): Promise<AcquireAttempt> {
   const { job, request } = work;
-  noteWorker(job);
   const jobs = jobsOf(job);
   if (attemptOf(job) !== 1) {
     // A job that was parked has its position: who was handed out before it does not matter any more.
     jobs?.noteBack(job, request.terms.storedKey);
-    const attempt = await settled(work, () => request.tryAcquireFromLine());
+    const attempt = await askAgain();
     if (attempt) return attempt;
   }
   return acquireAfterOlder(work, jobs);

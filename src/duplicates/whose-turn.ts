@@ -2,20 +2,32 @@
 
 import { attemptOf } from '../bullmq/job.ts';
 import { type JobFate, lookUpJob } from '../bullmq/job-lookup.ts';
-import { promoteJob } from '../bullmq/promote.ts';
+import { awaitNext, type PromoteOptions, promoteJob } from '../bullmq/promote.ts';
+import type { AwaitedJob } from '../bullmq/to-the-front.ts';
 import type { LineRecord } from '../cache/contract.ts';
 import type { Holder } from '../core/holder.ts';
 import { nextTick } from '../core/timers.ts';
 import { jobOfOwner } from '../key/owner-id.ts';
 import type { AcquireAttempt } from '../lock/lock-request.ts';
+import { isLingering, wakeForTurn } from './linger.ts';
 import type { GuardedJob } from './strategy.ts';
 
 /** The owner whose turn it is is asked about if it was parked longer ago. One that was promoted just now is on its way. */
 const ON_ITS_WAY_MS = 1000;
 
+/** Prepares the promotion of an owner whose turn is next. */
+export function awaitTurn(work: GuardedJob, owner: string): AwaitedJob | undefined {
+  const other = isLingering(work, owner) ? undefined : jobOfOwner(owner);
+  return other && awaitNext(work.job, other);
+}
+
 /** Promotes a job. Resolves when the command is written: when the promise callbacks of this turn of the event loop have run. */
-export function sendPromotion(work: GuardedJob, owner: string): Promise<void> {
-  void promote(work, owner, { isKnown: true });
+export function sendPromotion(
+  work: GuardedJob,
+  owner: string,
+  awaited: AwaitedJob | undefined,
+): Promise<void> {
+  void promote(work, owner, { isKnown: true, awaited });
   return new Promise(resolve => {
     nextTick(resolve);
   });
@@ -53,14 +65,11 @@ export async function promoteNext(work: GuardedJob, owner: string): Promise<void
   }
 }
 
-/** @returns whether it was promoted. */
-export async function promote(
-  { job }: GuardedJob,
-  owner: string,
-  how: { isKnown?: boolean } = {},
-): Promise<boolean> {
+/** @returns whether it was promoted, or waits for its turn in its slot. */
+export async function promote(work: GuardedJob, owner: string, how: PromoteOptions = {}): Promise<boolean> {
+  if (wakeForTurn(work, owner)) return true;
   const other = jobOfOwner(owner);
-  return other !== undefined && promoteJob(job, other, how);
+  return other !== undefined && promoteJob(work.job, other, how);
 }
 
 /** Asks until nobody is in the way whose job BullMQ does not have to run any more. */

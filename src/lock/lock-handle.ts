@@ -36,7 +36,6 @@ export class LockHandle implements AsyncDisposable {
   readonly #lease: Lease;
   readonly #releasesInOrder: boolean;
   #releasing: Promise<boolean> | undefined;
-  /** The work has ended, and the key is kept neither as done nor as reserved. */
   #isFreed = false;
 
   /**
@@ -77,9 +76,14 @@ export class LockHandle implements AsyncDisposable {
     return this.#renewer !== undefined;
   }
 
-  /** @internal The owner whose turn it is now that the key was freed, as far as was known when it was acquired. */
+  /** @internal The owner whose turn is next, as far as was known when the key was acquired. */
   get next(): string | undefined {
-    return this.#isFreed ? this.#lease.next : undefined;
+    return this.#lease.next;
+  }
+
+  /** @internal The work has ended, and the key is kept neither as done nor as reserved. */
+  get isFreed(): boolean {
+    return this.#isFreed;
   }
 
   /** Whether the lock is known to be held at this moment: also by a job that is to end because a newer one has come (`'replaced'`). */

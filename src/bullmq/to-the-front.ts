@@ -1,0 +1,88 @@
+/**
+ * Moves a job that was promoted to the front of its queue. BullMQ puts it behind all that wait, though it was handed out before them: in
+ * a long queue each job of a line would wait for all of them once more.
+ */
+
+import { getOrCreate } from '../core/get-or-create.ts';
+import type { OwnedBy } from '../key/owner-id.ts';
+import type { RunningJob, WorkerLike } from './job.ts';
+import { readerOf } from './list-reader.ts';
+
+/** For how long it is believed that others wait in a queue, or do not, in ms. */
+const BELIEVE_MS = 200;
+/** Redis looks at each job that waits. Of more than this a job stays where BullMQ has put it. */
+const MAX_WAITING = 50_000;
+
+/** What is needed of BullMQ's `Queue` or `Worker`: its class `Job`, which BullMQ's types hide. */
+interface QueueOfJobs {
+  readonly Job?: { fromId(queue: unknown, id: string): Promise<RunningJob | undefined> };
+}
+
+/** Whether others wait in the queue of a worker, and not too many. */
+class Backlog {
+  readonly #worker: WorkerLike;
+  #answer: Promise<boolean> | undefined;
+  #believedUntil = 0;
+
+  constructor(worker: WorkerLike) {
+    this.#worker = worker;
+  }
+
+  ask(): Promise<boolean> {
+    const now = performance.now();
+    if (this.#answer && now < this.#believedUntil) return this.#answer;
+    this.#believedUntil = now + BELIEVE_MS;
+    this.#answer = this.#look();
+    return this.#answer;
+  }
+
+  async #look(): Promise<boolean> {
+    const reader = readerOf(this.#worker);
+    const countWithin = async (from: number, to: number) =>
+      (await reader?.getRanges?.(['wait'], from, to, true))?.flat().length ?? 0;
+    return (await countWithin(0, 1)) > 1 && (await countWithin(MAX_WAITING, MAX_WAITING)) === 0;
+  }
+}
+
+const backlogs = new WeakMap<WorkerLike, Backlog>();
+
+/** A job that is to be promoted to the front. */
+export interface AwaitedJob {
+  /** Absent until it was read, and where it need not be moved. */
+  job?: RunningJob | undefined;
+}
+
+/** Reads a job before its promotion, where others wait: then it can be promoted and moved at once. */
+export function awaitPromotion(worker: WorkerLike, owner: OwnedBy): AwaitedJob {
+  const awaited: AwaitedJob = {};
+  readToMove(worker, owner).then(
+    job => {
+      awaited.job = job;
+    },
+    () => {},
+  );
+  return awaited;
+}
+
+/** Moves a job to the front of those of its priority, where others wait. Never rejects. */
+export async function moveToFront(worker: WorkerLike, owner: OwnedBy): Promise<void> {
+  try {
+    const job = await readToMove(worker, owner);
+    if (job) await sendToFront(job);
+  } catch {
+    // It stays where BullMQ has put it.
+  }
+}
+
+export async function sendToFront(job: RunningJob): Promise<void> {
+  await job.changePriority?.({ priority: job.priority ?? 0, lifo: true });
+}
+
+async function readToMove(
+  worker: WorkerLike,
+  { jobId, timestamp }: OwnedBy,
+): Promise<RunningJob | undefined> {
+  if (!(await getOrCreate(backlogs, worker, () => new Backlog(worker)).ask())) return undefined;
+  const job = await (worker as QueueOfJobs).Job?.fromId(worker, jobId);
+  return job?.timestamp === timestamp ? job : undefined;
+}

@@ -1,0 +1,111 @@
+/** A parked job does not start anew at the end of its queue, and one whose turn is near is not parked at all. */
+
+import type { Job } from 'bullmq';
+import { expect } from 'chai';
+import { onceProcessor } from '../../src/index.ts';
+import { Bench, oneOfEachKind } from '../support/bullmq.ts';
+import { type Deferred, deferred, until } from '../support/index.ts';
+
+for (const setup of oneOfEachKind) {
+  describe(`A job whose turn is next (${setup.name})`, () => {
+    let bench: Bench;
+    let ran: string[];
+    /** Each ends a run, by the number of its job. */
+    let ends: Map<number, Deferred>;
+    beforeEach(async () => {
+      bench = await Bench.open(setup);
+      ran = [];
+      ends = new Map();
+    });
+    afterEach(async () => {
+      for (const end of ends.values()) end.resolve();
+      await bench.close();
+    });
+
+    type Numbered = Job<{ readonly n: number; readonly key: string }>;
+
+    async function add(n: number, key: string, opts = {}): Promise<Job> {
+      ends.set(n, deferred());
+      return bench.add({ n, key }, opts);
+    }
+
+    const openWorker = (concurrency: number) =>
+      bench.worker(
+        onceProcessor(
+          async ({ data: { n, key } }: Numbered) => {
+            ran.push(`${key} ${n}`);
+            await ends.get(n)?.promise;
+          },
+          { key: '{key}', whenLocked: 'in-order' },
+        ) as never,
+        { concurrency },
+      );
+
+    const hasRun = (what: string) => until(() => ran.includes(what), `${what} runs`);
+
+    it('runs before those that wait, in a long queue', async () => {
+      const others = [10, 11, 12, 13];
+      await add(1, 'a');
+      const second = await add(2, 'a');
+      for (const n of others) await add(n, `other-${n}`);
+      await openWorker(2);
+      await hasRun('other-10 10');
+      await bench.reaches(second, 'delayed');
+
+      ends.get(1)?.resolve();
+      // It was fetched by the slot that became free, or is the next of those that wait.
+      const isNext = async () =>
+        ran.includes('a 2') || (await bench.queue.getWaiting(0, 0))[0]?.id === second.id;
+      await until(isNext, 'it is the next to be fetched');
+      for (const n of [10, 11]) ends.get(n)?.resolve();
+
+      await hasRun('a 2');
+      expect(ran).to.not.include('other-13 13');
+    });
+
+    it('keeps its priority', async () => {
+      await add(1, 'a', { priority: 3 });
+      const second = await add(2, 'a', { priority: 3 });
+      for (const n of [10, 11, 12]) await add(n, `other-${n}`, { priority: 3 });
+      await openWorker(2);
+      await hasRun('other-10 10');
+      await bench.reaches(second, 'delayed');
+
+      ends.get(1)?.resolve();
+      for (const n of [10, 11]) ends.get(n)?.resolve();
+      await hasRun('a 2');
+
+      const { priority } = (await bench.queue.getJob(second.id as string)) as Job;
+      expect(priority).to.equal(3);
+    });
+
+    it('waits for it in its slot, where the holder ends within milliseconds', async () => {
+      await openWorker(2);
+      // The machine may be busy for longer than a job waits. Then it is parked, and starts again.
+      let n = 0;
+      await until(async () => {
+        const [one, other] = [n++, n++];
+        await add(one, 'k');
+        const job = await add(other, 'k');
+        await until(() => ran.includes(`k ${one}`), 'the first runs');
+        ends.get(other)?.resolve();
+        setTimeout(() => ends.get(one)?.resolve(), 5);
+        await bench.result(job);
+        return (await bench.queue.getJob(job.id as string))?.attemptsStarted === 1;
+      }, 'one was not parked');
+    });
+
+    it('is parked where the holder does not end', async () => {
+      await openWorker(2);
+      await add(1, 'k');
+      const second = await add(2, 'k');
+      const other = await add(3, 'other');
+      ends.get(3)?.resolve();
+
+      await bench.reaches(second, 'delayed');
+      await bench.result(other);
+
+      expect(ran).to.deep.equal(['k 1', 'other 3']);
+    });
+  });
+}
