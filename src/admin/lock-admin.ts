@@ -2,7 +2,7 @@
 
 import { promoteJobOfQueue } from '../bullmq/promote.ts';
 import { cacheOnConnection } from '../bullmq/queue-cache.ts';
-import type { LockCache } from '../cache/contract.ts';
+import type { JournalRecord, LockCache } from '../cache/contract.ts';
 import { parkedRecord } from '../cache/line-rules.ts';
 import { type Cache, cacheOfQueue, resolveCache, toLockCache } from '../cache/registry.ts';
 import { type Holder, LOCK_STATES, type LockRecord, nameOfHolder } from '../core/holder.ts';
@@ -69,6 +69,12 @@ export interface LockAdmin {
    * @throws Error the cache can't do it.
    */
   forceRelease(lock: string | Pick<LockInfo, 'storedKey' | 'fence'>): Promise<boolean>;
+  /**
+   * What became of the duplicates of a queue, in all processes: how many had which outcome, by the minute, for a day; and the last thousand
+   * of them, for a week. A process writes about once a second. In a busy second each names its last hundred duplicates, and counts all.
+   * @throws Error it is no queue that was given to {@link locksOf}, or the cache keeps no journal.
+   */
+  journal(): Promise<JournalRecord>;
 }
 
 /** What is needed of BullMQ's `Queue` and `Worker`. */
@@ -210,6 +216,13 @@ class CacheLocks implements LockAdmin {
     const freed = steps.filter((_, i) => answers[i] === true);
     for (const { storedKey } of freed) await within(MAX_PROMOTION_MS, this.#promoteNext(cache, storedKey));
     return freed.length > 0;
+  }
+
+  async journal(): Promise<JournalRecord> {
+    if (!this.#of) throw new LockAdminError('locksOf: a journal is kept of a queue; give the Queue itself');
+    const cache = await this.#findCache();
+    if (!cache.readJournal) throw cannot('keep a journal', 'readJournal');
+    return cache.readJournal(this.#of.qualifiedName);
   }
 
   /** Promotes whose turn it is, if it is a job of the queue. Never rejects. */

@@ -74,7 +74,8 @@ class JobEmitter extends Emitter {
   }
 }
 
-const OUTCOMES: Record<Outcome, string> = {
+/** Each outcome, for people. */
+export const OUTCOME_WORDS: Readonly<Record<Outcome, string>> = {
   skipped: 'skipped',
   raised: 'failed',
   delayed: 'delayed',
@@ -84,7 +85,7 @@ const OUTCOMES: Record<Outcome, string> = {
 
 /** `skipped: 'welcome-42' is held by job 17 of emails for another 12 s` */
 function logLineOf({ type, key, holder, observed }: OutcomeEvent): string {
-  const outcome = `${observed ? 'would be ' : ''}${OUTCOMES[type]}`;
+  const outcome = `${observed ? 'would be ' : ''}${OUTCOME_WORDS[type]}`;
   return holder
     ? `${outcome}: '${shown(key)}' ${describeHolder(holder)}`
     : `${outcome}: a newer job of '${shown(key)}' has come`;

@@ -3,7 +3,8 @@
  * Every step of a batch is atomic by itself.
  */
 
-import type { LockRecord } from '../core/holder.ts';
+import type { Holder, LockRecord } from '../core/holder.ts';
+import type { Outcome } from '../events/events.ts';
 
 export type { LockRecord };
 
@@ -135,6 +136,53 @@ export interface ForcedRelease {
   forceRelease(steps: readonly ForceReleaseStep[]): Promise<readonly (boolean | Error)[]>;
 }
 
+/**
+ * Capability: a journal of what became of the duplicates of each queue, for operators. It is bounded: counts are kept for a day, and of each
+ * queue the last thousand duplicates for a week.
+ */
+export interface Journal {
+  /** Adds to the journals of some queues. */
+  writeJournal(pages: readonly JournalPage[]): Promise<void>;
+  /** Reads the journal of a queue. */
+  readJournal(queue: string): Promise<JournalRecord>;
+}
+
+/** What one process adds to the journal of one queue. */
+export interface JournalPage extends JournalRecord {
+  /** The queue with its prefix: `bull:emails`. */
+  readonly queue: string;
+}
+
+/** What is in the journal of a queue. */
+export interface JournalRecord {
+  /** The earliest first. Minutes without duplicates are left out. */
+  readonly counts: readonly OutcomeCount[];
+  /** The earliest first. */
+  readonly duplicates: readonly DuplicateRecord[];
+}
+
+/** How many duplicates had an outcome in a minute. */
+export interface OutcomeCount {
+  /** When the minute began, in ms since the epoch, by the clocks of the processes. */
+  readonly minute: number;
+  readonly outcome: Outcome;
+  readonly count: number;
+}
+
+/** What became of one duplicate. */
+export interface DuplicateRecord {
+  /** When, in ms since the epoch, by the clock of its process. */
+  readonly at: number;
+  readonly jobId: string;
+  /** The key in the user's words. A long one is in its short form. */
+  readonly key: string;
+  readonly outcome: Outcome;
+  /** It ran all the same, because the mode was `'observe'`. */
+  readonly observed: boolean;
+  /** Who was in its way; absent where a newer job had come. */
+  readonly holder?: Pick<Holder, 'state' | 'owner' | 'jobId' | 'queueName'> | undefined;
+}
+
 /** Frees a key, whoever holds it. */
 export interface ForceReleaseStep {
   readonly storedKey: string;
@@ -154,7 +202,8 @@ export interface LockCache
     Partial<ReleaseNotifications>,
     Partial<Lines>,
     Partial<LockListing>,
-    Partial<ForcedRelease> {
+    Partial<ForcedRelease>,
+    Partial<Journal> {
   /**
    * An identity of the datastore. Those who wait for one key of one datastore stand in one queue in a process, whichever caches
    * they come by. Without it each cache is taken for a datastore of its own.

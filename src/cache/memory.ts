@@ -11,6 +11,8 @@ import type {
   EnterResult,
   EnterStep,
   ForceReleaseStep,
+  JournalPage,
+  JournalRecord,
   LeaveResult,
   LeaveStep,
   LineQuery,
@@ -21,6 +23,7 @@ import type {
   ReleaseStep,
   RenewStep,
 } from './contract.ts';
+import { addPage } from './journal-rules.ts';
 import {
   decideEnter,
   decideLeave,
@@ -42,6 +45,8 @@ import {
 } from './lock-rules.ts';
 import { Listeners } from './notify/listeners.ts';
 
+const NO_JOURNAL: JournalRecord = { counts: [], duplicates: [] };
+
 /** Expired records are swept when there are this many, and then whenever those that live have doubled. */
 const MIN_SWEEP_SIZE = 1024;
 
@@ -58,6 +63,7 @@ export class MemoryCache implements LockCache {
   readonly #locks = new Map<string, readonly StoredLock[]>();
   readonly #lines = new Map<string, Line>();
   readonly #listeners = new Listeners();
+  readonly #journals = new Map<string, JournalRecord>();
   #lastFence = 0;
   #sweepAt = MIN_SWEEP_SIZE;
 
@@ -108,6 +114,16 @@ export class MemoryCache implements LockCache {
     // The key may have been released before.
     queueMicrotask(onRelease);
     return this.#listeners.add(storedKey, onRelease);
+  }
+
+  async writeJournal(pages: readonly JournalPage[]): Promise<void> {
+    for (const { queue, ...page } of pages) {
+      this.#journals.set(queue, addPage(this.#journals.get(queue) ?? NO_JOURNAL, page, Date.now()));
+    }
+  }
+
+  async readJournal(queue: string): Promise<JournalRecord> {
+    return addPage(this.#journals.get(queue) ?? NO_JOURNAL, NO_JOURNAL, Date.now());
   }
 
   async enter(steps: readonly EnterStep[]): Promise<EnterResult[]> {

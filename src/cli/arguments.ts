@@ -6,17 +6,19 @@ import { UsageError } from './usage-error.ts';
 
 export interface Arguments extends Options {
   readonly command: Command;
-  /** Exactly one for `show`, one or more for `force-release`, none for the others. */
+  /** Exactly one for `show`, one or more for `force-release`, the id of a job for `why`, none for the others. */
   readonly keys: readonly string[];
   readonly datastore: Datastore;
 }
 
-export type Command = 'list' | 'show' | 'force-release' | 'watch';
+export type Command = 'list' | 'show' | 'why' | 'stats' | 'force-release' | 'watch';
 
 /** How many keys each command takes. */
 const KEYS: Readonly<Record<Command, { readonly min: number; readonly max: number }>> = {
   list: { min: 0, max: 0 },
   show: { min: 1, max: 1 },
+  why: { min: 1, max: 1 },
+  stats: { min: 0, max: 0 },
   'force-release': { min: 1, max: Number.POSITIVE_INFINITY },
   watch: { min: 0, max: 0 },
 };
@@ -43,8 +45,14 @@ export function readArguments(
   if (options.queue !== undefined && options.scope !== undefined) {
     throw new UsageError('give --queue or --scope, not both');
   }
+  if (OF_A_QUEUE.includes(command) && options.queue === undefined) {
+    throw new UsageError(`${command} needs --queue`);
+  }
   return { ...options, command, keys, datastore: parseDatastore(options, environment) };
 }
+
+/** What these commands read is kept of a queue. */
+const OF_A_QUEUE: readonly Command[] = ['why', 'stats'];
 
 function isCommand(word: string | undefined): word is Command {
   return word !== undefined && Object.hasOwn(KEYS, word);
@@ -57,10 +65,13 @@ function nameOf(word = ''): string {
 
 function checkKeys(command: Command, keys: readonly string[]): void {
   const { min, max } = KEYS[command];
-  if (keys.length < min) throw new UsageError(`${command} needs a key`);
-  if (keys.includes('')) throw new UsageError('a key is empty');
+  const what = command === 'why' ? "a job's id" : 'a key';
+  if (keys.length < min) throw new UsageError(`${command} needs ${what}`);
+  if (keys.includes('')) throw new UsageError(`${what} is empty`);
   if (keys.length <= max) return;
   throw new UsageError(
-    max === 0 ? `${command} takes no key; did you mean --starts-with?` : `${command} takes one key`,
+    max === 0
+      ? `${command} takes no key; did you mean --starts-with?`
+      : `${command} takes ${what}, and nothing more`,
   );
 }

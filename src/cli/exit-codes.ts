@@ -2,7 +2,7 @@
 
 export const EXIT = {
   ok: 0,
-  /** No lock has the key, not every lock was released, or there is no such queue. */
+  /** No lock has the key, not every lock was released, the job is not known to be a duplicate, or there is no such queue. */
   notDone: 1,
   /** The command line is wrong. */
   usage: 2,

@@ -16,6 +16,13 @@ export function timeLeft({ expiresIn, dueIn }: LockInfo): string {
   return Number.isFinite(expiresIn) ? duration(expiresIn) : 'never';
 }
 
+/** `2026-11-26 12:03:11`, in the time zone of the machine. */
+export function dateOf(at: number): string {
+  const date = new Date(at);
+  const day = [date.getFullYear(), date.getMonth() + 1, date.getDate()].map(twoDigits).join('-');
+  return `${day} ${[date.getHours(), date.getMinutes(), date.getSeconds()].map(twoDigits).join(':')}`;
+}
+
 /** `3 h 05 min`, `12 min 03 s`, `12 s`, `340 ms`. */
 function duration(ms: number): string {
   if (ms < 1000) return `${Math.round(ms)} ms`;

@@ -6,6 +6,8 @@ export const HELP: string = `Shows the locks of bullmq-once, and releases them b
 
   bullmq-once list                    lists the locks that are held, and how many jobs are parked for each
   bullmq-once show <key>              shows the lock and the line of one key
+  bullmq-once why <job id>            shows what became of a job that was a duplicate, and which job held its key; needs --queue
+  bullmq-once stats                   counts the duplicates of a queue by what became of them; needs --queue
   bullmq-once force-release <key>...  takes locks away from their holders; asks first
   bullmq-once watch                   lists the locks again and again
 
@@ -24,7 +26,7 @@ Which locks:
                          or foreign (a value that no lock wrote)
 
 How:
-  --json                 print one line of JSON for each lock
+  --json                 print one line of JSON for each lock, duplicate, or minute and outcome
   --yes                  force-release does not ask first
   --every <seconds>      how often watch lists the locks (default: 1)
   --help                 print this help
@@ -32,7 +34,7 @@ How:
 
 Exit codes:
   ${EXIT.ok}   success
-  ${EXIT.notDone}   no lock has the key, not every lock was released, or there is no such queue
+  ${EXIT.notDone}   no lock has the key, not every lock was released, the job is not known to be a duplicate, or there is no such queue
   ${EXIT.usage}   the command line is wrong
   ${EXIT.failed}   the datastore can't be reached, or failed
 `;

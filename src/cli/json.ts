@@ -8,6 +8,11 @@ export function jsonLines(locks: readonly LockInfo[]): string {
   return locks.map(lock => `${jsonOf(lock)}\n`).join('');
 }
 
+/** One line of JSON for each of other things. */
+export function jsonLinesOf(things: readonly object[]): string {
+  return things.map(thing => `${printable(JSON.stringify(thing))}\n`).join('');
+}
+
 /** What a terminal would obey is escaped. It stands in strings only, so the JSON means the same. */
 function jsonOf({ expiresIn, ...others }: LockInfo): string {
   return printable(JSON.stringify(Number.isFinite(expiresIn) ? { ...others, expiresIn } : others));

@@ -18,8 +18,14 @@ const GAP = '  ';
 export function tableOf(locks: readonly LockInfo[], now: number): string {
   if (locks.length === 0) return 'no locks are held\n';
   const head = locks.some(({ line }) => line) ? [...HEAD, LINE] : HEAD;
-  const rows = [head, ...locks.map(lock => rowOf(lock, now).slice(0, head.length))];
-  const widths = head.map((_, column) => Math.max(...rows.map(row => widthOf(row[column] as string))));
+  return columns([head, ...locks.map(lock => rowOf(lock, now).slice(0, head.length))]);
+}
+
+/** Rows of cells, each column as wide as its widest cell. */
+export function columns(rows: readonly (readonly string[])[]): string {
+  const widths = (rows[0] ?? []).map((_, column) =>
+    Math.max(...rows.map(row => widthOf(row[column] as string))),
+  );
   return rows.map(row => `${lineOf(row, widths)}\n`).join('');
 }
 

@@ -7,12 +7,14 @@ import { wasMoved } from '../bullmq/retries.ts';
 import { cacheOfQueue, resolveCache } from '../cache/registry.ts';
 import type { Holder } from '../core/holder.ts';
 import type { DuplicateHandler, GuardedJob } from '../duplicates/strategy.ts';
-import { jobName } from '../key/stored-name.ts';
+import type { Outcome } from '../events/events.ts';
+import { jobName, parseName } from '../key/stored-name.ts';
 import { keylessTerms, type LeaseTerms, type LineTerms, placesOnly } from '../lock/lease-terms.ts';
 import { type Ending, LockHandle } from '../lock/lock-handle.ts';
 import { LockRequest } from '../lock/lock-request.ts';
 import { DEFAULT_TTL_MS } from '../lock/options.ts';
 import { freeIfAbandoned } from './abandoned-lease.ts';
+import { noteInJournal } from './journal.ts';
 import type { ParsedGuardOptions } from './options.ts';
 import { rememberFor, reservationFor } from './reserve.ts';
 
@@ -22,6 +24,7 @@ export interface ProcessorOptions extends ParsedGuardOptions<GuardedJob> {
   readonly key: (job: RunningJob) => string;
   readonly holdThroughRetries: boolean;
   readonly logToJob: boolean;
+  readonly journal: boolean;
 }
 
 /** A processor and its options. */
@@ -106,6 +109,9 @@ export class JobContext implements GuardedJob {
     this.request = new LockRequest(cache, terms, {
       releasesInOrder,
       freeIfAbandoned: holder => freeIfAbandoned(this, holder),
+      onOutcome: guarded.options.journal
+        ? (outcome, holder, { observed }) => this.#note(outcome, holder, observed)
+        : undefined,
     });
     this.#guarded = guarded;
     this.#call = call;
@@ -124,6 +130,26 @@ export class JobContext implements GuardedJob {
       interrupts: strategy.interrupts ?? false,
       onNext: owner => strategy.onNext?.(this, owner),
     };
+  }
+
+  #note(outcome: Outcome, holder: Holder | undefined, observed: boolean): void {
+    const { cache, terms } = this.request;
+    const { storedKey, jobId } = terms;
+    if (jobId === undefined) return;
+    // A long key is named by its short form.
+    const key = parseName(storedKey)?.key ?? terms.key;
+    noteInJournal(cache, this.job.queueQualifiedName, {
+      at: Date.now(),
+      jobId,
+      key,
+      outcome,
+      observed,
+      holder: holder && {
+        state: holder.state,
+        owner: holder.owner,
+        ...(holder.jobId !== undefined && { jobId: holder.jobId, queueName: `${holder.queueName}` }),
+      },
+    });
   }
 
   storedKeyOf(job: RunningJob): string | undefined {

@@ -80,6 +80,12 @@ export interface OnceProcessorOptions<
    */
   readonly logToJob?: boolean;
   /**
+   * `false`: what becomes of duplicates is not written to the journal of the queue. Else it can be read for a week, with the keys: by
+   * `npx bullmq-once why` and `stats`, on the board, and by {@link LockAdmin.journal}.
+   * @defaultValue true
+   */
+  readonly journal?: boolean;
+  /**
    * Locks of one scope exclude each other. Name one to share it across queues, which must then have the same cache.
    * @defaultValue the queue
    */
@@ -238,6 +244,7 @@ function parse(options: unknown): ProcessorOptions {
     key: keyOption,
     holdThroughRetries: withDefault(false, flag),
     logToJob: withDefault(false, flag),
+    journal: withDefault(true, flag),
   });
 }
 

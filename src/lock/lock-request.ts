@@ -22,15 +22,24 @@ export type AcquireAttempt =
       readonly standing?: Standing | undefined;
     };
 
+/** Called with what becomes of a duplicate, or would become of it if it were not only observed. */
+export type OnOutcome = (
+  outcome: Outcome,
+  holder: Holder | undefined,
+  how: { readonly observed: boolean },
+) => void;
+
 export class LockRequest {
   readonly cache: LockCache;
   readonly terms: LeaseTerms;
   readonly #releasesInOrder: boolean;
   readonly #freeIfAbandoned: ((holder: Holder) => Promise<boolean>) | undefined;
+  readonly #onOutcome: OnOutcome | undefined;
 
   /**
    * @param releasesInOrder - see {@link LockHandle}.
    * @param freeIfAbandoned - called with each holder that is found. `true`: it has freed the key, which nobody would have released.
+   * @param onOutcome - called with what becomes of a duplicate.
    */
   constructor(
     cache: LockCache,
@@ -38,15 +47,18 @@ export class LockRequest {
     {
       releasesInOrder = false,
       freeIfAbandoned,
+      onOutcome,
     }: {
       readonly releasesInOrder?: boolean;
       readonly freeIfAbandoned?: ((holder: Holder) => Promise<boolean>) | undefined;
+      readonly onOutcome?: OnOutcome | undefined;
     } = {},
   ) {
     this.cache = cache;
     this.terms = terms;
     this.#releasesInOrder = releasesInOrder;
     this.#freeIfAbandoned = freeIfAbandoned;
+    this.#onOutcome = onOutcome;
   }
 
   /**
@@ -155,8 +167,14 @@ export class LockRequest {
     return LockHandle.unguarded(this.terms);
   }
 
-  emitOutcome(outcome: Outcome, holder: Holder | undefined, options?: { observed?: boolean }): void {
-    emitOutcome(this.terms, outcome, holder, options);
+  /** @param observed - it runs all the same: this is what would have become of it. */
+  emitOutcome(
+    outcome: Outcome,
+    holder: Holder | undefined,
+    { observed = false }: { observed?: boolean } = {},
+  ): void {
+    emitOutcome(this.terms, outcome, holder, { observed });
+    this.#onOutcome?.(outcome, holder, { observed });
   }
 
   emitCacheError(operation: CacheOperation, error: Error): void {

@@ -1,6 +1,7 @@
 /** The SQL of the tables in which `PostgresCache` keeps locks and lines, and of the functions that decide on them. */
 
 import { LINE_LASTS_MS } from '../line-rules.ts';
+import { journalTablesSql } from './journal.ts';
 import { lineFunctionsSql } from './line-sql.ts';
 import { type Names, namesIn, quote } from './names.ts';
 import { CHANNEL, MAX_ROW_WAIT_MS, notifySql, outlastSql, stepSql, stepVariablesSql } from './step-sql.ts';
@@ -40,6 +41,7 @@ DO $once$ BEGIN
   END IF;
 END $once$;
 ${tablesSql(names)}
+${journalTablesSql(names)}
 ${stepFunctionsSql(names)}
 ${sweepSql(names)}
 ${lineFunctionsSql(names)}

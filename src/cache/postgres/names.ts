@@ -7,6 +7,10 @@ export interface Names {
   readonly line: string;
   /** Which owner acquired each key last, of the line `'newest'`. */
   readonly lastRun: string;
+  /** How many duplicates of each queue had which outcome, by the minute. */
+  readonly journalCounts: string;
+  /** What became of the last duplicates of each queue. */
+  readonly journalDuplicates: string;
   /** Does one step. */
   readonly step: string;
   /** Does a batch of steps. */
@@ -32,6 +36,8 @@ export function namesIn(schema: string): Names {
     locks: inSchema('once_lock'),
     line: inSchema('once_line'),
     lastRun: inSchema('once_last_run'),
+    journalCounts: inSchema('once_journal_count'),
+    journalDuplicates: inSchema('once_journal_duplicate'),
     step: inSchema('once_step_2'),
     exchange: inSchema('once_exchange_3'),
     takeLineSteps: inSchema('once_line_1'),

@@ -26,6 +26,8 @@ import type {
   EnterResult,
   EnterStep,
   ForceReleaseStep,
+  JournalPage,
+  JournalRecord,
   LeaveResult,
   LeaveStep,
   LineQuery,
@@ -43,6 +45,7 @@ import {
   RETRYABLE_CODES,
   refusedBy,
 } from './error-codes.ts';
+import { readJournalRow, readJournalSql, writeJournalPage, writeJournalSql } from './journal.ts';
 import {
   enterStep,
   type LineStep,
@@ -86,7 +89,7 @@ import { postgresSubscriber } from './subscriber.ts';
 /** Options of {@link PostgresCache}. */
 export interface PostgresCacheOptions {
   /**
-   * The schema of the tables `once_lock`, `once_line` and `once_last_run`. Locks in two schemas do not exclude each other.
+   * The schema of the tables `once_lock`, `once_line`, `once_last_run` and `once_journal_…`. Locks in two schemas do not exclude each other.
    * @defaultValue `'bullmq'`, as of BullMQ's own backend
    */
   readonly schema?: string;
@@ -222,6 +225,16 @@ export class PostgresCache extends ExchangeCache {
 
   async strikeOut(queries: readonly LineQuery[]): Promise<(boolean | Error)[]> {
     return (await this.#lineCoalescer.take(queries.map(strikeOutStep))) as (boolean | Error)[];
+  }
+
+  async writeJournal(pages: readonly JournalPage[]): Promise<void> {
+    const sql = writeJournalSql(this.schema);
+    for (const page of pages) await this.#query(sql, writeJournalPage(page, Date.now()));
+  }
+
+  async readJournal(queue: string): Promise<JournalRecord> {
+    const { rows } = await this.#query(readJournalSql(this.schema), [queue]);
+    return readJournalRow(rows[0], Date.now());
   }
 
   async #exchange(batch: Batch): Promise<BatchResults> {

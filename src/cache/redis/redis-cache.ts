@@ -24,6 +24,8 @@ import type {
   EnterResult,
   EnterStep,
   ForceReleaseStep,
+  JournalPage,
+  JournalRecord,
   LeaveResult,
   LeaveStep,
   LineQuery,
@@ -43,6 +45,13 @@ import {
   scriptRunner,
 } from './client.ts';
 import { ClusterCalls } from './cluster-calls.ts';
+import {
+  READ_JOURNAL_LUA,
+  readJournalReply,
+  WRITE_JOURNAL_LUA,
+  writeJournalPage,
+  writeJournalQuery,
+} from './journal.ts';
 import {
   enterStep,
   type LineReply,
@@ -64,6 +73,7 @@ import {
   readInspected,
   readReply,
   readScan,
+  type ScriptCall,
   writeBatch,
   writeForceReleases,
 } from './protocol.ts';
@@ -208,12 +218,26 @@ export class RedisCache extends ExchangeCache {
     return readEach(replies, readStruck);
   }
 
+  async writeJournal(pages: readonly JournalPage[]): Promise<void> {
+    const calls = pages.map(page => this.#call(WRITE_JOURNAL_LUA, writeJournalPage(page)));
+    await Promise.all(calls);
+  }
+
+  async readJournal(queue: string): Promise<JournalRecord> {
+    const now = Date.now();
+    return readJournalReply(await this.#call(READ_JOURNAL_LUA, writeJournalQuery(queue, now)), now);
+  }
+
+  #call(lua: string, { keys, args }: ScriptCall): Promise<unknown> {
+    return getOrCreate(this.#runners, lua, () => scriptRunner(this.#client, lua)).run(keys, args);
+  }
+
   /**
    * Runs a script on the cache's client. All keys are of one slot.
    * @internal
    */
   runScript(lua: string, keys: readonly string[]): Promise<unknown> {
-    return getOrCreate(this.#runners, lua, () => scriptRunner(this.#client, lua)).run(keys, []);
+    return this.#call(lua, { keys, args: [] });
   }
 
   /** One call of the script. If it fails, each of its steps has failed, and none of other calls. */
