@@ -2,14 +2,26 @@
 
 import type { LockCache } from '../cache/contract.ts';
 import { isInMemory } from '../cache/registry.ts';
+import { nameOfJob } from '../core/holder.ts';
 import { warnOnce } from '../core/warnings.ts';
 import { lockDurationOf, type RunningJob } from './job.ts';
 
 /** A ttl below this part of the worker's `lockDuration` is suspicious. */
 const SUSPICIOUS_TTL_PART = 1 / 10;
 
-/** @param ttl - the option; absent where the ttl is the worker's `lockDuration`. */
-export function warnOfConfig(job: RunningJob, cache: LockCache, ttl: number | undefined): void {
+/**
+ * @param ttl - the option; absent where the ttl is the worker's `lockDuration`.
+ * @param leaseTtl - the ttl of the job's lease, in ms.
+ */
+export function warnOfConfig(
+  job: RunningJob,
+  cache: LockCache,
+  {
+    ttl,
+    leaseTtl,
+    maxHold,
+  }: { readonly ttl: number | undefined; readonly leaseTtl: number; readonly maxHold: number },
+): void {
   const lockDuration = lockDurationOf(job);
   if (ttl !== undefined && lockDuration !== undefined && ttl < lockDuration * SUSPICIOUS_TTL_PART) {
     warnOnce(
@@ -19,6 +31,13 @@ export function warnOfConfig(job: RunningJob, cache: LockCache, ttl: number | un
         'lockDuration for both',
     );
   }
+  if (maxHold < leaseTtl) {
+    warnOnce(
+      'ONCE_SHORT_MAX_HOLD',
+      `queue ${job.queueName}: maxHold is ${maxHold} ms and the ttl ${leaseTtl} ms: the signal of a job that hangs aborts after ` +
+        'maxHold, and its key is free when its lease has ended, so not before the ttl; give a lower ttl, or a higher maxHold',
+    );
+  }
   if (process.env.NODE_ENV === 'production' && isInMemory(cache)) {
     warnOnce(
       'ONCE_IN_MEMORY',
@@ -26,4 +45,18 @@ export function warnOfConfig(job: RunningJob, cache: LockCache, ttl: number | un
         'them; leave the cache out to keep them in the datastore of the queue',
     );
   }
+}
+
+/** A duplicate has failed with a `LockError`. Without attempts it is never tried again, and without a backoff it is tried in vain. */
+export function warnOfRaised({ id, queueName, opts: { attempts = 1, backoff } = {} }: RunningJob): void {
+  if (attempts > 1 && backoff !== undefined) return;
+  const why =
+    attempts > 1
+      ? 'has no backoff: all its attempts are used up while its key is held'
+      : 'has no attempts left: it is never run';
+  warnOnce(
+    'ONCE_NO_RETRIES',
+    `${nameOfJob(id, queueName)} is a duplicate that fails with a LockError, and ${why}; add jobs with attempts and backoff, or leave ` +
+      'raiseIfLock out to skip duplicates',
+  );
 }

@@ -1,5 +1,6 @@
 /** One job on its way through the guard. */
 
+import { warnOfRaised } from '../bullmq/config-warnings.ts';
 import { attemptOf, idOf, lockDurationOf, ownerOf, type RunningJob } from '../bullmq/job.ts';
 import { emitterOf } from '../bullmq/job-events.ts';
 import { knownQueueCache, type QueueCache } from '../bullmq/queue-cache.ts';
@@ -109,9 +110,10 @@ export class JobContext implements GuardedJob {
     this.request = new LockRequest(cache, terms, {
       releasesInOrder,
       freeIfAbandoned: holder => freeIfAbandoned(this, holder),
-      onOutcome: guarded.options.journal
-        ? (outcome, holder, { observed }) => this.#note(outcome, holder, observed)
-        : undefined,
+      onOutcome: (outcome, holder, { observed }) => {
+        if (outcome === 'raised' && !observed) warnOfRaised(this.job);
+        if (guarded.options.journal) this.#note(outcome, holder, observed);
+      },
     });
     this.#guarded = guarded;
     this.#call = call;

@@ -107,5 +107,6 @@ const checked = new WeakSet<GuardedProcessor>();
 function warnOnceOfConfig(guarded: GuardedProcessor, { job, request }: JobContext): void {
   if (checked.has(guarded)) return;
   checked.add(guarded);
-  warnOfConfig(job, request.cache, guarded.options.ttl);
+  const { ttl, maxHold } = guarded.options;
+  warnOfConfig(job, request.cache, { ttl, leaseTtl: request.terms.ttl, maxHold });
 }

@@ -1,13 +1,16 @@
-/** Names what the journal of a queue is stored under: all of it in one slot of a Redis Cluster, and beside the names of jobs and locks. */
+/**
+ * Names what the journal of a queue is stored under: all of it in one slot of a Redis Cluster, by the hash tag that the queue's prefix has, else
+ * by one that is all of the queue's name. No lock has such a name, and BullMQ makes none.
+ */
 
 import { hashTag } from './line-name.ts';
+import { queueName } from './stored-name.ts';
 
 /**
  * @param queue - with its prefix: `bull:emails`.
  * @param part - of the journal.
  */
 export function journalName(queue: string, part: string): string {
-  return hashTag(queue) === queue
-    ? `once::once:journal:1:{${queue}}:${part}`
-    : `${queue}::once:journal:1:${part}`;
+  if (hashTag(queue) === queue) return `once::once:journal:1:{${queue}}:${part}`;
+  return queueName(queue, part).replace('::once:1:', '::once:journal:1:');
 }

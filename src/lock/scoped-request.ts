@@ -1,6 +1,8 @@
 /** Makes the request for a key that belongs to no queue. */
 
-import { resolveCache } from '../cache/registry.ts';
+import type { LockCache } from '../cache/contract.ts';
+import { isInMemory, resolveCache } from '../cache/registry.ts';
+import { warnOnce } from '../core/warnings.ts';
 import { scopedName } from '../key/stored-name.ts';
 import { placesOnly } from './lease-terms.ts';
 import { LockRequest } from './lock-request.ts';
@@ -18,7 +20,9 @@ export function scopedRequest(
   { failsOpen = false }: { failsOpen?: boolean } = {},
 ): LockRequest {
   // Looked up now, because `caches` may have changed since the options were parsed.
-  return new LockRequest(resolveCache(cache), {
+  const resolved = resolveCache(cache);
+  if (cache === undefined) warnIfInMemory(resolved);
+  return new LockRequest(resolved, {
     key,
     storedKey: scopedName(scope, key),
     owner,
@@ -32,4 +36,14 @@ export function scopedRequest(
     queueName: undefined,
     jobId: undefined,
   });
+}
+
+/** In production there is more than one process as a rule. Who gives a `MemoryCache` knows. */
+function warnIfInMemory(cache: LockCache): void {
+  if (process.env.NODE_ENV !== 'production' || !isInMemory(cache)) return;
+  warnOnce(
+    'ONCE_LOCK_IN_MEMORY',
+    'a Lock, or a function of once, has no cache: it is kept in the memory of this process, where others do not see it; give it a ' +
+      'cache, or set caches.default; if one process is meant, give it a MemoryCache',
+  );
 }

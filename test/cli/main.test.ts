@@ -25,7 +25,7 @@ describe('bullmq-once', () => {
         ['list', '--redis', `user:${SECRET}@127.0.0.1`],
         '--redis must be a URL such as redis://127.0.0.1:6379',
       ],
-      [['lsit'], "there is no command 'lsit'; there are: list, show, force-release, watch"],
+      [['lsit'], "there is no command 'lsit'; there are: list, show, why, stats, force-release, watch"],
       [
         ['user:p4ss@127.0.0.1'],
         'there is no command of that name; there are: list, show, force-release, watch',

@@ -98,6 +98,39 @@ describe('An option of onceProcessor that can hardly be meant', () => {
     expect(others).to.deep.equal([]);
   });
 
+  it('causes one warning a process (a Lock in memory, in production)', async () => {
+    const [warning, ...others] = await warningsOf({ lock: true, env: 'production' });
+
+    expect(warning).to.include({ code: 'ONCE_LOCK_IN_MEMORY' });
+    expect(others).to.deep.equal([]);
+  });
+
+  it('causes one warning a process (a maxHold below the ttl)', async () => {
+    const [warning, ...others] = await warningsOf({ options: { maxHold: 5000 } });
+
+    expect(warning).to.include({ code: 'ONCE_SHORT_MAX_HOLD' });
+    expect(warning?.message).to.match(/maxHold is 5000 ms and the ttl 30000 ms/);
+    expect(others).to.deep.equal([]);
+  });
+
+  for (const [jobOptions, problem] of [
+    [{}, /^job \d of queue-.* has no attempts left: it is never run;/],
+    [{ attempts: 3 }, /has no backoff: all its attempts are used up while its key is held;/],
+  ] as const) {
+    it(`causes one warning a process (raiseIfLock on jobs with ${inspect(jobOptions)})`, async () => {
+      const [warning, ...others] = await warningsOf({ options: { key: 'k', raiseIfLock: true }, jobOptions });
+
+      expect(warning).to.include({ code: 'ONCE_NO_RETRIES' });
+      expect(warning?.message).to.match(problem);
+      expect(others).to.deep.equal([]);
+    });
+  }
+
+  it('causes no warning where it is meant (raiseIfLock on jobs with attempts and backoff)', async () => {
+    const options = { key: 'k', raiseIfLock: true };
+    expect(await warningsOf({ options, jobOptions: { attempts: 3, backoff: 20 } })).to.deep.equal([]);
+  });
+
   it('causes no warning where it is meant (locks in memory, in a test)', async () => {
     expect(await warningsOf({ inMemory: true, env: 'test' })).to.deep.equal([]);
   });
