@@ -28,7 +28,7 @@ describe('bullmq-once', () => {
       [['lsit'], "there is no command 'lsit'; there are: list, show, why, stats, force-release, watch"],
       [
         ['user:p4ss@127.0.0.1'],
-        'there is no command of that name; there are: list, show, force-release, watch',
+        'there is no command of that name; there are: list, show, why, stats, force-release, watch',
       ],
       [['show'], 'show needs a key'],
       [['show', ''], 'a key is empty'],
@@ -37,7 +37,7 @@ describe('bullmq-once', () => {
         "PostgresCache: option 'schema' must be a plain name (letters, digits, underscores, at most 63), " +
           "as it must for BullMQ, not 'a;b'",
       ],
-      [['show', 'a', 'b'], 'show takes one key'],
+      [['show', 'a', 'b'], 'show takes a key, and nothing more'],
       [['list', 'k'], 'list takes no key; did you mean --starts-with?'],
       [['list', '--state', 'held'], "--state must be 'running', 'reserved', 'done' or 'foreign', not 'held'"],
       [['list', '--queue', 'a', '--scope', 'b'], 'give --queue or --scope, not both'],
