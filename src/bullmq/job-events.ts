@@ -79,6 +79,8 @@ const OUTCOMES: Record<Outcome, string> = {
   raised: 'failed',
   delayed: 'delayed',
   parked: 'parked',
+  shared: 'shares the result',
+  mismatched: 'failed as a mismatch',
   handled: 'handled by whenLocked',
 };
 

@@ -13,6 +13,7 @@ import { type Ending, LockHandle } from '../lock/lock-handle.ts';
 import { LockRequest } from '../lock/lock-request.ts';
 import { DEFAULT_TTL_MS } from '../lock/options.ts';
 import { freeIfAbandoned } from './abandoned-lease.ts';
+import { keeperFor } from './keep-result.ts';
 import type { ParsedGuardOptions } from './options.ts';
 import { rememberFor, reservationFor } from './reserve.ts';
 
@@ -104,7 +105,8 @@ export class JobContext implements GuardedJob {
     const line = this.#lineOf(guarded, isObserved);
     const terms = termsOf(guarded, call, { key, requestedAt: receivedAt, failsOpen, line });
     this.request = new LockRequest(cache, terms, {
-      releasesInOrder,
+      // Who shares the result is known when the release is answered.
+      releasesInOrder: releasesInOrder && line?.kind !== 'together',
       freeIfAbandoned: holder => freeIfAbandoned(this, holder),
     });
     this.#guarded = guarded;
@@ -123,6 +125,7 @@ export class JobContext implements GuardedJob {
       kind: strategy.line,
       interrupts: strategy.interrupts ?? false,
       onNext: owner => strategy.onNext?.(this, owner),
+      onAnswered: owners => strategy.onAnswered?.(this, owners),
     };
   }
 
@@ -142,6 +145,7 @@ export class JobContext implements GuardedJob {
       dedupeFor,
       reserve: this.#reserve(),
       rememberFor: this.#rememberFor(),
+      keep: keeperFor(this.request, dedupeFor),
     });
   }
 
@@ -164,8 +168,9 @@ export class JobContext implements GuardedJob {
   }
 
   #rememberFor(): ((error?: unknown) => number) | undefined {
-    if (this.request.terms.line?.kind !== 'newest') return undefined;
-    return error => rememberFor(this.job, error, this.request.terms.ttl);
+    const { line, ttl } = this.request.terms;
+    if (line?.kind === 'together') return () => ttl;
+    return line?.kind === 'newest' ? error => rememberFor(this.job, error, ttl) : undefined;
   }
 }
 

@@ -13,6 +13,7 @@ import type { LockHandle } from '../lock/lock-handle.ts';
 import type { LockRequest } from '../lock/lock-request.ts';
 import { scopedRequest } from '../lock/scoped-request.ts';
 import { acquireOrFailOpen } from './fail-open.ts';
+import { keeperFor } from './keep-result.ts';
 import {
   type DecoratedMethod,
   type MethodDescriptor,
@@ -186,7 +187,8 @@ class FunctionCall implements GuardedWork {
   run(handle: LockHandle, wrap?: (work: () => Promise<unknown>) => Promise<unknown>): Promise<unknown> {
     const { fn, self, args, dedupeFor } = this.#terms;
     const work = () => fn.apply(self, [...args]);
-    return handle.runAndRelease(wrap ? () => wrap(work) : work, { dedupeFor });
+    const keep = keeperFor(this.request, dedupeFor);
+    return handle.runAndRelease(wrap ? () => wrap(work) : work, { dedupeFor, keep });
   }
 
   callHandler(handler: DuplicateHandler, holder: Holder): unknown {

@@ -1,6 +1,6 @@
 /** Writes the arguments of the script of `line-scripts.ts`, and reads its replies. */
 
-import { lineName } from '../../key/line-name.ts';
+import { lineName, resultName } from '../../key/line-name.ts';
 import type {
   EnterResult,
   EnterStep,
@@ -29,32 +29,26 @@ type Arg = string | number;
 export interface LineStep {
   readonly storedKey: string;
   readonly args: readonly Arg[];
+  /** It is about a result too. */
+  readonly hasResult?: boolean;
 }
 
 export function enterStep(step: EnterStep): LineStep {
-  const { storedKey, owner, attempt, ttl, places, line = '', joins, notify, interrupts } = step;
-  const flags = [joins, notify, interrupts].map(flag => (flag ? 1 : 0));
-  return {
-    storedKey,
-    args: ['enter', leasePart(step), owner, attempt, Math.ceil(ttl), places, line, ...flags],
-  };
+  const { storedKey, owner, attempt, ttl, places, line = '', joins, notify, interrupts, match } = step;
+  const args: Arg[] = [match === undefined ? 'enter' : 'enter-match', leasePart(step), owner, attempt];
+  args.push(Math.ceil(ttl), places, line, joins ? 1 : 0, notify ? 1 : 0, interrupts ? 1 : 0);
+  if (match !== undefined) args.push(match);
+  return { storedKey, args, hasResult: line === 'together' };
 }
 
 export function leaveStep(step: LeaveStep): LineStep {
-  const { storedKey, token, dedupeFor, places, line = '', reservation, rememberFor } = step;
-  const reserving = reservation ? [graceOf(reservation), Math.ceil(reservation.lastsFor)] : ['', 0];
-  return {
-    storedKey,
-    args: [
-      'leave',
-      tokenPart(token),
-      Math.ceil(dedupeFor),
-      places,
-      line,
-      ...reserving,
-      Math.ceil(rememberFor),
-    ],
-  };
+  const { storedKey, token, dedupeFor, places, line = '', reservation, rememberFor, result } = step;
+  const args: Arg[] = [result ? 'leave-keep' : 'leave', tokenPart(token), Math.ceil(dedupeFor), places, line];
+  if (reservation) args.push(graceOf(reservation), Math.ceil(reservation.lastsFor));
+  else args.push('', 0);
+  args.push(Math.ceil(rememberFor));
+  if (result) args.push(result.bytes, result.text);
+  return { storedKey, args, hasResult: line === 'together' || result !== undefined };
 }
 
 export function lineStep(verb: 'line' | 'strike', { storedKey, owner }: LineQuery): LineStep {
@@ -63,8 +57,9 @@ export function lineStep(verb: 'line' | 'strike', { storedKey, owner }: LineQuer
 
 /** One call for some steps. */
 export function writeLineSteps(steps: readonly LineStep[]): ScriptCall {
+  const results = steps.filter(({ hasResult }) => hasResult).map(({ storedKey }) => resultName(storedKey));
   return {
-    keys: steps.flatMap(({ storedKey }) => [storedKey, lineName(storedKey)]),
+    keys: steps.flatMap(({ storedKey }) => [storedKey, lineName(storedKey)]).concat(results),
     args: [steps.length, ...steps.flatMap(({ args }) => args)],
   };
 }
@@ -80,7 +75,7 @@ export function readLineReplies(reply: unknown, steps: number): LineReply[] {
 
 export function readEntered(reply: LineReply, { storedKey }: EnterStep): EnterResult | Error {
   if (!Array.isArray(reply)) return errorFrom(reply);
-  const [kind, first, second, third, fourth] = reply as Encoded[];
+  const [kind, first, second, third, fourth, text] = reply as Encoded[];
   switch (textFrom(kind as Encoded)) {
     case 'acquired': {
       const fence = numberFrom(first as Encoded);
@@ -93,9 +88,17 @@ export function readEntered(reply: LineReply, { storedKey }: EnterStep): EnterRe
     }
     case 'absent':
       return { acquired: false, standing: { is: 'not-in-line' } };
+    case 'answered': {
+      const result = textFrom(first as Encoded);
+      return { acquired: false, standing: { is: 'answered', result, next: ownerFrom(second) } };
+    }
     case 'held': {
       const record = readRecord(storedKey, first as Encoded, second as Encoded);
-      return { acquired: false, record, standing: standingFrom(third, fourth) };
+      const isDone = text !== undefined;
+      const standing = isDone
+        ? ({ is: 'answered', result: textFrom(text) } as const)
+        : standingFrom(third, fourth);
+      return { acquired: false, record, standing };
     }
     case 'parked':
     case 'done': {
@@ -110,8 +113,9 @@ export function readEntered(reply: LineReply, { storedKey }: EnterStep): EnterRe
 
 export function readLeft(reply: LineReply): LeaveResult | Error {
   if (!isAnswer(reply)) return errorFrom(reply);
-  const [released, next] = reply;
-  return { released: numberFrom(released as Encoded) === 1, next: ownerFrom(next) };
+  const [released, next, answered] = reply as readonly [Encoded, Encoded, (readonly Encoded[])?];
+  const left = { released: numberFrom(released) === 1, next: ownerFrom(next) };
+  return answered ? { ...left, answered: answered.map(textFrom) } : left;
 }
 
 export function readLine(reply: LineReply): LineRecord | Error {
@@ -132,7 +136,7 @@ export function readStruck(reply: LineReply): boolean | Error {
 }
 
 /** Whether it is an array that begins with a number: an error begins with a word. */
-function isAnswer(reply: LineReply): reply is readonly Encoded[] {
+function isAnswer(reply: LineReply): boolean {
   return Array.isArray(reply) && Number.isInteger(numberFrom(reply[0] as Encoded));
 }
 
