@@ -8,6 +8,7 @@ import { inOrderForm } from './in-order.ts';
 import { keepLastForm } from './keep-last.ts';
 import { replaceForm } from './replace.ts';
 import { shareForm } from './share.ts';
+import { shareCallForm } from './share-call.ts';
 import { raise, raiseForm, skip, skipForm } from './skip-or-raise.ts';
 import type { DuplicateStrategy, GuardedJob, GuardedWork, StrategyForm } from './strategy.ts';
 import { type WaitFor, waitInSlotForm } from './wait-in-slot.ts';
@@ -45,13 +46,17 @@ export type WhenLocked<Job = any, Result = any> =
 export const FUNCTION_FORMS: readonly StrategyForm<GuardedWork>[] = [
   skipForm,
   raiseForm,
+  shareCallForm,
   waitInSlotForm,
   callbackForm,
 ];
 
 /** The forms for a job. */
 export const JOB_FORMS: readonly StrategyForm<GuardedJob>[] = [
-  ...FUNCTION_FORMS,
+  skipForm,
+  raiseForm,
+  waitInSlotForm,
+  callbackForm,
   delayForm,
   inOrderForm,
   keepLastForm,

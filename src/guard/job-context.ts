@@ -13,7 +13,7 @@ import { type Ending, LockHandle } from '../lock/lock-handle.ts';
 import { LockRequest } from '../lock/lock-request.ts';
 import { DEFAULT_TTL_MS } from '../lock/options.ts';
 import { freeIfAbandoned } from './abandoned-lease.ts';
-import { keeperFor } from './keep-result.ts';
+import { keeperOfJob } from './keep-result.ts';
 import type { ParsedGuardOptions } from './options.ts';
 import { rememberFor, reservationFor } from './reserve.ts';
 
@@ -145,7 +145,7 @@ export class JobContext implements GuardedJob {
       dedupeFor,
       reserve: this.#reserve(),
       rememberFor: this.#rememberFor(),
-      keep: keeperFor(this.request, dedupeFor),
+      keep: keeperOfJob(this.request, dedupeFor),
     });
   }
 
@@ -169,7 +169,6 @@ export class JobContext implements GuardedJob {
 
   #rememberFor(): ((error?: unknown) => number) | undefined {
     const { line, ttl } = this.request.terms;
-    if (line?.kind === 'together') return () => ttl;
     return line?.kind === 'newest' ? error => rememberFor(this.job, error, ttl) : undefined;
   }
 }

@@ -1,19 +1,21 @@
 /** `once`: guards a function or a method, which then runs once at a time for each key. */
 
+import { isMismatch } from '../cache/lock-rules.ts';
 import type { Holder } from '../core/holder.ts';
 import type { Parser } from '../core/validation.ts';
+import { refuseMismatch } from '../duplicates/mismatch.ts';
 import type { DuplicateHandler, GuardedWork } from '../duplicates/strategy.ts';
 import type { WaitFor } from '../duplicates/wait-in-slot.ts';
 import { FUNCTION_FORMS } from '../duplicates/when-locked.ts';
 import { newOwner } from '../key/owner-id.ts';
 import { fillTemplate, keyFromFunction, parseTemplate } from '../key/template.ts';
 import type { CallTemplateErrors, CheckedCallTemplate } from '../key/template-types.ts';
-import { keylessTerms } from '../lock/lease-terms.ts';
+import { keylessTerms, type LineTerms, lineTerms, placesOnly } from '../lock/lease-terms.ts';
 import type { LockHandle } from '../lock/lock-handle.ts';
 import type { LockRequest } from '../lock/lock-request.ts';
 import { scopedRequest } from '../lock/scoped-request.ts';
 import { acquireOrFailOpen } from './fail-open.ts';
-import { keeperFor } from './keep-result.ts';
+import { keeperOfCall } from './keep-result.ts';
 import {
   type DecoratedMethod,
   type MethodDescriptor,
@@ -43,10 +45,11 @@ export interface OnceOptions<Args extends readonly unknown[] = any[], Template e
   readonly key: CheckedCallTemplate<Template, Args> | ((...args: Args) => string);
   /**
    * What becomes of a call that finds its key held: `'skip'` resolves to `undefined`, `'raise'` rejects with a
-   * {@link LockError}, `{ waitFor }` waits for the key, and a function's result is the call's.
+   * {@link LockError}, `{ waitFor }` waits for the key, `'share'` waits for the work and resolves to what it returned, and a
+   * function's result is the call's.
    * @defaultValue 'skip'
    */
-  readonly whenLocked?: 'skip' | 'raise' | WaitFor | ((holder: Holder, ...args: Args) => unknown);
+  readonly whenLocked?: 'skip' | 'raise' | 'share' | WaitFor | ((holder: Holder, ...args: Args) => unknown);
 }
 
 /**
@@ -143,7 +146,8 @@ function guard(fn: AnyFunction, options: ParsedOnceOptions): AnyFunction {
     let call: FunctionCall;
     try {
       const failsOpen = options.failsOpen || isObserved;
-      const request = scopedRequest(options.key(args), newOwner(), options, { failsOpen });
+      const line = lineOf(options, { isObserved });
+      const request = scopedRequest(options.key(args), newOwner(), options, { failsOpen, line });
       call = new FunctionCall(request, { fn, self: this, args, dedupeFor: options.dedupeFor, isObserved });
     } catch (error) {
       if (!isObserved) throw error;
@@ -154,13 +158,23 @@ function guard(fn: AnyFunction, options: ParsedOnceOptions): AnyFunction {
     const strategy = isObserved ? observing(options.strategy) : options.strategy;
     const attempt = await acquireOrFailOpen<GuardedWork>(call, strategy);
     if (attempt.acquired) return strategy.run(call, attempt.handle);
-    return strategy.onHeld(call, attempt.holder, attempt.standing);
+    const { holder, standing } = attempt;
+    if (!isObserved && isMismatch(call.request.terms, holder)) refuseMismatch(call.request, holder);
+    return strategy.onHeld(call, holder, standing);
   }
 
   // Frameworks look at how many parameters a method declares, as BullMQ does to know who wants a signal.
   Object.defineProperty(guarded, 'length', { value: fn.length });
   Object.defineProperty(guarded, 'name', { value: fn.name });
   return guarded;
+}
+
+/** Observed calls wait for nobody. */
+function lineOf(
+  { strategy, concurrency }: ParsedOnceOptions,
+  { isObserved }: { readonly isObserved: boolean },
+): LineTerms | undefined {
+  return strategy.line && !isObserved ? lineTerms(concurrency, strategy.line) : placesOnly(concurrency);
 }
 
 interface CallTerms {
@@ -187,7 +201,7 @@ class FunctionCall implements GuardedWork {
   run(handle: LockHandle, wrap?: (work: () => Promise<unknown>) => Promise<unknown>): Promise<unknown> {
     const { fn, self, args, dedupeFor } = this.#terms;
     const work = () => fn.apply(self, [...args]);
-    const keep = keeperFor(this.request, dedupeFor);
+    const keep = keeperOfCall(this.request, dedupeFor);
     return handle.runAndRelease(wrap ? () => wrap(work) : work, { dedupeFor, keep });
   }
 

@@ -17,18 +17,23 @@ export interface SharedResult {
   readonly value: unknown;
 }
 
+/** A result that was written. */
+export interface WrittenResult extends KeptResult {
+  readonly isTooLarge: boolean;
+}
+
 /**
  * @param by - the owner that did the work.
  * @param maxBytes - a larger result is not kept.
  */
-export function keptResult(by: string, value: unknown, maxBytes: number = MAX_RESULT_BYTES): KeptResult {
+export function keptResult(by: string, value: unknown, maxBytes: number = MAX_RESULT_BYTES): WrittenResult {
   const owner = JSON.stringify(by);
   const json = jsonOf(value);
-  if (json === undefined) return { text: `{"by":${owner}}`, bytes: 0 };
+  if (json === undefined) return { text: `{"by":${owner}}`, bytes: 0, isTooLarge: false };
   const bytes = Buffer.byteLength(json);
   return bytes > maxBytes
-    ? { text: `{"by":${owner},"tooLarge":${bytes}}`, bytes: 0 }
-    : { text: `{"by":${owner},"value":${json}}`, bytes };
+    ? { text: `{"by":${owner},"tooLarge":${bytes}}`, bytes: 0, isTooLarge: true }
+    : { text: `{"by":${owner},"value":${json}}`, bytes, isTooLarge: false };
 }
 
 /** Reads the text of {@link keptResult}. */

@@ -186,7 +186,8 @@ export class Lease implements EnterStep, RenewStep, Listed {
   }
 
   leaveStep(release: ReleaseStep): LeaveStep {
-    const { places, line, rememberFor } = this;
-    return { ...release, places, line, rememberFor };
+    const { places, line, rememberFor, ttl } = this;
+    // Those who are parked for a result have one ttl to come for it.
+    return { ...release, places, line, rememberFor: line === 'together' ? ttl : rememberFor };
   }
 }

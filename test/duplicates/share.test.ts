@@ -152,6 +152,21 @@ for (const setup of setups) {
       expect(await bench.result(latest)).to.be.oneOf([undefined, null]);
     });
 
+    it('are promoted before a worker that closes has closed', async () => {
+      const { ran, gates, worker } = await work();
+      await bench.add({});
+      await until(() => ran.length === 1);
+      const others = await park(3);
+      const closed = worker.close();
+      gates[0]?.resolve('kept');
+      await closed;
+
+      for (const job of others) expect(await job.getState()).to.be.oneOf(['waiting', 'completed']);
+      await work();
+      const results = await Promise.all(others.map(job => bench.result(job)));
+      expect(results).to.deep.equal(['kept', 'kept', 'kept']);
+    });
+
     it('keep their priorities, and are done in a queue that was paused meanwhile', async () => {
       const { ran, gates } = await work();
       const first = await bench.add({}, { priority: 3 });

@@ -108,7 +108,7 @@ describe('The option whenLocked', () => {
 
     expect(() => once(fn, { key: 'k', cache, whenLocked: 'keep-last' as never })).to.throw(
       TypeError,
-      "once: option 'whenLocked' must be 'skip', 'raise', { waitFor: ms } or a function, not 'keep-last'",
+      "once: option 'whenLocked' must be 'skip', 'raise', 'share', { waitFor: ms } or a function, not 'keep-last'",
     );
   });
 

@@ -11,7 +11,7 @@
 
 import { MAX_ANSWERED } from '../contract.ts';
 import { LINE_LASTS_MS, REMEMBER_OUTDONE_MS, REMEMBER_TTLS } from '../line-rules.ts';
-import { HELD_LUA, RECORDS_LUA } from './scripts.ts';
+import { HELD_LUA, KEEP_LUA, RECORDS_LUA } from './scripts.ts';
 
 /**
  * What a worker sends most, in a third of the time: a lone step of the line 'all' on a key with one place, that acquires it or keeps
@@ -143,6 +143,10 @@ local function recordOwner(record)
   return ok and type(decoded) == 'table' and type(decoded.owner) == 'string' and decoded or nil
 end
 
+local function isDone(record)
+  return sub(record, STATE_AT, STATE_AT + 3) == 'done'
+end
+${KEEP_LUA}
 -- The place of the result of the step under way.
 local results = 0
 local function resultName()

@@ -38,10 +38,6 @@ local function failure(result)
   return type(result) == 'table' and result.err and { 'error', result.err }
 end
 
-local function isDone(record)
-  return sub(record, STATE_AT, STATE_AT + 3) == 'done'
-end
-
 local function ending(fence)
   return string.format(',"fence":%.0f,"since":%.0f}', fence, math.floor(now / 1000))
 end
@@ -52,7 +48,7 @@ local function reclaimable(stored, part)
   -- Only between two fields does a comma stand before a quote: those in a token or an owner are escaped.
   local owner = sub(part, (find(part, ',"owner":', 1, true)))
   if not find(stored, owner .. ',"fence":', 1, true) then return nil end
-  if isDone(stored) or not isLock(stored) then return nil end
+  if sub(stored, STATE_AT, STATE_AT + 3) == 'done' or not isLock(stored) then return nil end
   local attempt = match(part, '"attempt":(%d+),')
   local theirs, fence = match(stored, '","ttl":%d+,"attempt":(%d+),.*","fence":(%d+),"since":%d+}$')
   if not theirs then return nil end
@@ -136,15 +132,6 @@ local function removePlace(key, place)
   return failure(removed)
 end
 
--- A key's result is the first member of a sorted set, an 'r' and its text with the score 0. Those who share it stand behind it, as they
--- stood in the line.
-local function keepResult(name, text, lasts)
-  redis.call('ZREMRANGEBYSCORE', name, '-inf', 0)
-  local added = try('ZADD', name, 0, 'r' .. text)
-  if type(added) == 'table' then return failure(added) end
-  redis.call('PEXPIRE', name, lasts)
-end
-
 -- Who holds a key: { 'held', value, ms left }, or why it can't be read: { 'error', message }; nil if it is free after all. Of several
 -- holders the one that the step may reclaim, else the first.
 local function readHolder(key, part)
@@ -183,6 +170,18 @@ local function markPlaceAwaited(key, place)
   if not place.field then return try('SETRANGE', key, STATE_AT - 1, AWAITED) end
   local record = sub(place.record, 1, STATE_AT - 1) .. AWAITED .. sub(place.record, STATE_AT + #AWAITED)
   setPlace(key, place.field, record, place.left)
+end
+`;
+
+/** Keeps a result. */
+export const KEEP_LUA: string = `
+-- A key's result is the first member of a sorted set, an 'r' and its text with the score 0. Those who share it stand behind it, as they
+-- stood in the line.
+local function keepResult(name, text, lasts)
+  redis.call('ZREMRANGEBYSCORE', name, '-inf', 0)
+  local added = try('ZADD', name, 0, 'r' .. text)
+  if type(added) == 'table' then return failure(added) end
+  redis.call('PEXPIRE', name, lasts)
 end
 `;
 
@@ -362,6 +361,7 @@ local function reserve(first, last, lasts)
   keepHeld(first, last, lasts, RESERVED)
 end
 
+${KEEP_LUA}
 local results = 0
 local function keep(first, last, lasts)
   keepHeld(first, last, lasts, WITH_RESULT)
