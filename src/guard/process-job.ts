@@ -38,8 +38,9 @@ export async function processJob(guarded: GuardedProcessor, call: ProcessorCall)
   let context: JobContext;
   try {
     const key = options.key(call.job);
+    const match = options.match?.(call.job);
     const queueCache = knownCacheOf(options, call.job) ?? (await findQueueCache(call.job));
-    context = new JobContext(guarded, call, { key, queueCache, receivedAt, isObserved });
+    context = new JobContext(guarded, call, { key, match, queueCache, receivedAt, isObserved });
   } catch (error) {
     if (!isObserved) throw error;
     emitUnlocked(unlockedTerms(guarded, call), error);

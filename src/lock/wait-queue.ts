@@ -4,6 +4,7 @@
  */
 
 import type { LockCache } from '../cache/contract.ts';
+import { isMismatch } from '../cache/lock-rules.ts';
 import { getOrCreate } from '../core/get-or-create.ts';
 import type { Holder } from '../core/holder.ts';
 import { processWide } from '../core/process-wide.ts';
@@ -14,7 +15,7 @@ import { type EndOfWait, nextPause, pauseAt, ReleaseSignal, waitUntil } from './
 /** What is asked for. */
 export interface WaitingRequest {
   readonly cache: LockCache;
-  readonly terms: Pick<LeaseTerms, 'storedKey' | 'owner'>;
+  readonly terms: Pick<LeaseTerms, 'storedKey' | 'owner' | 'match'>;
   tryAcquire(options: { notify?: boolean }): Promise<AcquireAttempt>;
   findHolder(): Promise<Holder | undefined>;
 }
@@ -41,6 +42,11 @@ export async function acquireInTurn(request: WaitingRequest, wait: WaitTerms): P
     const attempt = await request.tryAcquire({});
     if (attempt.acquired) return attempt;
   }
+  // Behind them it would not learn that the key is held for other data.
+  if (request.terms.match !== undefined && findQueue(request)) {
+    const holder = await request.findHolder();
+    if (holder && isMismatch(request.terms, holder)) return { acquired: false, holder };
+  }
   return queueOf(request).wait(request, wait);
 }
 
@@ -63,14 +69,14 @@ class WaitQueue {
   async wait(request: WaitingRequest, wait: WaitTerms): Promise<AcquireAttempt> {
     const cameAt = performance.now();
     const until = cameAt + wait.waitFor;
-    const waiter = new Waiter();
+    const waiter = new Waiter(request.terms);
     this.#waiters.push(waiter);
     if (this.#waiters[0] === waiter) waiter.serve();
     try {
       if (!waiter.isServed) await waitUntil(waiter.served, until, wait);
       // A waiter whose time is over before its turn came does not push in if the key was found held since it came. What was
       // found before it came says nothing about it, and neither does a cache that has not answered.
-      const holder = this.#foundSince(cameAt);
+      const holder = waiter.mismatch ?? this.#foundSince(cameAt);
       if (!waiter.isServed && holder) return { acquired: false, holder };
       return await this.#acquire(request, wait, until);
     } finally {
@@ -90,9 +96,10 @@ class WaitQueue {
         if (attempt.acquired) return unlessAborted(attempt, signal);
         const { holder } = attempt;
         this.#lastFound = { holder, askedAt };
+        if (holder.match !== undefined) for (const waiter of this.#waiters) waiter.notice(holder);
         const left = until - performance.now();
         const isOwn = waitsForOthersOnly === true && holder.owner === request.terms.owner;
-        if (left <= 0 || isOwn) return attempt;
+        if (left <= 0 || isOwn || isMismatch(request.terms, holder)) return attempt;
         if (!release) {
           // It asks again at once: the key may have been released before anyone listened.
           release = new ReleaseSignal(request);
@@ -132,9 +139,13 @@ class Waiter {
   /** Resolves when it is the waiter's turn to ask. */
   readonly served: Promise<void>;
   isServed = false;
+  /** A holder that was found, and for whose data it is no duplicate. It need not wait for its turn. */
+  mismatch: Holder | undefined;
+  readonly #terms: WaitingRequest['terms'];
   #serve!: () => void;
 
-  constructor() {
+  constructor(terms: WaitingRequest['terms']) {
+    this.#terms = terms;
     this.served = new Promise(resolve => {
       this.#serve = resolve;
     });
@@ -142,6 +153,12 @@ class Waiter {
 
   serve(): void {
     this.isServed = true;
+    this.#serve();
+  }
+
+  notice(holder: Holder): void {
+    if (this.isServed || !isMismatch(this.#terms, holder)) return;
+    this.mismatch = holder;
     this.#serve();
   }
 }
