@@ -3,6 +3,7 @@
 import { expect } from 'chai';
 import type { Redis } from 'ioredis';
 import pg from 'pg';
+import type { LineRecord } from '../../src/cache/contract.ts';
 import { KeyValueCache } from '../../src/cache/key-value.ts';
 import {
   type LockCache,
@@ -18,28 +19,29 @@ import { connectRedis, type Deferred, deferred, rejection, uniqueName, until } f
 import { sharedPostgres } from '../support/shared-servers.ts';
 import { enterStep } from '../support/steps.ts';
 
-let redis: Redis;
-let other: Redis;
-let pool: pg.Pool;
-before(async () => {
-  redis = connectRedis();
-  other = connectRedis();
-  pool = new pg.Pool({ connectionString: (await sharedPostgres()).url, max: 4 });
-});
-after(async () => {
-  redis.disconnect();
-  other.disconnect();
-  await pool.end();
-});
-
 const memory = new MemoryCache();
 const store = new KeyValueCache(new Map());
-/** Two caches each, as two processes have them. */
-const caches: Record<string, () => readonly [LockCache, LockCache]> = {
-  'in the memory of the process': () => [memory, memory],
-  'in a store': () => [store, store],
-  'in Redis': () => [new RedisCache(redis), new RedisCache(other)],
-  'in PostgreSQL': () => [new PostgresCache(pool), new PostgresCache(pool)],
+
+interface Opened {
+  /** Two of them, as two processes have them. */
+  readonly caches: readonly [LockCache, LockCache];
+  close?(): unknown;
+}
+
+const places: Record<string, () => Opened | Promise<Opened>> = {
+  'in the memory of the process': () => ({ caches: [memory, memory] }),
+  'in a store': () => ({ caches: [store, store] }),
+  'in Redis'() {
+    const clients = [connectRedis(), connectRedis()] as const;
+    return {
+      caches: [new RedisCache(clients[0]), new RedisCache(clients[1])],
+      close: () => clients.map(client => client.disconnect()),
+    };
+  },
+  async 'in PostgreSQL'() {
+    const pool = new pg.Pool({ connectionString: (await sharedPostgres()).url, max: 4 });
+    return { caches: [new PostgresCache(pool), new PostgresCache(pool)], close: () => pool.end() };
+  },
 };
 
 /** A function that is called through two guards. Its nth run ends as it is told. */
@@ -47,10 +49,13 @@ class Flights {
   readonly gates: Deferred<unknown>[] = Array.from({ length: 4 }, () => deferred<unknown>());
   runs = 0;
   readonly #calls: readonly (() => Promise<unknown>)[];
+  readonly #cache: LockCache;
+  readonly #key = uniqueName('k');
   #called = 0;
 
   constructor(caches: readonly LockCache[], options: Partial<OnceOptions> = {}) {
-    const key = uniqueName('k');
+    const key = this.#key;
+    this.#cache = caches[0] as LockCache;
     const fn = async () => {
       const end = await this.gates[this.runs++]?.promise;
       if (end instanceof Error) throw end;
@@ -59,17 +64,33 @@ class Flights {
     this.#calls = caches.map(cache => once(fn, { key, whenLocked: 'share', cache, ...options }));
   }
 
+  /** Waits until one runs, and so many others are in the line. */
+  async areWaiting(count: number): Promise<void> {
+    const storedKey = `once::1:default:${this.#key}`;
+    await until(() => this.runs > 0);
+    await until(async () => {
+      const [line] = (await this.#cache.lines?.([{ storedKey, owner: '' }])) ?? [];
+      return (line as LineRecord).parked === count;
+    });
+  }
+
   call(count: number): Promise<unknown>[] {
     return Array.from({ length: count }, async () => this.#calls[this.#called++ % this.#calls.length]?.());
   }
 }
 
-for (const [where, open] of Object.entries(caches)) {
+for (const [where, open] of Object.entries(places)) {
   describe(`Calls that share a result ${where}`, () => {
+    let opened: Opened;
+    before(async () => {
+      opened = await open();
+    });
+    after(() => opened.close?.());
+
     it('run the function once, and all resolve to what it returned', async () => {
-      const flights = new Flights(open());
+      const flights = new Flights(opened.caches);
       const calls = flights.call(100);
-      await until(() => flights.runs === 1);
+      await flights.areWaiting(99);
 
       flights.gates[0]?.resolve({ rate: 1.08 });
 
@@ -78,12 +99,11 @@ for (const [where, open] of Object.entries(caches)) {
     });
 
     it('run it again if it fails, one at a time; only the call that ran it rejects', async () => {
-      const flights = new Flights(open());
+      const flights = new Flights(opened.caches);
       const first = flights.call(1);
       await until(() => flights.runs === 1);
       const others = flights.call(6);
-      // They are in the line by then, or come when the first has ended.
-      await new Promise(resolve => setTimeout(resolve, 50));
+      await flights.areWaiting(6);
       flights.gates[0]?.resolve(new Error('the first fails'));
       flights.gates[1]?.resolve('second');
 
@@ -94,7 +114,7 @@ for (const [where, open] of Object.entries(caches)) {
 
     it('run it again when they come after its end, and not within a window', async () => {
       for (const dedupeFor of [0, 60_000]) {
-        const flights = new Flights(open(), { dedupeFor });
+        const flights = new Flights(opened.caches, { dedupeFor });
         for (const [n, gate] of flights.gates.entries()) gate.resolve(n);
 
         const results = [await flights.call(1)[0], await flights.call(1)[0]];
@@ -104,9 +124,9 @@ for (const [where, open] of Object.entries(caches)) {
     });
 
     it('share undefined too', async () => {
-      const flights = new Flights(open());
+      const flights = new Flights(opened.caches);
       const calls = flights.call(4);
-      await until(() => flights.runs === 1);
+      await flights.areWaiting(3);
       flights.gates[0]?.resolve(undefined);
 
       expect(await Promise.all(calls)).to.deep.equal([undefined, undefined, undefined, undefined]);
@@ -116,12 +136,18 @@ for (const [where, open] of Object.entries(caches)) {
 }
 
 describe('A call that shares a result', () => {
+  let redis: Redis;
+  before(() => {
+    redis = connectRedis();
+  });
+  after(() => redis.disconnect());
+
   const large = 'x'.repeat(100_000);
 
   it('gets one of any size in the memory of the process', async () => {
     const flights = new Flights([memory]);
     const calls = flights.call(3);
-    await until(() => flights.runs === 1);
+    await flights.areWaiting(2);
     flights.gates[0]?.resolve(large);
 
     expect(await Promise.all(calls)).to.deep.equal([large, large, large]);
@@ -131,7 +157,7 @@ describe('A call that shares a result', () => {
   it('does the work itself if the result is too large for a datastore, one call after another', async () => {
     const flights = new Flights([new RedisCache(redis)]);
     const calls = flights.call(3);
-    await until(() => flights.runs === 1);
+    await flights.areWaiting(2);
     for (const gate of flights.gates) gate.resolve(large);
 
     expect(await Promise.all(calls)).to.deep.equal([large, large, large]);
