@@ -13,6 +13,7 @@ export type { LockLine } from './admin/lock-line.ts';
 export type {
   AcquireResult,
   AcquireStep,
+  Answered,
   Batch,
   BatchExchange,
   BatchResults,
@@ -24,6 +25,7 @@ export type {
   Journal,
   JournalPage,
   JournalRecord,
+  KeptResult,
   LeaveResult,
   LeaveStep,
   LineKind,
@@ -38,6 +40,8 @@ export type {
   ReleaseStep,
   RenewStep,
   RequiredVerbs,
+  Reservation,
+  Results,
   Standing,
 } from './cache/contract.ts';
 export type { KeyValueStore } from './cache/key-value.ts';
@@ -52,7 +56,14 @@ export type {
 } from './cache/redis/client.ts';
 export { RedisCache } from './cache/redis/redis-cache.ts';
 export { type Cache, type CacheRegistry, caches } from './cache/registry.ts';
-export { CacheError, KeyError, LockError, LockLostError, type LossReason } from './core/errors.ts';
+export {
+  CacheError,
+  KeyError,
+  LockError,
+  LockLostError,
+  type LossReason,
+  MismatchError,
+} from './core/errors.ts';
 export type { Holder, LockRecord } from './core/holder.ts';
 export type { Delay } from './duplicates/delay.ts';
 export type { WaitFor } from './duplicates/wait-in-slot.ts';
@@ -68,11 +79,13 @@ export type {
   LockEvent,
   LockSubject,
   LostEvent,
+  MismatchedEvent,
   ParkedEvent,
   RaisedEvent,
   ReclaimedEvent,
   ReleasedEvent,
   RenewedEvent,
+  SharedEvent,
   SkippedEvent,
 } from './events/events.ts';
 export { type Mode, setMode } from './guard/mode.ts';

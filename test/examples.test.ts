@@ -65,6 +65,10 @@ const EXPECTED: Record<string, (output: string) => void> = {
   'autosave.ts': output => {
     expect(linesOf(output)).to.deep.equal(['saved versions 1 and 5']);
   },
+  'one-report-for-all.ts': output => {
+    const report = '{"month":"2026-11","total":1234.5}';
+    expect(linesOf(output)).to.deep.equal([...Array(5).fill(report), 'built 1 time']);
+  },
   'decide-yourself.ts': output => {
     expect(linesOf(output)).to.deep.equal(['sales is being built by job first', 'sales is ready']);
   },

@@ -80,6 +80,8 @@ export const OUTCOME_WORDS: Readonly<Record<Outcome, string>> = {
   raised: 'failed',
   delayed: 'delayed',
   parked: 'parked',
+  shared: 'shares the result',
+  mismatched: 'failed as a mismatch',
   handled: 'handled by whenLocked',
 };
 

@@ -57,6 +57,8 @@ export interface RunningJob extends JobLike {
 export interface WorkerLike {
   /** Set when it closes. */
   readonly closing?: unknown;
+  once?(event: 'closing', listener: () => void): unknown;
+  off?(event: 'closing', listener: () => void): unknown;
   readonly opts?: {
     readonly lockDuration?: number;
     readonly maxStartedAttempts?: number;
@@ -99,6 +101,7 @@ interface QueuedJob extends RunningJob {
   /** When it completed or failed for good, in ms since the epoch. */
   readonly finishedOn?: number | undefined;
   readonly failedReason?: string | undefined;
+  readonly returnvalue?: unknown;
 }
 
 /** What the guard needs of BullMQ's class `Job`. */
@@ -106,8 +109,15 @@ interface JobClass {
   fromId?(queue: unknown, id: string): Promise<QueuedJob | undefined>;
 }
 
-/** Asks a job's own queue for the job with an id; `undefined` where it can't be asked, as in a sandbox. */
-export function askQueue(asking: RunningJob, id: string): Promise<QueuedJob | undefined> | undefined {
+/**
+ * Asks a queue for the job with an id; `undefined` where it can't be asked, as in a sandbox.
+ * @param queue - a worker of it; without it the job's own.
+ */
+export function askQueue(
+  asking: RunningJob,
+  id: string,
+  queue: WorkerLike | undefined = asking.queue,
+): Promise<QueuedJob | undefined> | undefined {
   const { fromId } = asking.constructor as JobClass;
-  return asking.queue && fromId?.call(asking.constructor, asking.queue, id);
+  return queue && fromId?.call(asking.constructor, queue, id);
 }

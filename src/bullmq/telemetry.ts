@@ -74,6 +74,8 @@ function detailsOf(event: LockEvent): Attributes {
     case 'raised':
     case 'delayed':
     case 'parked':
+    case 'shared':
+    case 'mismatched':
     case 'handled':
       return {
         ...key,
@@ -146,6 +148,8 @@ export class Instruments {
       case 'raised':
       case 'delayed':
       case 'parked':
+      case 'shared':
+      case 'mismatched':
       case 'handled':
         this.#duplicates.add(1, {
           ...queue,

@@ -22,6 +22,8 @@ export interface AcquireStep {
   readonly ttl: number;
   /** If the key is held, its release is to be notified to those who {@link ReleaseNotifications.listen}. */
   readonly notify?: boolean;
+  /** A hash of what must be equal besides the key for its owner to be a duplicate. The record keeps it. */
+  readonly match?: string | undefined;
 }
 
 /** Extends a lease. Acts only where `token` is stored. */
@@ -40,6 +42,18 @@ export interface ReleaseStep {
   readonly dedupeFor: number;
   /** The key stays reserved for the next run of the owner instead. */
   readonly reservation?: Reservation | undefined;
+  /**
+   * What is kept of the work's result: where the key stays held as done, or in the line `'together'`. Only a cache that has
+   * {@link Results} gets it.
+   */
+  readonly result?: KeptResult | undefined;
+}
+
+/** The result of work that was done. A cache keeps it, and does not read it. */
+export interface KeptResult {
+  readonly text: string;
+  /** How large it is, as the record of the key tells it: 0 where the text only says that it is not kept. */
+  readonly bytes: number;
 }
 
 /** How long a key is reserved. A newer run of the owner acquires it meanwhile, and nobody else. */
@@ -115,6 +129,15 @@ export interface Lines {
 
 /** The methods of {@link Lines}. */
 export const LINE_METHODS = ['enter', 'leave', 'lines', 'strikeOut'] as const;
+
+/**
+ * Capability: results of work that was done. What a step's `result` says is kept by the same atomic step, in a place of its own, as long as
+ * the key stays held as done. The line `'together'` needs it.
+ */
+export interface Results {
+  /** Reports the texts of the results that are kept for some keys; `undefined` for those that have none. */
+  results(storedKeys: readonly string[]): Promise<readonly (string | undefined | Error)[]>;
+}
 
 /** Capability: listing, for those who look at locks. */
 export interface LockListing {
@@ -201,6 +224,7 @@ export interface LockCache
     Partial<BatchExchange>,
     Partial<ReleaseNotifications>,
     Partial<Lines>,
+    Partial<Results>,
     Partial<LockListing>,
     Partial<ForcedRelease>,
     Partial<Journal> {
@@ -223,9 +247,10 @@ export interface Listener {
 /**
  * - `'all'`: all stand in it, in the order in which they joined;
  * - `'newest'`: there is room for one. Of two jobs the newer stays: by the numbers that their queue gave them, else by the
- *   times of their creation, else the one that comes later.
+ *   times of their creation, else the one that comes later;
+ * - `'together'`: all leave it at once when the work was done, and share its result. Nobody in it is in the way of others.
  */
-export type LineKind = 'all' | 'newest';
+export type LineKind = 'all' | 'newest' | 'together';
 
 /** Asks for a place of a key. Steps on one key have the same `places` and the same kind of line. */
 export interface EnterStep extends AcquireStep {
@@ -259,20 +284,36 @@ export type EnterResult =
       readonly acquired: false;
       readonly record?: undefined;
       readonly standing: { readonly is: 'not-in-line' };
-    };
+    }
+  /** Its owner was in the line `'together'` when the work was done. It gets the result, once. */
+  | { readonly acquired: false; readonly record?: undefined; readonly standing: Answered };
+
+/** The work was done, and this is its result. */
+export interface Answered {
+  readonly is: 'answered';
+  /** The text of the result. */
+  readonly result: string;
+  /** One of the others that share it, which is to be promoted now. */
+  readonly next?: string | undefined;
+}
 
 /** How an owner that was refused stands. */
 export type Standing =
   /** It is in the line, with so many before it. With room for one it may have taken the position of another, which is outdone. */
   | { readonly is: 'in-line'; readonly ahead: number; readonly outdone?: string | undefined }
   /** It is not in the line: a newer one is parked, holds the key, or has run. */
-  | { readonly is: 'outdone' };
+  | { readonly is: 'outdone' }
+  /** Of the line `'together'`: it is not in it any more. */
+  | Answered;
 
 /** Ends a lease that was acquired by an {@link EnterStep}. */
 export interface LeaveStep extends ReleaseStep {
   readonly places: number;
   readonly line?: LineKind | undefined;
-  /** Of the line `'newest'`: for how long its owner may come again, in ms. It is outdone then if a newer one has run meanwhile. */
+  /**
+   * Of the line `'newest'`: for how long its owner may come again, in ms. It is outdone then if a newer one has run meanwhile. Of the
+   * line `'together'`: for how long the result is kept at least, for those who are parked.
+   */
   readonly rememberFor: number;
 }
 
@@ -282,7 +323,12 @@ export interface LeaveResult {
   readonly released: boolean;
   /** The owner whose turn it is. */
   readonly next?: string | undefined;
+  /** Of the line `'together'`, where the work was done: the first {@link MAX_ANSWERED} of those that share its result. */
+  readonly answered?: readonly string[] | undefined;
 }
+
+/** So many that share a result are promoted at once. Each that comes promotes another. */
+export const MAX_ANSWERED = 1000;
 
 /** Asks about a line, and about an owner in it. */
 export interface LineQuery {

@@ -8,7 +8,7 @@
 
 import { asError } from '../core/errors.ts';
 import { queueMicrotask } from '../core/timers.ts';
-import { lineName } from '../key/line-name.ts';
+import { lineName, resultName } from '../key/line-name.ts';
 import { isLockName } from '../key/stored-name.ts';
 import type {
   AcquireResult,
@@ -30,6 +30,8 @@ import {
   decideEnter,
   decideLeave,
   describeLine,
+  type Kept,
+  keepResult,
   LINE_LASTS_MS,
   type StoredKey,
   withoutParked,
@@ -108,6 +110,10 @@ export class KeyValueCache implements LockCache {
       const stored = await this.#read(step.storedKey);
       if (!stored || stored === 'foreign' || !isHeldBy(step, stored)) return false;
       const now = Date.now();
+      if (step.result) {
+        const before = { parked: [], kept: await this.#readResult(step.storedKey) };
+        await this.#writeResult(step.storedKey, before.kept, keepResult(step, before, now).kept);
+      }
       const kept = decideRelease(step, stored, now);
       if (kept) await this.#write(step.storedKey, formatStored(kept), kept.expiresAt - now);
       else await this.#free(step.storedKey);
@@ -132,6 +138,7 @@ export class KeyValueCache implements LockCache {
       const places = key.places.filter(place => !endsByForce(step, place));
       if (places.length === key.places.length) return false;
       await this.#writeKey(step.storedKey, key, { ...key, places, lastRun: undefined });
+      await this.#delete(resultName(step.storedKey));
       return true;
     });
   }
@@ -146,7 +153,7 @@ export class KeyValueCache implements LockCache {
   enter(steps: readonly EnterStep[]): Promise<(EnterResult | Error)[]> {
     return this.#each(steps, async step => {
       const { storedKey } = step;
-      const key = await this.#readKey(storedKey);
+      const key = await this.#readKey(storedKey, { withResult: step.line === 'together' });
       if (key === 'foreign') return { acquired: false, record: foreignRecord(storedKey) };
       const now = Date.now();
       const fence = Math.max(now * 1000, this.#lastFence + 1, ...key.places.map(({ fence }) => fence + 1));
@@ -161,13 +168,20 @@ export class KeyValueCache implements LockCache {
 
   leave(steps: readonly LeaveStep[]): Promise<(LeaveResult | Error)[]> {
     return this.#each(steps, async step => {
-      const key = await this.#readKey(step.storedKey);
+      const withResult = step.line === 'together' || step.result !== undefined;
+      const key = await this.#readKey(step.storedKey, { withResult });
       if (key === 'foreign') return { released: false };
       const now = Date.now();
       const { result, stored } = decideLeave(step, key, { now, wall: now });
       if (stored !== key) await this.#writeKey(step.storedKey, key, stored);
+      if (result.answered) this.#listeners.notify(step.storedKey);
       return result;
     });
+  }
+
+  results(storedKeys: readonly string[]): Promise<(string | undefined | Error)[]> {
+    const steps = storedKeys.map(storedKey => ({ storedKey }));
+    return this.#each(steps, async ({ storedKey }) => (await this.#readResult(storedKey))?.text);
   }
 
   lines(queries: readonly LineQuery[]): Promise<(LineRecord | Error)[]> {
@@ -197,14 +211,32 @@ export class KeyValueCache implements LockCache {
   }
 
   /** All that is stored of a key: its first holder under its own name, the others with its line. */
-  async #readKey(storedKey: string): Promise<KeyAsRead | 'foreign'> {
+  async #readKey(
+    storedKey: string,
+    { withResult = false }: { withResult?: boolean } = {},
+  ): Promise<KeyAsRead | 'foreign'> {
     const first = await this.#read(storedKey);
     if (first === 'foreign') return first;
     const { others = [], parked = [], lastRun } = await this.#readLine(storedKey);
     const now = Date.now();
     const isRemembered = lastRun && lastRun.expiresAt > now;
     const places = [...(first ? [first] : []), ...others.filter(({ expiresAt }) => expiresAt > now)];
-    return { first, places, parked, lastRun: isRemembered ? lastRun : undefined };
+    const kept = withResult ? await this.#readResult(storedKey) : undefined;
+    return { first, places, parked, lastRun: isRemembered ? lastRun : undefined, kept };
+  }
+
+  async #readResult(storedKey: string): Promise<Kept | undefined> {
+    const value = await this.#store.get(resultName(storedKey));
+    if (typeof value !== 'string' || !value.startsWith('{"result":1,')) return undefined;
+    const kept: Kept = JSON.parse(value);
+    return kept.expiresAt > Date.now() ? kept : undefined;
+  }
+
+  async #writeResult(storedKey: string, old: Kept | undefined, kept: Kept | undefined): Promise<void> {
+    if (kept === old) return;
+    const name = resultName(storedKey);
+    if (!kept) return this.#delete(name);
+    await this.#write(name, JSON.stringify({ result: 1, ...kept }), kept.expiresAt - Date.now());
   }
 
   async #readLine(storedKey: string): Promise<Partial<StoredLine>> {
@@ -212,8 +244,13 @@ export class KeyValueCache implements LockCache {
     return typeof value === 'string' && value.startsWith('{"line":1,') ? JSON.parse(value) : {};
   }
 
-  async #writeKey(storedKey: string, old: KeyAsRead, { places, parked, lastRun }: StoredKey): Promise<void> {
+  async #writeKey(
+    storedKey: string,
+    old: KeyAsRead,
+    { places, parked, lastRun, kept }: StoredKey,
+  ): Promise<void> {
     const now = Date.now();
+    await this.#writeResult(storedKey, old.kept, kept);
     const [first, ...others] = places;
     if (first && first !== old.first) {
       await this.#write(storedKey, formatStored(first), first.expiresAt - now);

@@ -4,20 +4,23 @@
  */
 
 import { jobOfOwner } from '../key/owner-id.ts';
-import type {
-  EnterResult,
-  EnterStep,
-  LeaveResult,
-  LeaveStep,
-  LineQuery,
-  LineRecord,
-  LockRecord,
+import {
+  type EnterResult,
+  type EnterStep,
+  type LeaveResult,
+  type LeaveStep,
+  type LineQuery,
+  type LineRecord,
+  type LockRecord,
+  MAX_ANSWERED,
+  type ReleaseStep,
 } from './contract.ts';
 import {
   decideAcquire,
   decideRelease,
   grant,
   isHeldBy,
+  isMismatch,
   mayReclaim,
   recordOf,
   type StoredLock,
@@ -31,6 +34,15 @@ export interface StoredKey {
   readonly parked: readonly Parked[];
   /** Of the line `'newest'`: the last owner that acquired the key. */
   readonly lastRun?: LastRun | undefined;
+  /** The result of the work that was done last, where it is kept. */
+  readonly kept?: Kept | undefined;
+}
+
+/** A result, and those of the line `'together'` that share it and have not come for it yet. */
+export interface Kept {
+  readonly text: string;
+  readonly expiresAt: number;
+  readonly answered: readonly string[];
 }
 
 export interface Parked {
@@ -73,11 +85,17 @@ export function decideEnter(
     const decision = decideAcquire(step, own, at.now, fence);
     return granted(step, stored, own, decision.stored as StoredLock, at, isReclaimed(decision.result));
   }
-  const itself = places.find(place => place.owner === owner);
-  if (itself) {
-    // Its work is done, or a newer run of it is under way. It is not to wait for itself.
-    return { result: { acquired: false, record: recordOf(step.storedKey, itself, at.now) }, stored };
+  if (line === 'together' && stored.kept?.answered.includes(owner)) {
+    return answered(step, stored, stored.kept);
   }
+  const itself = places.find(place => place.owner === owner);
+  // Its work is done, or a newer run of it is under way. It is not to wait for itself.
+  if (itself) return refused(step, stored, itself, at);
+  const isEnd = (place: StoredLock) =>
+    isMismatch(step, place) || (line === 'together' && place.state === 'done');
+  const end = places.find(isEnd);
+  // It is no duplicate, or the work is done. There is nothing to wait for.
+  if (end) return refused(step, withoutParked(stored, owner), end, at);
   const position = stored.parked.findIndex(parked => parked.owner === owner);
   if (line && !joins && position < 0) {
     return { result: { acquired: false, standing: { is: 'not-in-line' } }, stored };
@@ -106,7 +124,7 @@ function isReclaimed(result: EnterResult): boolean {
 
 function granted(
   step: EnterStep,
-  { places, parked, lastRun }: StoredKey,
+  { places, parked, lastRun, kept }: StoredKey,
   own: StoredLock | undefined,
   place: StoredLock,
   { now, wall }: Moment,
@@ -125,7 +143,36 @@ function granted(
       places: [...places.filter(one => one !== own), place].sort((a, b) => a.fence - b.fence),
       parked: rest,
       lastRun: line === 'newest' && !own ? { owner, since: wall, expiresAt } : lastRun,
+      kept,
     },
+  };
+}
+
+/** Refuses an owner that is not to be in the line. */
+function refused(
+  { storedKey, line }: EnterStep,
+  stored: StoredKey,
+  inTheWay: StoredLock,
+  { now }: Moment,
+): { result: EnterResult; stored: StoredKey } {
+  const record = recordOf(storedKey, inTheWay, now);
+  const isDone = line === 'together' && inTheWay.state === 'done';
+  const standing = isDone && stored.kept && ({ is: 'answered', result: stored.kept.text } as const);
+  return { result: { acquired: false, record, ...(standing && { standing }) }, stored };
+}
+
+/** The work was done while its owner was parked for it. */
+function answered(
+  { owner }: EnterStep,
+  stored: StoredKey,
+  kept: Kept,
+): { result: EnterResult; stored: StoredKey } {
+  const others = kept.answered.filter(one => one !== owner);
+  // Those before it were told by the one that did the work, or by one that came.
+  const next = others[MAX_ANSWERED - 1];
+  return {
+    result: { acquired: false, standing: { is: 'answered', result: kept.text, next } },
+    stored: { ...stored, kept: { ...kept, answered: others } },
   };
 }
 
@@ -141,7 +188,7 @@ function joined(
     return { result: { acquired: false, record, standing: { is: 'in-line', ahead: position } }, stored };
   }
   const me = { owner, since: wall };
-  if (line === 'all') {
+  if (line !== 'newest') {
     const standing = { is: 'in-line', ahead: parked.length } as const;
     return { result: { acquired: false, record, standing }, stored: { ...stored, parked: [...parked, me] } };
   }
@@ -164,18 +211,46 @@ export function decideLeave(
   { now, wall }: Moment,
 ): { result: LeaveResult; stored: StoredKey } {
   const own = stored.places.find(place => isHeldBy(step, place));
-  if (!own) return { result: { released: false, next: nextOf(step, stored) }, stored };
+  if (!own) return { result: { released: false, ...whoComesNext(step, stored) }, stored };
   const kept = decideRelease(step, own, now);
   const others = stored.places.filter(place => place !== own);
   const places = kept ? stored.places.map(place => (place === own ? kept : place)) : others;
   const lastRun = stored.lastRun ?? { owner: own.owner, since: wall, expiresAt: 0 };
   const expiresAt = Math.max(lastRun.expiresAt, now + step.rememberFor);
-  const left = {
-    places,
-    parked: stored.parked,
-    lastRun: step.line === 'newest' ? { ...lastRun, expiresAt } : stored.lastRun,
-  };
-  return { result: { released: true, next: nextOf(step, left) }, stored: left };
+  const left = keepResult(
+    step,
+    {
+      places,
+      parked: stored.parked,
+      lastRun: step.line === 'newest' ? { ...lastRun, expiresAt } : stored.lastRun,
+      kept: stored.kept,
+    },
+    now,
+  );
+  return { result: { released: true, ...whoComesNext(step, left) }, stored: left };
+}
+
+/** Keeps the result of work that was done, if the step has one. Those who were parked for it in the line `'together'` leave it with that. */
+export function keepResult<Key extends Pick<StoredKey, 'parked' | 'kept'>>(
+  { line, result, dedupeFor, rememberFor = 0 }: ReleaseStep & Partial<LeaveStep>,
+  stored: Key,
+  now: number,
+): Key {
+  if (!result) return stored;
+  const before = stored.kept?.answered ?? [];
+  const leaving = line === 'together' ? stored.parked : [];
+  const answered = [...before, ...leaving.map(({ owner }) => owner)];
+  if (answered.length === 0 && dedupeFor === 0) return stored;
+  const expiresAt = now + (answered.length > 0 ? Math.max(dedupeFor, rememberFor) : dedupeFor);
+  const parked = leaving.length > 0 ? [] : stored.parked;
+  return { ...stored, parked, kept: { text: result.text, expiresAt, answered } };
+}
+
+/** Who is to be promoted now. */
+function whoComesNext(step: LeaveStep, stored: StoredKey): Pick<LeaveResult, 'next' | 'answered'> {
+  const next = nextOf(step, stored);
+  const answered = step.line === 'together' ? stored.kept?.answered : undefined;
+  return answered && answered.length > 0 ? { next, answered: answered.slice(0, MAX_ANSWERED) } : { next };
 }
 
 /**

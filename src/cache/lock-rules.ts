@@ -18,6 +18,10 @@ export interface StoredLock {
   readonly expiresAt: number;
   /** Of a reservation: how long it lasts after its owner is expected back. */
   readonly grace?: number;
+  /** A hash of what must be equal besides the key. */
+  readonly match?: string | undefined;
+  /** Of a key that is held as done: how large the result is that is kept. */
+  readonly resultBytes?: number;
 }
 
 /** The result of an acquisition, and what to store if it was granted. */
@@ -47,7 +51,7 @@ export function decideAcquire(
 
 /** Decides a release by the holder: what is stored from now on; `undefined`: the key is free. */
 export function decideRelease(
-  { dedupeFor, reservation }: ReleaseStep,
+  { dedupeFor, reservation, result }: ReleaseStep,
   stored: StoredLock,
   now: number,
 ): StoredLock | undefined {
@@ -55,7 +59,9 @@ export function decideRelease(
     const { lastsFor } = reservation;
     return { ...stored, state: 'reserved', grace: graceOf(reservation), expiresAt: now + lastsFor };
   }
-  return dedupeFor === 0 ? undefined : { ...stored, state: 'done', expiresAt: now + dedupeFor };
+  if (dedupeFor === 0) return undefined;
+  const done = { ...stored, state: 'done', expiresAt: now + dedupeFor } as const;
+  return result && result.bytes > 0 ? { ...done, resultBytes: result.bytes } : done;
 }
 
 /** Whether the lease is the token's own, and may be renewed or released. */
@@ -78,11 +84,23 @@ export function recordOf(storedKey: string, stored: StoredLock, now: number): Lo
 /** @param expiresIn - how long it stays held if nobody renews it, in ms. */
 export function liveRecordOf(
   storedKey: string,
-  { state, owner, fence, attempt, since, ttl, grace }: Omit<StoredLock, 'expiresAt'>,
+  { state, owner, fence, attempt, since, ttl, grace, match, resultBytes }: Omit<StoredLock, 'expiresAt'>,
   expiresIn: number,
 ): LockRecord {
-  const record = { storedKey, state, owner, fence, attempt, since, expiresIn, ttl };
-  return grace === undefined ? record : { ...record, dueIn: expiresIn - grace };
+  const record: { -readonly [Field in keyof LockRecord]: LockRecord[Field] } = {
+    storedKey,
+    state,
+    owner,
+    fence,
+    attempt,
+    since,
+    expiresIn,
+    ttl,
+  };
+  if (grace !== undefined) record.dueIn = expiresIn - grace;
+  if (match !== undefined) record.match = match;
+  if (resultBytes !== undefined) record.resultBytes = resultBytes;
+  return record;
 }
 
 /** How long a reservation lasts after its owner is expected back. */
@@ -110,12 +128,21 @@ function granted(stored: StoredLock, { reclaimed = false }: { reclaimed?: boolea
 
 /** What is stored of a lease that is granted. */
 export function grant(
-  { token, owner, attempt, ttl }: AcquireStep,
+  { token, owner, attempt, ttl, match }: AcquireStep,
   since: number,
   now: number,
   fence: number,
 ): StoredLock {
-  return { state: 'running', token, fence, attempt, since, ttl, owner, expiresAt: now + ttl };
+  const lease = { state: 'running', token, fence, attempt, since, ttl, owner, expiresAt: now + ttl } as const;
+  return match === undefined ? lease : { ...lease, match };
+}
+
+/** Whether two name the same key for other data, as far as both say what must be equal. */
+export function isMismatch(
+  { match }: { readonly match?: string | undefined },
+  held: { readonly match?: string | undefined },
+): boolean {
+  return match !== undefined && held.match !== undefined && held.match !== match;
 }
 
 /** Writes what {@link parseStored} reads: the mark of a lock comes first. */

@@ -28,6 +28,8 @@ import {
   decideEnter,
   decideLeave,
   describeLine,
+  type Kept,
+  keepResult,
   type LastRun,
   LINE_LASTS_MS,
   type Parked,
@@ -84,7 +86,10 @@ export class MemoryCache implements LockCache {
     return steps.map(step => {
       const own = this.#live(step.storedKey).find(place => isHeldBy(step, place));
       if (!own) return false;
-      this.#replace(step.storedKey, own, decideRelease(step, own, performance.now()));
+      const now = performance.now();
+      if (step.result)
+        this.#storeLine(step.storedKey, keepResult(step, this.#storedKey(step.storedKey), now));
+      this.#replace(step.storedKey, own, decideRelease(step, own, now));
       return true;
     });
   }
@@ -105,7 +110,7 @@ export class MemoryCache implements LockCache {
       const ended = live.filter(place => endsByForce(step, place));
       for (const place of ended) this.#replace(step.storedKey, place, undefined);
       const line = this.#lines.get(step.storedKey);
-      if (line && ended.length > 0) this.#lines.set(step.storedKey, { ...line, lastRun: undefined });
+      if (line && ended.length > 0) this.#storeLine(step.storedKey, { parked: line.parked });
       return ended.length > 0;
     });
   }
@@ -143,9 +148,14 @@ export class MemoryCache implements LockCache {
       const before = this.#storedKey(step.storedKey);
       const { result, stored } = decideLeave(step, before, moment());
       this.#store(step.storedKey, stored);
-      if (stored.places.length < before.places.length) this.#listeners.notify(step.storedKey);
+      const hasEnded = stored.places.length < before.places.length || result.answered;
+      if (hasEnded) this.#listeners.notify(step.storedKey);
       return result;
     });
+  }
+
+  async results(storedKeys: readonly string[]): Promise<(string | undefined)[]> {
+    return storedKeys.map(storedKey => this.#storedKey(storedKey).kept?.text);
   }
 
   async lines(queries: readonly LineQuery[]): Promise<LineRecord[]> {
@@ -204,9 +214,13 @@ export class MemoryCache implements LockCache {
   }
 
   #storedKey(storedKey: string): StoredKey {
-    const { parked, lastRun } = this.#liveLine(storedKey);
-    const isRemembered = lastRun && lastRun.expiresAt > performance.now();
-    return { places: this.#live(storedKey), parked, lastRun: isRemembered ? lastRun : undefined };
+    const { parked, lastRun, kept } = this.#liveLine(storedKey);
+    return {
+      places: this.#live(storedKey),
+      parked,
+      lastRun: unlessExpired(lastRun),
+      kept: unlessExpired(kept),
+    };
   }
 
   #setPlaces(storedKey: string, places: readonly StoredLock[]): void {
@@ -214,11 +228,15 @@ export class MemoryCache implements LockCache {
     else this.#locks.delete(storedKey);
   }
 
-  #store(storedKey: string, { places, parked, lastRun }: StoredKey): void {
-    this.#setPlaces(storedKey, places);
-    if (parked.length > 0 || lastRun) this.#lines.set(storedKey, { parked, lastRun });
-    else this.#lines.delete(storedKey);
+  #store(storedKey: string, stored: StoredKey): void {
+    this.#setPlaces(storedKey, stored.places);
+    this.#storeLine(storedKey, stored);
     this.#sweepWhenFull();
+  }
+
+  #storeLine(storedKey: string, { parked, lastRun, kept }: Line): void {
+    if (parked.length > 0 || lastRun || kept) this.#lines.set(storedKey, { parked, lastRun, kept });
+    else this.#lines.delete(storedKey);
   }
 
   #sweepWhenFull(): void {
@@ -227,8 +245,7 @@ export class MemoryCache implements LockCache {
       if (this.#live(storedKey).length === 0) this.#locks.delete(storedKey);
     }
     for (const storedKey of this.#lines.keys()) {
-      const { parked, lastRun } = this.#storedKey(storedKey);
-      if (parked.length === 0 && !lastRun) this.#lines.delete(storedKey);
+      this.#storeLine(storedKey, this.#storedKey(storedKey));
     }
     this.#sweepAt = Math.max(MIN_SWEEP_SIZE, (this.#locks.size + this.#lines.size) * 2);
   }
@@ -237,10 +254,17 @@ export class MemoryCache implements LockCache {
 interface Line {
   readonly parked: readonly Parked[];
   readonly lastRun?: LastRun | undefined;
+  readonly kept?: Kept | undefined;
 }
 
 const NOBODY: readonly StoredLock[] = [];
 const NO_LINE: Line = { parked: [] };
+
+function unlessExpired<Kind extends { readonly expiresAt: number }>(
+  stored: Kind | undefined,
+): Kind | undefined {
+  return stored && stored.expiresAt > performance.now() ? stored : undefined;
+}
 
 function moment(): { now: number; wall: number } {
   return { now: performance.now(), wall: Date.now() };

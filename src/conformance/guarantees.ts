@@ -15,6 +15,8 @@ export const GUARANTEES = {
   acrossInstances: 'Two instances on one store exclude each other, as two processes do.',
   retention: 'A lease is kept, however many others there are.',
   lines: 'A key can have several places, and a line of those who are parked for it.',
+  results: 'The result of work that was done can be kept, and shared by those who are parked for it.',
+  matching: 'The record of a key keeps what must be equal besides the key.',
   listing: 'Operators can list the locks.',
   forcedRelease: 'Operators can force-release a key.',
 } as const;

@@ -17,6 +17,7 @@ import { testOperators } from './operators.ts';
 import { testOutages } from './outages.ts';
 import { testReleasing } from './releasing.ts';
 import { testReserving } from './reserving.ts';
+import { testMatching, testResults, testSharing } from './results.ts';
 import { testRivals } from './rivals.ts';
 
 export { type CacheUnderTest, type CreatedCache, GUARANTEES, type GuaranteeName, type TestRunner };
@@ -37,6 +38,9 @@ const TOPICS: { readonly [subject: string]: (test: DefineTest) => void } = {
   'several places': testPlaces,
   'a line': testLine,
   'room for the newest': testNewest,
+  'a result': testResults,
+  'a shared result': testSharing,
+  'other data': testMatching,
 };
 
 /**

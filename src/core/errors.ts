@@ -24,6 +24,25 @@ export class LockError extends Error {
 }
 
 /**
+ * The key is held, or was done, for other data: what the option `match` names differs. The work did not run. BullMQ does not retry the job: it
+ * knows such an error by its name.
+ */
+export class MismatchError extends Error {
+  readonly code = 'ERR_LOCK_MISMATCH' as const;
+  override readonly name: string = 'UnrecoverableError';
+  /** The key, in the user's words. */
+  readonly key: string;
+  /** Who holds the key, or has done its work. */
+  readonly holder: Holder;
+
+  constructor(key: string, holder: Holder) {
+    super(`lock '${shown(key)}' ${describeHolder(holder)}, for other data: 'match' differs`);
+    this.key = key;
+    this.holder = holder;
+  }
+}
+
+/**
  * Why a lease was lost:
  * - `'expired'`: it was not renewed in time, because this process was stopped or its event loop was blocked;
  * - `'revoked'`: the cache says that it has ended: an operator released it by force, a newer run of the same job reclaimed

@@ -31,6 +31,10 @@ export interface LockRecord {
   readonly ttl: number;
   /** Of a reservation: in how many ms its owner is expected back, as far as that is known; negative if it is overdue. */
   readonly dueIn?: number | undefined;
+  /** A hash of what must be equal besides the key (`match`). */
+  readonly match?: string | undefined;
+  /** Of a key that is held as done: how large the result is that is kept, as JSON in UTF-8. Absent where none is. */
+  readonly resultBytes?: number | undefined;
 }
 
 export const LOCK_STATES = ['running', 'reserved', 'done', 'parked', 'foreign'] as const;

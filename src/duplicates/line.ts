@@ -102,21 +102,31 @@ async function acquireAfterOlder(work: GuardedJob, jobs: Jobs | undefined): Prom
 
 /** The key is held: the job is parked, or a newer one has outdone it. */
 async function onHeld(work: GuardedJob, holder: Holder, standing: Standing | undefined): Promise<unknown> {
-  const { job, token, request } = work;
+  const { request } = work;
   if (standing?.is === 'outdone') return skipDuplicate(request, holder);
   // Another run of the same job is under way.
-  if (!standing) return raiseDuplicate(request, holder);
+  if (standing?.is !== 'in-line') return raiseDuplicate(request, holder);
   if (standing.outdone !== undefined) void promote(work, standing.outdone);
+  return park(work, holder, standing.ahead);
+}
+
+/**
+ * Moves a job to the delayed set whose owner is in the line.
+ * @param ahead - how many are before it.
+ */
+export async function park(work: GuardedJob, holder: Holder, ahead: number): Promise<never> {
+  const { job, token, request } = work;
   if (!mayStartAgain(job)) {
     await request.strikeOut(request.terms.owner);
     return raiseDuplicate(request, holder);
   }
   const startedAt = performance.now();
-  const moved = await delayJob(job, token, comesBackIn(work, holder, standing.ahead));
+  const moved = await delayJob(job, token, comesBackIn(work, holder, ahead));
   request.emitOutcome('parked', holder);
   if (job.promote) watchLine(work);
-  // Else those before it can't all have run meanwhile.
-  if (standing.ahead <= (performance.now() - startedAt + 1) * MAX_RUNS_PER_MS) void lookAgain(work);
+  // Else those before it can't all have run meanwhile. Of the line 'together' all leave at once.
+  const mayBeItsTurn = ahead <= (performance.now() - startedAt + 1) * MAX_RUNS_PER_MS;
+  if (mayBeItsTurn || request.terms.line?.kind === 'together') void lookAgain(work);
   throw moved;
 }
 
@@ -126,7 +136,11 @@ function comesBackIn({ job, scope, request }: GuardedJob, holder: Holder, ahead:
   const rarely = Math.sqrt(ahead + 1);
   // Others know it by its owner alone.
   const isPromoted = jobOfOwner(owner) !== undefined && job.promote !== undefined && scope === undefined;
-  if (!isPromoted || holder.state === 'parked') return Math.min(UNPROMOTED_MS, ttl) * rarely;
+  if (!isPromoted || holder.state === 'parked') {
+    const ms = Math.min(UNPROMOTED_MS, ttl) * rarely;
+    // The result is kept for it for a ttl.
+    return request.terms.line?.kind === 'together' ? Math.min(ms, ttl / 3) : ms;
+  }
   const untilFree = msUntilFree(holder, ttl);
   const first = holder.state === 'reserved' ? Math.min(untilFree, MAX_RESERVED_MS) : untilFree;
   return first + ttl * (rarely - 1);

@@ -78,6 +78,8 @@ export interface DuplicateStrategy<Work extends GuardedWork = GuardedWork> {
   run(work: Work, handle: LockHandle): Promise<unknown>;
   /** The key was released, and it is this owner's turn in its line. */
   onNext?(work: Work, owner: string): void;
+  /** The work was done, and these owners share its result. */
+  onAnswered?(work: Work, owners: readonly string[]): void;
   /** The work is over: it has run, or has become what its strategy makes of a duplicate, or has failed. */
   onEnd?(work: Work): void;
 }

@@ -7,6 +7,8 @@ import { type Delay, delayForm } from './delay.ts';
 import { inOrderForm } from './in-order.ts';
 import { keepLastForm } from './keep-last.ts';
 import { replaceForm } from './replace.ts';
+import { shareForm } from './share.ts';
+import { shareCallForm } from './share-call.ts';
 import { raise, raiseForm, skip, skipForm } from './skip-or-raise.ts';
 import type { DuplicateStrategy, GuardedJob, GuardedWork, StrategyForm } from './strategy.ts';
 import { type WaitFor, waitInSlotForm } from './wait-in-slot.ts';
@@ -26,6 +28,7 @@ export type OnDuplicate<Job, Result> = (
  * - `'in-order'`: it is parked, and all run, one after another, in the order in which BullMQ handed them out;
  * - `'keep-last'`: the newest is parked, and runs when the holder is done; older ones are skipped;
  * - `'replace'`: as `'keep-last'`, and the signal of the running job aborts;
+ * - `'share'`: it is parked until the work is done, and completes with its result;
  * - a function: whatever it returns or throws.
  */
 export type WhenLocked<Job = any, Result = any> =
@@ -34,6 +37,7 @@ export type WhenLocked<Job = any, Result = any> =
   | 'in-order'
   | 'keep-last'
   | 'replace'
+  | 'share'
   | Delay<Job>
   | WaitFor
   | OnDuplicate<Job, Result>;
@@ -42,17 +46,22 @@ export type WhenLocked<Job = any, Result = any> =
 export const FUNCTION_FORMS: readonly StrategyForm<GuardedWork>[] = [
   skipForm,
   raiseForm,
+  shareCallForm,
   waitInSlotForm,
   callbackForm,
 ];
 
 /** The forms for a job. */
 export const JOB_FORMS: readonly StrategyForm<GuardedJob>[] = [
-  ...FUNCTION_FORMS,
+  skipForm,
+  raiseForm,
+  waitInSlotForm,
+  callbackForm,
   delayForm,
   inOrderForm,
   keepLastForm,
   replaceForm,
+  shareForm,
 ];
 
 /**

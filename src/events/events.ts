@@ -95,6 +95,16 @@ export interface ParkedEvent extends DuplicateEvent {
   readonly type: 'parked';
 }
 
+/** A duplicate completes with the result of the work that was done. */
+export interface SharedEvent extends DuplicateEvent {
+  readonly type: 'shared';
+}
+
+/** The key is held, or was done, for other data (`match`). The job fails with a {@link MismatchError}. */
+export interface MismatchedEvent extends DuplicateEvent {
+  readonly type: 'mismatched';
+}
+
 /** A duplicate is handled by the function that `whenLocked` is. */
 export interface HandledEvent extends DuplicateEvent {
   readonly type: 'handled';
@@ -130,6 +140,8 @@ export type LockEvent =
   | RaisedEvent
   | DelayedEvent
   | ParkedEvent
+  | SharedEvent
+  | MismatchedEvent
   | HandledEvent
   | CacheErrorEvent
   | KeyErrorEvent;
@@ -147,13 +159,23 @@ export const EVENT_TYPES: readonly LockEventType[] = [
   'raised',
   'delayed',
   'parked',
+  'shared',
+  'mismatched',
   'handled',
   'cache-error',
   'key-error',
 ];
 
 /** What can become of a duplicate, by the type of its event. */
-export const OUTCOMES = ['skipped', 'raised', 'delayed', 'parked', 'handled'] as const;
+export const OUTCOMES = [
+  'skipped',
+  'raised',
+  'delayed',
+  'parked',
+  'shared',
+  'mismatched',
+  'handled',
+] as const;
 export type Outcome = (typeof OUTCOMES)[number];
 /** The event of a duplicate. */
 export type OutcomeEvent = Extract<LockEvent, { readonly type: Outcome }>;

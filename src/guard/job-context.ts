@@ -5,6 +5,7 @@ import { attemptOf, idOf, lockDurationOf, ownerOf, type RunningJob } from '../bu
 import { emitterOf } from '../bullmq/job-events.ts';
 import { knownQueueCache, type QueueCache } from '../bullmq/queue-cache.ts';
 import { wasMoved } from '../bullmq/retries.ts';
+import type { DuplicateRecord } from '../cache/contract.ts';
 import { cacheOfQueue, resolveCache } from '../cache/registry.ts';
 import type { Holder } from '../core/holder.ts';
 import type { DuplicateHandler, GuardedJob } from '../duplicates/strategy.ts';
@@ -16,6 +17,7 @@ import { LockRequest } from '../lock/lock-request.ts';
 import { DEFAULT_TTL_MS } from '../lock/options.ts';
 import { freeIfAbandoned } from './abandoned-lease.ts';
 import { noteInJournal } from './journal.ts';
+import { keeperOfJob } from './keep-result.ts';
 import type { ParsedGuardOptions } from './options.ts';
 import { rememberFor, reservationFor } from './reserve.ts';
 
@@ -23,6 +25,8 @@ import { rememberFor, reservationFor } from './reserve.ts';
 export interface ProcessorOptions extends ParsedGuardOptions<GuardedJob> {
   /** Builds a job's key. */
   readonly key: (job: RunningJob) => string;
+  /** Builds a hash of what must be equal besides the key. */
+  readonly match: ((job: RunningJob) => string) | undefined;
   readonly holdThroughRetries: boolean;
   readonly logToJob: boolean;
   readonly journal: boolean;
@@ -85,11 +89,13 @@ export class JobContext implements GuardedJob {
     call: ProcessorCall,
     {
       key,
+      match,
       queueCache,
       receivedAt,
       isObserved,
     }: {
       readonly key: string;
+      readonly match: string | undefined;
       readonly queueCache: QueueCache;
       /** When the guard got the job, on the monotonic clock. */
       readonly receivedAt: number;
@@ -106,9 +112,10 @@ export class JobContext implements GuardedJob {
     const failsOpen = guarded.options.failsOpen || isObserved;
     this.concurrency = guarded.options.concurrency;
     const line = this.#lineOf(guarded, isObserved);
-    const terms = termsOf(guarded, call, { key, requestedAt: receivedAt, failsOpen, line });
+    const terms = termsOf(guarded, call, { key, match, requestedAt: receivedAt, failsOpen, line });
     this.request = new LockRequest(cache, terms, {
-      releasesInOrder,
+      // Who shares the result is known when the release is answered.
+      releasesInOrder: releasesInOrder && line?.kind !== 'together',
       freeIfAbandoned: holder => freeIfAbandoned(this, holder),
       onOutcome: (outcome, holder, { observed }) => {
         if (outcome === 'raised' && !observed) warnOfRaised(this.job);
@@ -131,6 +138,7 @@ export class JobContext implements GuardedJob {
       kind: strategy.line,
       interrupts: strategy.interrupts ?? false,
       onNext: owner => strategy.onNext?.(this, owner),
+      onAnswered: owners => strategy.onAnswered?.(this, owners),
     };
   }
 
@@ -140,7 +148,8 @@ export class JobContext implements GuardedJob {
     if (jobId === undefined) return;
     // A long key is named by its short form.
     const key = parseName(storedKey)?.key ?? terms.key;
-    noteInJournal(cache, this.job.queueQualifiedName, {
+    const { queue: worker, queueQualifiedName } = this.job;
+    const duplicate: DuplicateRecord = {
       at: Date.now(),
       jobId,
       key,
@@ -151,7 +160,8 @@ export class JobContext implements GuardedJob {
         owner: holder.owner,
         ...(holder.jobId !== undefined && { jobId: holder.jobId, queueName: `${holder.queueName}` }),
       },
-    });
+    };
+    noteInJournal(cache, queueQualifiedName, duplicate, worker);
   }
 
   storedKeyOf(job: RunningJob): string | undefined {
@@ -170,6 +180,7 @@ export class JobContext implements GuardedJob {
       dedupeFor,
       reserve: this.#reserve(),
       rememberFor: this.#rememberFor(),
+      keep: keeperOfJob(this.request, dedupeFor),
     });
   }
 
@@ -192,20 +203,27 @@ export class JobContext implements GuardedJob {
   }
 
   #rememberFor(): ((error?: unknown) => number) | undefined {
-    if (this.request.terms.line?.kind !== 'newest') return undefined;
-    return error => rememberFor(this.job, error, this.request.terms.ttl);
+    const { line, ttl } = this.request.terms;
+    return line?.kind === 'newest' ? error => rememberFor(this.job, error, ttl) : undefined;
   }
 }
 
 function termsOf(
   { options }: GuardedProcessor,
   { job }: ProcessorCall,
-  { key, requestedAt, failsOpen, line }: Pick<LeaseTerms, 'key' | 'requestedAt' | 'failsOpen' | 'line'>,
+  {
+    key,
+    match,
+    requestedAt,
+    failsOpen,
+    line,
+  }: Pick<LeaseTerms, 'key' | 'match' | 'requestedAt' | 'failsOpen' | 'line'>,
 ): LeaseTerms {
   const { scope, ttl, maxHold, onEvent, logToJob } = options;
   // No spread: V8 takes 5 µs for a literal that begins with one.
   return {
     key,
+    match,
     requestedAt,
     failsOpen,
     storedKey: jobName(job, scope, key),

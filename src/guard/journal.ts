@@ -1,5 +1,6 @@
 /** Writes what becomes of duplicates to the journals of their queues: at most once a second for each cache, and never in the way of a job. */
 
+import type { WorkerLike } from '../bullmq/job.ts';
 import type { DuplicateRecord, JournalPage, LockCache, OutcomeCount } from '../cache/contract.ts';
 import { minuteOf } from '../cache/journal-rules.ts';
 import { describeThrown } from '../core/errors.ts';
@@ -44,34 +45,50 @@ class Page {
 class JournalWriter {
   readonly #write: (pages: readonly JournalPage[]) => Promise<void>;
   #pages = new Map<string, Page>();
+  /** Of the duplicate that was noted last. */
+  #worker: WorkerLike | undefined;
   #isScheduled = false;
+  /** The worker whose end is waited for. */
+  #awaited: WorkerLike | undefined;
+  #timer: NodeJS.Timeout | undefined;
   #wroteAt = Number.NEGATIVE_INFINITY;
 
   constructor(write: (pages: readonly JournalPage[]) => Promise<void>) {
     this.#write = write;
   }
 
-  note(queue: string, duplicate: DuplicateRecord): void {
+  note(queue: string, duplicate: DuplicateRecord, worker: WorkerLike | undefined): void {
     getOrCreate(this.#pages, queue, () => new Page()).add(duplicate);
+    this.#worker = worker;
     if (!this.#isScheduled) this.#schedule();
   }
 
   #schedule(): void {
     this.#isScheduled = true;
-    const wait = this.#wroteAt + WRITE_EVERY_MS - performance.now();
+    const wait = this.#worker?.closing ? 0 : this.#wroteAt + WRITE_EVERY_MS - performance.now();
     // The first is written also by a process that exits soon.
-    if (wait <= 0) setImmediate(this.#send);
-    else setTimeout(this.#send, wait).unref();
+    if (wait <= 0) {
+      setImmediate(this.#send);
+      return;
+    }
+    this.#timer = setTimeout(this.#send, wait).unref();
+    // The connection may be closed when the second is over.
+    this.#awaited = this.#worker;
+    this.#awaited?.once?.('closing', this.#send);
   }
 
   readonly #send = async (): Promise<void> => {
+    clearTimeout(this.#timer);
+    this.#awaited?.off?.('closing', this.#send);
     const pages = [...this.#pages].map(([queue, page]) => page.written(queue));
     this.#pages = new Map();
     this.#wroteAt = performance.now();
     try {
-      await within(MAX_WRITE_MS, this.#write(pages).then(Object));
+      if (pages.length > 0) await within(MAX_WRITE_MS, this.#write(pages).then(Object));
     } catch (error) {
-      warn('ONCE_JOURNAL', `the journal of duplicates could not be written: ${describeThrown(error)}`);
+      if (!this.#worker?.closing) {
+        warn('ONCE_JOURNAL', `the journal of duplicates could not be written: ${describeThrown(error)}`);
+      }
     }
     this.#isScheduled = false;
     if (this.#pages.size > 0) this.#schedule();
@@ -83,13 +100,19 @@ const writers = new WeakMap<LockCache, JournalWriter>();
 /**
  * Notes what became of a duplicate.
  * @param queue - the job's, with its prefix.
+ * @param worker - the job's; absent in a sandbox.
  */
-export function noteInJournal(cache: LockCache, queue: string, duplicate: DuplicateRecord): void {
+export function noteInJournal(
+  cache: LockCache,
+  queue: string,
+  duplicate: DuplicateRecord,
+  worker: WorkerLike | undefined,
+): void {
   if (!cache.writeJournal) return;
   const writer = getOrCreate(
     writers,
     cache,
     () => new JournalWriter(pages => (cache as Required<LockCache>).writeJournal(pages)),
   );
-  writer.note(queue, duplicate);
+  writer.note(queue, duplicate, worker);
 }

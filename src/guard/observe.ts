@@ -1,6 +1,7 @@
 /** The mode `'observe'`: all work runs, and what would have become of a duplicate is emitted as its event. */
 
 import { setTimeout as delay } from 'node:timers/promises';
+import { isMismatch } from '../cache/lock-rules.ts';
 import { asError, KeyError } from '../core/errors.ts';
 import { within } from '../core/within.ts';
 import type { DuplicateStrategy, GuardedWork } from '../duplicates/strategy.ts';
@@ -23,7 +24,9 @@ export function observing<Work extends GuardedWork>(
     acquire: async ({ request }) =>
       strategy.waits ? { acquired: true, handle: request.unguarded() } : acquireSoon(request),
     onHeld(work, holder) {
-      work.request.emitOutcome(holder.state === 'done' ? whenDone : outcome, holder, { observed: true });
+      const ofDuplicate = holder.state === 'done' ? whenDone : outcome;
+      const would = isMismatch(work.request.terms, holder) ? 'mismatched' : ofDuplicate;
+      work.request.emitOutcome(would, holder, { observed: true });
       return work.run(work.request.unguarded());
     },
     run: (work, handle) => (strategy.waits ? runBesideWait(work, strategy) : runBesideRelease(work, handle)),

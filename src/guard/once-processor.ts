@@ -3,9 +3,10 @@
 import type { Job } from 'bullmq';
 import type { RunningJob } from '../bullmq/job.ts';
 import { getOrCreate } from '../core/get-or-create.ts';
-import { flag, type Parser, show, withDefault } from '../core/validation.ts';
+import { flag, optional, type Parser, show, withDefault } from '../core/validation.ts';
 import { JOB_FORMS, type WhenLocked } from '../duplicates/when-locked.ts';
 import { defaultKey } from '../key/default-key.ts';
+import { matchFromFunction, matchFromTemplate } from '../key/match.ts';
 import { fillTemplate, keyFromFunction, parseTemplate } from '../key/template.ts';
 import type { CheckedTemplate, TemplateErrors } from '../key/template-types.ts';
 import type { LockHandle } from '../lock/lock-handle.ts';
@@ -61,6 +62,13 @@ export interface OnceProcessorOptions<
    * @defaultValue the job's name and a hash of all of its data
    */
   readonly key?: CheckedTemplate<Template, JobType['data']> | ((job: JobType) => string);
+  /**
+   * What must be equal besides the key for a job to be a duplicate: a template with paths into the job's data (`'{amount}-{currency}'`),
+   * or a function of the job. A job that finds its key held, or done, for other data fails with a {@link MismatchError}, under every
+   * form of `whenLocked`. BullMQ does not retry it.
+   * @defaultValue none: the key says all
+   */
+  readonly match?: string | ((job: JobType) => string);
   /**
    * What becomes of a job that finds its key held, see {@link WhenLocked}.
    * @defaultValue 'skip'
@@ -242,6 +250,7 @@ function guardOfInstance(method: Fn, optionsOf: OptionsOfInstance): Wrapped {
 function parse(options: unknown): ProcessorOptions {
   return parseGuardOptions('onceProcessor', options, JOB_FORMS, {
     key: keyOption,
+    match: optional(matchOption),
     holdThroughRetries: withDefault(false, flag),
     logToJob: withDefault(false, flag),
     journal: withDefault(true, flag),
@@ -258,4 +267,17 @@ const keyOption: Parser<ProcessorOptions['key']> = (key, option) => {
   }
   const template = parseTemplate(key);
   return job => fillTemplate(template, job.data, "the job's data");
+};
+
+const matchOption: Parser<NonNullable<ProcessorOptions['match']>> = (match, option) => {
+  if (typeof match === 'function') {
+    return job => matchFromFunction(() => match(job), "onceProcessor: the option 'match'");
+  }
+  if (typeof match !== 'string') {
+    throw new TypeError(
+      `${option} must be a template such as '{amount}-{currency}', or a function of the job, not ${show(match)}`,
+    );
+  }
+  const template = parseTemplate(match, "option 'match'");
+  return job => matchFromTemplate(template, job.data, "the job's data");
 };

@@ -1,18 +1,22 @@
 /** `once`: guards a function or a method, which then runs once at a time for each key. */
 
+import { isMismatch } from '../cache/lock-rules.ts';
 import type { Holder } from '../core/holder.ts';
-import type { Parser } from '../core/validation.ts';
+import { optional, type Parser, show } from '../core/validation.ts';
+import { refuseMismatch } from '../duplicates/mismatch.ts';
 import type { DuplicateHandler, GuardedWork } from '../duplicates/strategy.ts';
 import type { WaitFor } from '../duplicates/wait-in-slot.ts';
 import { FUNCTION_FORMS } from '../duplicates/when-locked.ts';
+import { matchFromFunction, matchFromTemplate } from '../key/match.ts';
 import { newOwner } from '../key/owner-id.ts';
-import { fillTemplate, keyFromFunction, parseTemplate } from '../key/template.ts';
+import { fillTemplate, keyFromFunction, parseTemplate, type Template } from '../key/template.ts';
 import type { CallTemplateErrors, CheckedCallTemplate } from '../key/template-types.ts';
-import { keylessTerms } from '../lock/lease-terms.ts';
+import { keylessTerms, type LineTerms, lineTerms, placesOnly } from '../lock/lease-terms.ts';
 import type { LockHandle } from '../lock/lock-handle.ts';
 import type { LockRequest } from '../lock/lock-request.ts';
 import { scopedRequest } from '../lock/scoped-request.ts';
 import { acquireOrFailOpen } from './fail-open.ts';
+import { keeperOfCall } from './keep-result.ts';
 import {
   type DecoratedMethod,
   type MethodDescriptor,
@@ -41,11 +45,18 @@ export interface OnceOptions<Args extends readonly unknown[] = any[], Template e
    */
   readonly key: CheckedCallTemplate<Template, Args> | ((...args: Args) => string);
   /**
+   * What must be equal besides the key for a call to be a duplicate: a template as the key, or a function of the call's arguments. A call
+   * that finds its key held, or done, for other data rejects with a {@link MismatchError}.
+   * @defaultValue none: the key says all
+   */
+  readonly match?: string | ((...args: Args) => string);
+  /**
    * What becomes of a call that finds its key held: `'skip'` resolves to `undefined`, `'raise'` rejects with a
-   * {@link LockError}, `{ waitFor }` waits for the key, and a function's result is the call's.
+   * {@link LockError}, `{ waitFor }` waits for the key, `'share'` waits for the work and resolves to what it returned, and a
+   * function's result is the call's.
    * @defaultValue 'skip'
    */
-  readonly whenLocked?: 'skip' | 'raise' | WaitFor | ((holder: Holder, ...args: Args) => unknown);
+  readonly whenLocked?: 'skip' | 'raise' | 'share' | WaitFor | ((holder: Holder, ...args: Args) => unknown);
 }
 
 /**
@@ -112,10 +123,12 @@ export function once(...given: [AnyFunction, OnceOptions] | [OnceOptions]): AnyF
 interface ParsedOnceOptions extends ParsedGuardOptions<GuardedWork> {
   /** Builds the key of a call. */
   readonly key: (args: readonly unknown[]) => string;
+  /** Builds a hash of what must be equal besides the key. */
+  readonly match: ((args: readonly unknown[]) => string) | undefined;
 }
 
 function parse(options: OnceOptions): ParsedOnceOptions {
-  return parseGuardOptions('once', options, FUNCTION_FORMS, { key: keyOption });
+  return parseGuardOptions('once', options, FUNCTION_FORMS, { key: keyOption, match: optional(matchOption) });
 }
 
 const keyOption: Parser<ParsedOnceOptions['key']> = (key, option) => {
@@ -126,11 +139,27 @@ const keyOption: Parser<ParsedOnceOptions['key']> = (key, option) => {
     );
   }
   const template = parseTemplate(key);
-  const isPositional = template.slots.every(({ path }) => /^\d+$/.test(path[0] as string));
-  return isPositional
-    ? args => fillTemplate(template, args, 'the list of arguments')
-    : args => fillTemplate(template, args[0], 'the first argument');
+  const inArguments = placeOf(template);
+  return args => fillTemplate(template, ...inArguments(args));
 };
+
+const matchOption: Parser<NonNullable<ParsedOnceOptions['match']>> = (match, option) => {
+  if (typeof match === 'function') {
+    return args => matchFromFunction(() => match(...args), "once: the option 'match'");
+  }
+  if (typeof match !== 'string') {
+    throw new TypeError(`${option} must be a template such as '{amount}', or a function, not ${show(match)}`);
+  }
+  const template = parseTemplate(match, "option 'match'");
+  const inArguments = placeOf(template);
+  return args => matchFromTemplate(template, ...inArguments(args));
+};
+
+/** Where the placeholders of a template look: into the arguments if all begin with a number, else into the first. */
+function placeOf({ slots }: Template): (args: readonly unknown[]) => [place: unknown, whose: string] {
+  const isPositional = slots.every(({ path }) => /^\d+$/.test(path[0] as string));
+  return args => (isPositional ? [args, 'the list of arguments'] : [args[0], 'the first argument']);
+}
 
 function guard(fn: AnyFunction, options: ParsedOnceOptions): AnyFunction {
   refuseGenerator('once', fn);
@@ -142,7 +171,9 @@ function guard(fn: AnyFunction, options: ParsedOnceOptions): AnyFunction {
     let call: FunctionCall;
     try {
       const failsOpen = options.failsOpen || isObserved;
-      const request = scopedRequest(options.key(args), newOwner(), options, { failsOpen });
+      const line = lineOf(options, { isObserved });
+      const match = options.match?.(args);
+      const request = scopedRequest(options.key(args), newOwner(), options, { failsOpen, line, match });
       call = new FunctionCall(request, { fn, self: this, args, dedupeFor: options.dedupeFor, isObserved });
     } catch (error) {
       if (!isObserved) throw error;
@@ -153,13 +184,23 @@ function guard(fn: AnyFunction, options: ParsedOnceOptions): AnyFunction {
     const strategy = isObserved ? observing(options.strategy) : options.strategy;
     const attempt = await acquireOrFailOpen<GuardedWork>(call, strategy);
     if (attempt.acquired) return strategy.run(call, attempt.handle);
-    return strategy.onHeld(call, attempt.holder, attempt.standing);
+    const { holder, standing } = attempt;
+    if (!isObserved && isMismatch(call.request.terms, holder)) refuseMismatch(call.request, holder);
+    return strategy.onHeld(call, holder, standing);
   }
 
   // Frameworks look at how many parameters a method declares, as BullMQ does to know who wants a signal.
   Object.defineProperty(guarded, 'length', { value: fn.length });
   Object.defineProperty(guarded, 'name', { value: fn.name });
   return guarded;
+}
+
+/** Observed calls wait for nobody. */
+function lineOf(
+  { strategy, concurrency }: ParsedOnceOptions,
+  { isObserved }: { readonly isObserved: boolean },
+): LineTerms | undefined {
+  return strategy.line && !isObserved ? lineTerms(concurrency, strategy.line) : placesOnly(concurrency);
 }
 
 interface CallTerms {
@@ -186,7 +227,8 @@ class FunctionCall implements GuardedWork {
   run(handle: LockHandle, wrap?: (work: () => Promise<unknown>) => Promise<unknown>): Promise<unknown> {
     const { fn, self, args, dedupeFor } = this.#terms;
     const work = () => fn.apply(self, [...args]);
-    return handle.runAndRelease(wrap ? () => wrap(work) : work, { dedupeFor });
+    const keep = keeperOfCall(this.request, dedupeFor);
+    return handle.runAndRelease(wrap ? () => wrap(work) : work, { dedupeFor, keep });
   }
 
   callHandler(handler: DuplicateHandler, holder: Holder): unknown {

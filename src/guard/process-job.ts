@@ -3,8 +3,10 @@
 import { warnOfConfig } from '../bullmq/config-warnings.ts';
 import { isStillOwned, mayHaveStalled } from '../bullmq/job-ownership.ts';
 import { findQueueCache } from '../bullmq/queue-cache.ts';
+import { isMismatch } from '../cache/lock-rules.ts';
 import { LockLostError } from '../core/errors.ts';
 import type { Holder } from '../core/holder.ts';
+import { refuseMismatch } from '../duplicates/mismatch.ts';
 import { raiseDuplicate, skipDuplicate } from '../duplicates/skip-or-raise.ts';
 import type { DuplicateStrategy, GuardedJob } from '../duplicates/strategy.ts';
 import type { LockHandle } from '../lock/lock-handle.ts';
@@ -36,8 +38,9 @@ export async function processJob(guarded: GuardedProcessor, call: ProcessorCall)
   let context: JobContext;
   try {
     const key = options.key(call.job);
+    const match = options.match?.(call.job);
     const queueCache = knownCacheOf(options, call.job) ?? (await findQueueCache(call.job));
-    context = new JobContext(guarded, call, { key, queueCache, receivedAt, isObserved });
+    context = new JobContext(guarded, call, { key, match, queueCache, receivedAt, isObserved });
   } catch (error) {
     if (!isObserved) throw error;
     emitUnlocked(unlockedTerms(guarded, call), error);
@@ -65,7 +68,9 @@ async function follow(
   if (!attempt.acquired) {
     const { holder, standing } = attempt;
     const isOwn = !isObserved && isAnotherRun(context, holder);
-    return isOwn ? onOwnLease(context, holder) : strategy.onHeld(context, holder, standing);
+    if (isOwn) return onOwnLease(context, holder);
+    if (!isObserved && isMismatch(context.request.terms, holder)) refuseMismatch(context.request, holder);
+    return strategy.onHeld(context, holder, standing);
   }
 
   const { handle } = attempt;
@@ -98,8 +103,12 @@ function isAnotherRun({ request: { terms } }: JobContext, { owner, state, attemp
 }
 
 /** A job is no duplicate of itself. Its work is done and BullMQ does not know it yet; or a newer run of it is under way. */
-function onOwnLease({ request }: JobContext, holder: Holder): undefined {
-  return holder.state !== 'done' ? raiseDuplicate(request, holder) : skipDuplicate(request, holder);
+async function onOwnLease({ request }: JobContext, holder: Holder): Promise<unknown> {
+  if (holder.state !== 'done') return raiseDuplicate(request, holder);
+  const result = await request.findResult(holder);
+  if (!result) return skipDuplicate(request, holder);
+  request.emitOutcome('shared', holder);
+  return result.value;
 }
 
 const checked = new WeakSet<GuardedProcessor>();

@@ -1,15 +1,24 @@
 /**
- * Names the line of a key. Both are in one slot of a Redis Cluster: by the hash tag that the key's name has, else by one that is all of
- * its name. No lock has the name of a line.
+ * Names what is stored beside the lock of a key: its line, and the result of its work. All are in one slot of a Redis Cluster: by the hash
+ * tag that the key's name has, else by one that is all of its name. No lock has such a name.
  */
 
 /** @param storedKey - the name of the key's lock. */
 export function lineName(storedKey: string): string {
-  if (hashTag(storedKey) === storedKey) return `once::once:line:1:{${storedKey}}`;
+  return besideName(storedKey, 'line');
+}
+
+/** @param storedKey - the name of the key's lock. */
+export function resultName(storedKey: string): string {
+  return besideName(storedKey, 'result');
+}
+
+function besideName(storedKey: string, what: string): string {
+  if (hashTag(storedKey) === storedKey) return `once::once:${what}:1:{${storedKey}}`;
   // The first mark decides: a key may have others in it.
   const mark = storedKey.search(/(?<=^once::|::once:)1:/);
-  if (mark < 0) return `once::once:line:1:${storedKey}`;
-  return `${storedKey.slice(0, mark)}line:${storedKey.slice(mark)}`;
+  if (mark < 0) return `once::once:${what}:1:${storedKey}`;
+  return `${storedKey.slice(0, mark)}${what}:${storedKey.slice(mark)}`;
 }
 
 /**

@@ -13,6 +13,8 @@ import { hash, MAX_KEY_LENGTH, shortenKey } from './shorten.ts';
 
 /** A template, ready to be filled: the string before the first placeholder, then each placeholder with the string after it. */
 export interface Template {
+  /** How errors name it. */
+  readonly name: string;
   readonly source: string;
   readonly head: string;
   readonly slots: readonly Slot[];
@@ -32,9 +34,11 @@ interface Slot {
 
 /**
  * Parses a template.
+ * @param what - how errors name it.
  * @throws TypeError it is malformed. The message says where.
  */
-export function parseTemplate(source: string): Template {
+export function parseTemplate(source: string, what: string = 'lock key'): Template {
+  const name = `${what} '${shown(source)}'`;
   const texts = [''];
   const names: string[] = [];
   for (let i = 0; i < source.length; i++) {
@@ -44,19 +48,21 @@ export function parseTemplate(source: string): Template {
       texts[texts.length - 1] += char;
       i++;
     } else if (char === '}') {
-      throw malformed(source, `the '}' at ${i} closes nothing; write '}}' for a brace`);
+      throw malformed(name, `the '}' at ${i} closes nothing; write '}}' for a brace`);
     } else {
       const end = source.indexOf('}', i);
-      if (end < 0) throw malformed(source, `the '{' at ${i} is never closed; write '{{' for a brace`);
+      if (end < 0) throw malformed(name, `the '{' at ${i} is never closed; write '{{' for a brace`);
       names.push(source.slice(i + 1, end));
       texts.push('');
       i = end;
     }
   }
-  if (source === '') throw malformed(source, 'it is empty');
-  if (!source.isWellFormed()) throw malformed(source, 'it contains a lone surrogate (half a character)');
-  const slots = names.map((name, i) => slot(source, name, texts[i + 1] as string, i === names.length - 1));
-  return { source, head: texts[0] as string, slots };
+  if (source === '') throw malformed(name, 'it is empty');
+  if (!source.isWellFormed()) throw malformed(name, 'it contains a lone surrogate (half a character)');
+  const slots = names.map((slotName, i) =>
+    slot(name, slotName, texts[i + 1] as string, i === names.length - 1),
+  );
+  return { name, source, head: texts[0] as string, slots };
 }
 
 /**
@@ -70,9 +76,7 @@ export function fillTemplate(template: Template, data: unknown, whose: string): 
     key += written(stringOf(template, slot, data, whose), slot) + slot.tail;
   }
   if (key === '')
-    throw new KeyError(
-      `lock key '${shown(template.source)}': the key would be empty; put some characters around it`,
-    );
+    throw new KeyError(`${template.name}: the key would be empty; put some characters around it`);
   return shortenKey(key);
 }
 
@@ -110,17 +114,17 @@ export function checkKey(key: unknown, whose: string): string {
   return shortenKey(key);
 }
 
-function slot(source: string, name: string, text: string, isLast: boolean): Slot {
+function slot(template: string, name: string, text: string, isLast: boolean): Slot {
   const path = name.split('.');
   if (path.includes('')) {
     throw malformed(
-      source,
+      template,
       `the placeholder '{${shown(name)}}' has an empty name; write '{{' and '}}' for braces`,
     );
   }
   if (/[\s{]/.test(name)) {
     throw malformed(
-      source,
+      template,
       `the placeholder '{${shown(name)}}' has a space or a brace in it; use a function for such names`,
     );
   }
@@ -143,9 +147,9 @@ function alphabet(without: string | undefined): Pick<Slot, 'plain' | 'unsafe'> {
 /** Strings that look like a value of another type, or like a string that was marked because it does. */
 const LOOKS_TYPED = /^(?:'|[[{]|true$|false$|-?\d+(?:\.\d+)?(?:e[+-]?\d+)?n?$)/;
 
-function stringOf({ source }: Template, { name, path }: Slot, data: unknown, whose: string): string {
+function stringOf(template: Template, { name, path }: Slot, data: unknown, whose: string): string {
   const refuse = (problem: string, details: { fields?: string[]; cause?: unknown } = {}): never => {
-    throw new KeyError(`lock key '${shown(source)}': ${problem}`, { placeholder: name, ...details });
+    throw new KeyError(`${template.name}: ${problem}`, { placeholder: name, ...details });
   };
 
   try {
@@ -190,6 +194,6 @@ function hex(code: number, digits: number): string {
   return code.toString(16).toUpperCase().padStart(digits, '0');
 }
 
-function malformed(source: string, problem: string): TypeError {
-  return new TypeError(`lock key '${shown(source)}': ${problem}`);
+function malformed(template: string, problem: string): TypeError {
+  return new TypeError(`${template}: ${problem}`);
 }

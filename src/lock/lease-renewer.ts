@@ -5,12 +5,12 @@
  */
 
 import { Batcher } from '../cache/batching/batcher.ts';
-import type { EnterResult, LockCache, ReleaseStep, Reservation } from '../cache/contract.ts';
+import type { EnterResult, LockCache, ReleaseStep } from '../cache/contract.ts';
 import { refusalOf } from '../cache/refusals.ts';
 import { CacheError, type LossReason } from '../core/errors.ts';
 import { getOrCreate } from '../core/get-or-create.ts';
 import { timerDelay } from '../core/timers.ts';
-import type { Lease } from './lease.ts';
+import type { Keeping, Lease } from './lease.ts';
 import { emitAcquired, emitCacheError, emitReleased, emitRenewed, emitReserved } from './lease-events.ts';
 import { LeaseList } from './lease-list.ts';
 import { type Deadline, type Deadlines, PersistentStep, type StepToSend } from './persistent-step.ts';
@@ -83,17 +83,17 @@ export class LeaseRenewer {
   /**
    * Releases a lease. Never rejects: what can't be released ends with its ttl.
    * @param dedupeFor - how long the key stays held as done, in ms.
-   * @param reservation - instead the key is reserved for the owner's next run.
+   * @param keeping - what stays of the key.
    * @returns whether it was held until now. Known when the cache has answered, or when the lease is no longer safe.
    */
-  release(lease: Lease, dedupeFor: number, reservation?: Reservation): Promise<boolean> {
+  release(lease: Lease, dedupeFor: number, keeping?: Keeping): Promise<boolean> {
     const wasHeld = this.#end(lease);
     return new Promise(resolve => {
       if (!wasHeld) {
-        this.#release(lease, dedupeFor, reservation, { onSent: () => resolve(false) });
+        this.#release(lease, dedupeFor, keeping, { onSent: () => resolve(false) });
         return;
       }
-      this.#release(lease, dedupeFor, reservation, {
+      this.#release(lease, dedupeFor, keeping, {
         onAnswer: answer => resolve(answer === true),
         onOverdue: () => resolve(false),
       });
@@ -104,10 +104,10 @@ export class LeaseRenewer {
    * Releases a lease and resolves as soon as the release is sent. That is enough where those who must not find the key held
    * learn of the end by the same connection, later.
    */
-  sendRelease(lease: Lease, dedupeFor: number, reservation?: Reservation): Promise<void> {
+  sendRelease(lease: Lease, dedupeFor: number, keeping?: Keeping): Promise<void> {
     this.#end(lease);
     return new Promise(resolve => {
-      this.#release(lease, dedupeFor, reservation, { onSent: resolve });
+      this.#release(lease, dedupeFor, keeping, { onSent: resolve });
     });
   }
 
@@ -158,10 +158,11 @@ export class LeaseRenewer {
   #release(
     lease: Lease,
     dedupeFor: number,
-    reservation: Reservation | undefined,
+    keeping: Keeping | undefined,
     { onAnswer = ignore, onOverdue = ignore, onSent }: ReleaseContinuations,
   ): void {
-    const step = lease.releaseStep(dedupeFor, reservation);
+    const step = lease.releaseStep(dedupeFor, keeping);
+    const { reservation } = step;
     let hasFailed = false;
     this.#sendUntilAnswered({
       send: onAnswer => this.#sendRelease(lease, step, onAnswer, onSent),
@@ -204,6 +205,7 @@ export class LeaseRenewer {
           return;
         }
         if (answer.next !== undefined) line.onNext(answer.next);
+        if (answer.answered) line.onAnswered(answer.answered);
         onAnswer(answer.released);
       },
       onSent,

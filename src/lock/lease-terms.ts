@@ -13,6 +13,8 @@ export interface LeaseTerms {
   /** Which run of the owner asks; 0 where runs are not counted. */
   readonly attempt: number;
   readonly ttl: number;
+  /** A hash of what must be equal besides the key. */
+  readonly match?: string | undefined;
   /** How long it is renewed at most. */
   readonly maxHold: number;
   /** When the key was first asked for, on the monotonic clock. */
@@ -36,11 +38,18 @@ export interface LineTerms {
   readonly interrupts: boolean;
   /** Called when the key was released, with the owner whose turn it is then. */
   readonly onNext: (owner: string) => void;
+  /** Called when the work was done, with those that share its result. */
+  readonly onAnswered: (owners: readonly string[]) => void;
 }
 
 /** The terms of a key with several places for which nobody is parked; `undefined` where it has one. */
 export function placesOnly(places: number): LineTerms | undefined {
-  return places === 1 ? undefined : { places, kind: undefined, interrupts: false, onNext: () => {} };
+  return places === 1 ? undefined : lineTerms(places, undefined);
+}
+
+/** The terms of a key for which nobody is promoted. */
+export function lineTerms(places: number, kind: LineKind | undefined): LineTerms {
+  return { places, kind, interrupts: false, onNext: () => {}, onAnswered: () => {} };
 }
 
 /** The terms of work that runs without a lock: it has no key. */

@@ -3,6 +3,7 @@
 import { randomBytes } from 'node:crypto';
 import type {
   EnterStep,
+  KeptResult,
   LeaveStep,
   LineKind,
   ReleaseStep,
@@ -35,6 +36,14 @@ let leases = 0;
  */
 export type LeasePhase = 'acquiring' | 'held' | 'lost' | 'ended';
 
+/** What stays of a key that is released. */
+export interface Keeping {
+  /** The key is reserved for the owner's next run. */
+  readonly reservation?: Reservation | undefined;
+  /** The result of the work. */
+  readonly result?: KeptResult | undefined;
+}
+
 /** Times are on the monotonic clock, in ms. */
 export class Lease implements EnterStep, RenewStep, Listed {
   readonly terms: LeaseTerms;
@@ -47,6 +56,7 @@ export class Lease implements EnterStep, RenewStep, Listed {
   readonly line: LineKind | undefined;
   readonly joins: boolean;
   readonly interrupts: boolean;
+  readonly match: string | undefined;
   readonly token: string = `${PROCESS_SECRET}.${(leases++).toString(36)}`;
   fence = 0;
   /** The owner whose turn was next when it was granted. */
@@ -86,6 +96,7 @@ export class Lease implements EnterStep, RenewStep, Listed {
     this.line = terms.line?.kind;
     this.joins = joins;
     this.interrupts = terms.line?.interrupts ?? false;
+    this.match = terms.match;
   }
 
   /** Counts the lease from before its request was sent. The cache starts counting later, so the lease never ends earlier there. */
@@ -166,13 +177,19 @@ export class Lease implements EnterStep, RenewStep, Listed {
     emitLost(this.terms, this.fence, 'replaced');
   }
 
-  releaseStep(dedupeFor: number, reservation?: Reservation): ReleaseStep {
-    return { storedKey: this.storedKey, token: this.token, dedupeFor, reservation };
+  /** @param keeping - what stays of the key when it is released. */
+  releaseStep(dedupeFor: number, { reservation, result }: Keeping = {}): ReleaseStep {
+    const { storedKey, token } = this;
+    // That a result is not kept is said only to those who are parked for it.
+    const isKept = result && (result.bytes > 0 || this.line === 'together');
+    return { storedKey, token, dedupeFor, reservation, result: isKept ? result : undefined };
   }
 
-  leaveStep({ storedKey, token, dedupeFor, reservation }: ReleaseStep): LeaveStep {
-    const { places, line, rememberFor } = this;
+  leaveStep({ storedKey, token, dedupeFor, reservation, result }: ReleaseStep): LeaveStep {
+    const { places, line, ttl } = this;
+    // Those who are parked for a result have one ttl to come for it.
+    const rememberFor = line === 'together' ? ttl : this.rememberFor;
     // No spread: V8 takes microseconds for one.
-    return { storedKey, token, dedupeFor, reservation, places, line, rememberFor };
+    return { storedKey, token, dedupeFor, reservation, result, places, line, rememberFor };
   }
 }

@@ -1,8 +1,8 @@
 /** One acquisition of a lock: what the work that runs under it is given. */
 
-import type { Reservation } from '../cache/contract.ts';
+import type { KeptResult, Reservation } from '../cache/contract.ts';
 import type { LossReason } from '../core/errors.ts';
-import { Lease } from './lease.ts';
+import { type Keeping, Lease } from './lease.ts';
 import type { LeaseRenewer } from './lease-renewer.ts';
 import type { LeaseTerms } from './lease-terms.ts';
 
@@ -19,6 +19,8 @@ export interface Ending {
     | undefined;
   /** Called when the work has ended: for how long its owner may come again, in ms. The error is absent where it succeeded. */
   readonly rememberFor?: ((error?: unknown) => number) | undefined;
+  /** Called with what the work returned: what is kept of it. Absent where nobody asks for it. */
+  readonly keep?: ((result: unknown) => KeptResult | undefined) | undefined;
 }
 
 /**
@@ -149,7 +151,7 @@ export class LockHandle implements AsyncDisposable {
    */
   async runAndRelease<Result>(
     work: () => Result | PromiseLike<Result>,
-    { dedupeFor, reserve, rememberFor }: Ending,
+    { dedupeFor, reserve, rememberFor, keep }: Ending,
   ): Promise<Result> {
     let result: Result;
     try {
@@ -157,20 +159,20 @@ export class LockHandle implements AsyncDisposable {
     } catch (error) {
       if (rememberFor) this.#lease.rememberFor = rememberFor(error);
       const isReplaced = this.#lease.loss?.reason === 'replaced';
-      await this.#releaseAtEnd(0, reserve?.(error, { isReplaced }));
+      await this.#releaseAtEnd(0, { reservation: reserve?.(error, { isReplaced }) });
       throw error;
     }
     if (rememberFor) this.#lease.rememberFor = rememberFor();
-    await this.#releaseAtEnd(dedupeFor);
+    await this.#releaseAtEnd(dedupeFor, keep && { result: keep(result) });
     return result;
   }
 
-  #releaseAtEnd(dedupeFor: number, reservation?: Reservation): Promise<unknown> | undefined {
+  #releaseAtEnd(dedupeFor: number, keeping?: Keeping): Promise<unknown> | undefined {
     const renewer = this.#unreleased();
-    this.#isFreed = this.#lease.phase === 'held' && dedupeFor === 0 && !reservation;
-    if (this.#releasesInOrder) return renewer?.sendRelease(this.#lease, dedupeFor, reservation);
+    this.#isFreed = this.#lease.phase === 'held' && dedupeFor === 0 && !keeping?.reservation;
+    if (this.#releasesInOrder) return renewer?.sendRelease(this.#lease, dedupeFor, keeping);
     // The work may have released it, and not waited for that.
-    return renewer ? renewer.release(this.#lease, dedupeFor, reservation) : this.#releasing;
+    return renewer ? renewer.release(this.#lease, dedupeFor, keeping) : this.#releasing;
   }
 
   #unreleased(): LeaseRenewer | undefined {

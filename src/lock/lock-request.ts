@@ -1,11 +1,13 @@
 /** A request for one key. It may be sent as often as it takes. */
 
-import type { LineRecord, LockCache, LockRecord, Standing } from '../cache/contract.ts';
+import type { Answered, LineRecord, LockCache, LockRecord, Standing } from '../cache/contract.ts';
+import { parkedRecord } from '../cache/line-rules.ts';
 import { asError, CacheError } from '../core/errors.ts';
 import type { Holder } from '../core/holder.ts';
 import { within } from '../core/within.ts';
 import type { CacheOperation, Outcome } from '../events/events.ts';
 import { jobOfOwner } from '../key/owner-id.ts';
+import { readResult, type SharedResult } from './kept-result.ts';
 import { Lease } from './lease.ts';
 import { emitCacheError, emitOutcome } from './lease-events.ts';
 import { renewerOf } from './lease-renewer.ts';
@@ -89,13 +91,31 @@ export class LockRequest {
       if (result.acquired) {
         return { acquired: true, handle: new LockHandle(renewer, lease, this.#releasesInOrder) };
       }
-      const { record, standing } = result;
-      if (!record) return undefined;
+      const { standing } = result;
+      if (standing?.is === 'not-in-line') return undefined;
+      const record = result.record ?? this.#doneBy(standing as Answered);
       const holder = holderOf(record, this.terms.key);
       if (wasFreed || !(await this.#freeIfAbandoned?.(holder))) {
         return { acquired: false, holder, standing };
       }
     }
+  }
+
+  /** Who has done the work, whose result is known. The key may be free. */
+  #doneBy({ result }: Answered): LockRecord {
+    const { by } = readResult(result);
+    return parkedRecord(this.terms.storedKey, { owner: by, since: Date.now() }, 'done');
+  }
+
+  /**
+   * The result of the work that a holder has done, if it is kept.
+   * @throws CacheError as {@link findHolder}.
+   */
+  async findResult({ owner, resultBytes }: Holder): Promise<SharedResult | undefined> {
+    if (resultBytes === undefined || !this.cache.results) return undefined;
+    const [text] = await this.#answerTo(this.cache.results([this.terms.storedKey]));
+    const result = text === undefined ? undefined : readResult(text);
+    return result?.by === owner ? result : undefined;
   }
 
   /**
@@ -187,7 +207,8 @@ export class LockRequest {
  * @param key - the key in the user's words.
  */
 export function holderOf(record: LockRecord, key: string): Holder {
-  const { storedKey, state, owner, fence, attempt, since, expiresIn, ttl, dueIn } = record;
+  const { storedKey, state, owner, fence, attempt, since, expiresIn, ttl, dueIn, match, resultBytes } =
+    record;
   const job = jobOfOwner(owner);
   // Every duplicate comes by here. No spread: V8 takes microseconds for one.
   const holder: { -readonly [Field in keyof Holder]: Holder[Field] } = {
@@ -202,6 +223,8 @@ export function holderOf(record: LockRecord, key: string): Holder {
     key,
   };
   if (dueIn !== undefined) holder.dueIn = dueIn;
+  if (match !== undefined) holder.match = match;
+  if (resultBytes !== undefined) holder.resultBytes = resultBytes;
   if (job) {
     holder.jobId = job.jobId;
     holder.queueName = job.queueName;

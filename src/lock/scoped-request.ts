@@ -4,7 +4,7 @@ import type { LockCache } from '../cache/contract.ts';
 import { isInMemory, resolveCache } from '../cache/registry.ts';
 import { warnOnce } from '../core/warnings.ts';
 import { scopedName } from '../key/stored-name.ts';
-import { placesOnly } from './lease-terms.ts';
+import { type LeaseTerms, placesOnly } from './lease-terms.ts';
 import { LockRequest } from './lock-request.ts';
 import { DEFAULT_SCOPE, DEFAULT_TTL_MS, type ParsedLeaseOptions } from './options.ts';
 
@@ -17,7 +17,11 @@ export function scopedRequest(
   key: string,
   owner: string,
   { cache, scope = DEFAULT_SCOPE, ttl = DEFAULT_TTL_MS, maxHold, concurrency, onEvent }: ParsedLeaseOptions,
-  { failsOpen = false }: { failsOpen?: boolean } = {},
+  {
+    failsOpen = false,
+    line = placesOnly(concurrency),
+    match,
+  }: { failsOpen?: boolean } & Partial<Pick<LeaseTerms, 'line' | 'match'>> = {},
 ): LockRequest {
   // Looked up now, because `caches` may have changed since the options were parsed.
   const resolved = resolveCache(cache);
@@ -32,7 +36,8 @@ export function scopedRequest(
     requestedAt: performance.now(),
     emitter: onEvent,
     failsOpen,
-    line: placesOnly(concurrency),
+    line,
+    match,
     queueName: undefined,
     jobId: undefined,
   });

@@ -3,38 +3,28 @@
  * it. So they are served in the order in which they came. Between processes the first to ask is served.
  */
 
-import { setTimeout as delay } from 'node:timers/promises';
-import type { Listener, LockCache } from '../cache/contract.ts';
+import type { LockCache } from '../cache/contract.ts';
+import { isMismatch } from '../cache/lock-rules.ts';
 import { getOrCreate } from '../core/get-or-create.ts';
 import type { Holder } from '../core/holder.ts';
 import { processWide } from '../core/process-wide.ts';
-import { timerDelay } from '../core/timers.ts';
 import type { LeaseTerms } from './lease-terms.ts';
 import type { AcquireAttempt } from './lock-request.ts';
-
-/** The pause before a waiter asks again: at first, and at most. */
-const MIN_PAUSE_MS = 10;
-const MAX_PAUSE_MS = 500;
-/** The pause where the cache notifies releases. */
-const NOTIFIED_PAUSE_MS = 5000;
+import { type EndOfWait, nextPause, pauseAt, ReleaseSignal, waitUntil } from './release-signal.ts';
 
 /** What is asked for. */
 export interface WaitingRequest {
   readonly cache: LockCache;
-  readonly terms: Pick<LeaseTerms, 'storedKey' | 'owner'>;
+  readonly terms: Pick<LeaseTerms, 'storedKey' | 'owner' | 'match'>;
   tryAcquire(options: { notify?: boolean }): Promise<AcquireAttempt>;
   findHolder(): Promise<Holder | undefined>;
 }
 
-export interface WaitTerms {
+export interface WaitTerms extends EndOfWait {
   /** How long, in ms. */
   readonly waitFor: number;
-  /** Ends the wait: it rejects with the signal's reason. */
-  readonly signal?: AbortSignal | undefined;
   /** The request's owner may hold the key already: a job that runs again, or a lock with a named owner. */
   readonly mayOwnLease: boolean;
-  /** `false`: the wait alone does not keep the process alive. */
-  readonly keepsAlive?: boolean;
   /** It is no use to wait for the lease of the request's own owner. */
   readonly waitsForOthersOnly?: boolean;
 }
@@ -51,6 +41,11 @@ export async function acquireInTurn(request: WaitingRequest, wait: WaitTerms): P
   if (wait.mayOwnLease && findQueue(request) && (await ownsLease(request))) {
     const attempt = await request.tryAcquire({});
     if (attempt.acquired) return attempt;
+  }
+  // Behind them it would not learn that the key is held for other data.
+  if (request.terms.match !== undefined && findQueue(request)) {
+    const holder = await request.findHolder();
+    if (holder && isMismatch(request.terms, holder)) return { acquired: false, holder };
   }
   return queueOf(request).wait(request, wait);
 }
@@ -74,14 +69,14 @@ class WaitQueue {
   async wait(request: WaitingRequest, wait: WaitTerms): Promise<AcquireAttempt> {
     const cameAt = performance.now();
     const until = cameAt + wait.waitFor;
-    const waiter = new Waiter();
+    const waiter = new Waiter(request.terms);
     this.#waiters.push(waiter);
     if (this.#waiters[0] === waiter) waiter.serve();
     try {
       if (!waiter.isServed) await waitUntil(waiter.served, until, wait);
       // A waiter whose time is over before its turn came does not push in if the key was found held since it came. What was
       // found before it came says nothing about it, and neither does a cache that has not answered.
-      const holder = this.#foundSince(cameAt);
+      const holder = waiter.mismatch ?? this.#foundSince(cameAt);
       if (!waiter.isServed && holder) return { acquired: false, holder };
       return await this.#acquire(request, wait, until);
     } finally {
@@ -94,26 +89,24 @@ class WaitQueue {
     // Most keys are free when they are asked for, and nobody listens to these.
     let release = this.#lastFound && new ReleaseSignal(request);
     try {
-      for (let pause = MIN_PAUSE_MS; ; pause = Math.min(pause * 2, MAX_PAUSE_MS)) {
+      for (let pause = nextPause(); ; pause = nextPause(pause)) {
         release?.reset();
         const askedAt = performance.now();
         const attempt = await request.tryAcquire({ notify: release !== undefined });
         if (attempt.acquired) return unlessAborted(attempt, signal);
         const { holder } = attempt;
         this.#lastFound = { holder, askedAt };
+        if (holder.match !== undefined) for (const waiter of this.#waiters) waiter.notice(holder);
         const left = until - performance.now();
         const isOwn = waitsForOthersOnly === true && holder.owner === request.terms.owner;
-        if (left <= 0 || isOwn) return attempt;
+        if (left <= 0 || isOwn || isMismatch(request.terms, holder)) return attempt;
         if (!release) {
           // It asks again at once: the key may have been released before anyone listened.
           release = new ReleaseSignal(request);
           continue;
         }
-        // A reservation ends without a release.
-        const isNotified = release.isListening && holder.state === 'running';
-        const longest = jitter(isNotified ? NOTIFIED_PAUSE_MS : pause);
-        const next = Math.min(longest, Math.max(holder.expiresIn, 1), left);
-        await waitUntil(release.notified, performance.now() + next, wait);
+        const end = performance.now() + Math.min(pauseAt(holder, release, pause), left);
+        await waitUntil(release.notified, end, wait);
       }
     } finally {
       release?.stop();
@@ -146,9 +139,13 @@ class Waiter {
   /** Resolves when it is the waiter's turn to ask. */
   readonly served: Promise<void>;
   isServed = false;
+  /** A holder that was found, and for whose data it is no duplicate. It need not wait for its turn. */
+  mismatch: Holder | undefined;
+  readonly #terms: WaitingRequest['terms'];
   #serve!: () => void;
 
-  constructor() {
+  constructor(terms: WaitingRequest['terms']) {
+    this.#terms = terms;
     this.served = new Promise(resolve => {
       this.#serve = resolve;
     });
@@ -158,32 +155,11 @@ class Waiter {
     this.isServed = true;
     this.#serve();
   }
-}
 
-/** The release of a key, as the cache notifies it. */
-class ReleaseSignal {
-  readonly #listener: Listener | undefined;
-  #notify!: () => void;
-  /** Resolves at the first release since the last {@link reset}. */
-  notified!: Promise<void>;
-
-  constructor({ cache, terms }: WaitingRequest) {
-    this.reset();
-    this.#listener = cache.listen?.(terms.storedKey, () => this.#notify());
-  }
-
-  get isListening(): boolean {
-    return this.#listener?.isListening ?? false;
-  }
-
-  reset(): void {
-    this.notified = new Promise(resolve => {
-      this.#notify = resolve;
-    });
-  }
-
-  stop(): void {
-    this.#listener?.stop();
+  notice(holder: Holder): void {
+    if (this.isServed || !isMismatch(this.#terms, holder)) return;
+    this.mismatch = holder;
+    this.#serve();
   }
 }
 
@@ -206,32 +182,4 @@ function queueOf({ cache, terms }: WaitingRequest): WaitQueue {
     if (ofDatastore.size === 0) queues.delete(datastore);
   };
   return getOrCreate(ofDatastore, storedKey, () => new WaitQueue(onEmpty));
-}
-
-/** Half of a pause is random, so that waiters of different processes do not ask at the same time. */
-function jitter(pause: number): number {
-  return pause * (0.5 + Math.random() / 2);
-}
-
-/** Waits for a promise, but no longer than until a time. Rejects with the signal's reason. */
-async function waitUntil(
-  promise: Promise<unknown>,
-  time: number,
-  { signal, keepsAlive = true }: Pick<WaitTerms, 'signal' | 'keepsAlive'>,
-): Promise<void> {
-  // A signal that has aborted before emits no event.
-  signal?.throwIfAborted();
-  const isOver = new AbortController();
-  const end = () => isOver.abort();
-  signal?.addEventListener('abort', end);
-  try {
-    const left = timerDelay(time - performance.now());
-    await Promise.race([promise, delay(left, undefined, { signal: isOver.signal, ref: keepsAlive })]);
-  } catch {
-    // The delay fails only when the signal aborts it.
-  } finally {
-    isOver.abort();
-    signal?.removeEventListener('abort', end);
-  }
-  signal?.throwIfAborted();
 }

@@ -14,6 +14,7 @@ const OUTCOMES: readonly (readonly [form: string, WhenLocked, type: LockEvent['t
   ['{ delay }', { delay: 50 }, 'delayed', 'delayed'],
   ['{ waitFor }', { waitFor: 50 }, 'skipped', 'skipped'],
   ["'keep-last'", 'keep-last', 'parked', 'parked'],
+  ["'share'", 'share', 'parked', 'parked'],
   ['a function', () => 'handled', 'handled', 'handled by whenLocked'],
 ];
 

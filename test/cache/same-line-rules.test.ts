@@ -7,7 +7,14 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import type { Redis } from 'ioredis';
 import pg from 'pg';
-import type { EnterResult, LineKind, LineRecord, LockCache, LockRecord } from '../../src/cache/contract.ts';
+import type {
+  EnterResult,
+  LeaveResult,
+  LineKind,
+  LineRecord,
+  LockCache,
+  LockRecord,
+} from '../../src/cache/contract.ts';
 import { KeyValueCache } from '../../src/cache/key-value.ts';
 import { MemoryCache } from '../../src/cache/memory.ts';
 import { PostgresCache } from '../../src/cache/postgres/postgres-cache.ts';
@@ -46,6 +53,7 @@ const step = fc.oneof(
       places: fc.constantFrom(1, 1, 2, 3),
       joins: fc.constantFrom(true, true, true, false),
       notify: fc.boolean(),
+      match: fc.constantFrom(undefined, undefined, undefined, 'x', 'y'),
     }),
   },
   { weight: 1, arbitrary: fc.record({ verb: fc.constant('again' as const), back }) },
@@ -58,6 +66,7 @@ const step = fc.oneof(
       back,
       dedupeFor: fc.constantFrom(0, 0, 0, TTL),
       reservation: fc.option(fc.constant({ dueIn: TTL, lastsFor: 2 * TTL }), { nil: undefined, freq: 3 }),
+      result: fc.constantFrom(undefined, { text: '["\\u0000\0"]', bytes: 11 }, { text: 'r', bytes: 0 }),
     }),
   },
   { weight: 1, arbitrary: fc.record({ verb: fc.constant('release' as const), back }) },
@@ -72,6 +81,7 @@ interface Acquisition {
   readonly attempt: number;
   readonly places: number;
   readonly joins: boolean;
+  readonly match: string | undefined;
   readonly fence: number;
 }
 
@@ -114,15 +124,19 @@ class Player {
     if (one.verb === 'release')
       return acquired.places > 1 ? undefined : this.#cache.release([{ ...held, dedupeFor: 0 }]);
     const { dedupeFor, reservation } = one;
-    const { places } = acquired;
-    return this.#cache.leave([
-      { ...held, dedupeFor, reservation, places, line: this.#line, rememberFor: TTL },
-    ]);
+    // The line 'together' has one place.
+    const places = this.#line === 'together' ? 1 : acquired.places;
+    const isKept = !reservation && (dedupeFor > 0 || this.#line === 'together');
+    const result = isKept ? { result: one.result } : {};
+    const more = { places, line: this.#line, rememberFor: TTL, ...result };
+    const [left] = (await this.#cache.leave([{ ...held, dedupeFor, reservation, ...more }])) as [LeaveResult];
+    return { ...left };
   }
 
   async #enter(asked: Omit<Acquisition, 'fence'> & { readonly notify: boolean }): Promise<unknown> {
     const rest = { storedKey: this.#storedKey, ttl: TTL, line: this.#line, interrupts: false };
-    const [result] = (await this.#cache.enter([{ ...asked, ...rest }])) as [EnterResult];
+    const places = this.#line === 'together' ? 1 : asked.places;
+    const [result] = (await this.#cache.enter([{ ...asked, ...rest, places }])) as [EnterResult];
     if (!result.acquired) return { refusedBy: described(result.record), standing: { ...result.standing } };
     const before = Math.max(...this.#acquisitions.map(({ fence }) => fence));
     const isAgain = this.#acquisitions.find(({ token }) => token === asked.token);
@@ -136,7 +150,8 @@ class Player {
     const storedKey = this.#storedKey;
     const lines = await this.#cache.lines(OWNERS.map(one => ({ storedKey, owner: one })));
     const [record] = await this.#cache.inspect([storedKey]);
-    return [record?.state, lines.map(line => ({ ...(line as LineRecord) }))];
+    const [result] = await this.#cache.results([storedKey]);
+    return [described(record), result, lines.map(line => ({ ...(line as LineRecord) }))];
   }
 }
 
@@ -147,8 +162,8 @@ function toJson(answers: unknown): string {
 
 function described(record: LockRecord | undefined): object | undefined {
   if (!record) return undefined;
-  const { state, owner, attempt } = record;
-  return { state, owner, attempt };
+  const { state, owner, attempt, match, resultBytes } = record;
+  return { state, owner, attempt, match, resultBytes };
 }
 
 describe('The rules of lines and places', () => {
@@ -163,7 +178,7 @@ describe('The rules of lines and places', () => {
     await pool.end();
   });
 
-  for (const line of ['all', 'newest', undefined] as const) {
+  for (const line of ['all', 'newest', 'together', undefined] as const) {
     it(`are the same in JavaScript, in Lua and in SQL (line: ${line})`, async () => {
       await fc.assert(
         fc.asyncProperty(fc.array(step, { minLength: 3, maxLength: 16 }), async steps => {

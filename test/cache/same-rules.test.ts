@@ -30,6 +30,9 @@ const owner = fc.constantFrom(
 /** The number of the acquisition whose token is used, counted back from the last one. */
 const back = fc.nat(4);
 
+/** What is kept of a result, with a NUL and characters that are escaped. */
+const result = fc.constantFrom(undefined, { text: '["\\u0000\0"]', bytes: 11 }, { text: 'r', bytes: 1 });
+
 const step = fc.oneof(
   {
     weight: 5,
@@ -39,6 +42,7 @@ const step = fc.oneof(
       owner,
       attempt: fc.nat(3),
       notify: fc.boolean(),
+      match: fc.constantFrom(undefined, undefined, 'x', 'y"'),
     }),
   },
   { weight: 1, arbitrary: fc.record({ verb: fc.constant('again' as const), back }) },
@@ -56,6 +60,7 @@ const step = fc.oneof(
           freq: 3,
         },
       ),
+      result,
     }),
   },
   { weight: 1, arbitrary: fc.record({ verb: fc.constant('force' as const), key, back: fc.option(back) }) },
@@ -102,13 +107,14 @@ class Player {
 
   async #step(one: Step): Promise<unknown> {
     if (one.verb === 'acquire') {
-      const { owner, attempt, notify } = one;
+      const { owner, attempt, notify, match } = one;
       return this.#acquire({
         storedKey: this.#name(one.key),
         token: uniqueName('t'),
         owner,
         attempt,
         notify,
+        match,
       });
     }
     if (one.verb === 'force') {
@@ -120,7 +126,8 @@ class Player {
     if (one.verb === 'again') return this.#acquire(acquired);
     if (one.verb === 'renew') return this.#cache.renew([{ ...acquired, ttl: TTL }]);
     const { dedupeFor, reservation } = one;
-    return this.#cache.release([{ ...acquired, dedupeFor, reservation }]);
+    const kept = dedupeFor > 0 && !reservation ? { result: one.result } : {};
+    return this.#cache.release([{ ...acquired, dedupeFor, reservation, ...kept }]);
   }
 
   async #acquire(asked: {
@@ -129,6 +136,7 @@ class Player {
     owner: string;
     attempt: number;
     notify?: boolean;
+    match?: string | undefined;
   }): Promise<unknown> {
     const [result] = (await this.#cache.acquire([{ ...asked, ttl: TTL }])) as [AcquireResult];
     if (!result.acquired) return { refusedBy: described(result.record) };
@@ -140,8 +148,10 @@ class Player {
   }
 
   async #inspectAll(): Promise<unknown[]> {
-    const records = await this.#cache.inspect(['a', 'b', '{b}'].map(one => this.#name(one)));
-    return records.map(record => record && described(record));
+    const names = ['a', 'b', '{b}'].map(one => this.#name(one));
+    const records = await this.#cache.inspect(names);
+    const results = await this.#cache.results?.(names);
+    return records.map((record, i) => [record && described(record), results?.[i]]);
   }
 
   #acquired(back: number): Acquisition | undefined {
@@ -153,7 +163,7 @@ class Player {
   }
 }
 
-function described({ state, owner, attempt, dueIn, expiresIn }: LockRecord): object {
+function described({ state, owner, attempt, dueIn, expiresIn, match, resultBytes }: LockRecord): object {
   const isSoon = (ms: number | undefined) => ms !== undefined && ms > TTL / 2;
   return {
     state,
@@ -161,6 +171,8 @@ function described({ state, owner, attempt, dueIn, expiresIn }: LockRecord): obj
     attempt,
     due: dueIn === undefined ? undefined : isSoon(dueIn),
     long: isSoon(expiresIn - TTL),
+    match,
+    resultBytes,
   };
 }
 

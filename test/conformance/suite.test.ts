@@ -58,6 +58,9 @@ class Breakable implements LockCache {
   async strikeOut(steps: readonly LineQuery[]) {
     return this.#inner.strikeOut(steps);
   }
+  async results(storedKeys: readonly string[]) {
+    return this.#inner.results(storedKeys);
+  }
 }
 
 /** A cache for each guarantee, with a mistake that breaks it. */
@@ -221,6 +224,22 @@ const broken: Record<GuaranteeName, () => CreatedCache> = {
       }
     }
     return shared(new LetsPushIn());
+  },
+  results: () => {
+    class ForgetsResults extends Breakable {
+      override async results(storedKeys: readonly string[]) {
+        return storedKeys.map(() => undefined);
+      }
+    }
+    return shared(new ForgetsResults());
+  },
+  matching: () => {
+    class ForgetsHashes extends Breakable {
+      override async acquire(steps: readonly AcquireStep[]) {
+        return super.acquire(steps.map(({ match: _, ...step }) => step));
+      }
+    }
+    return shared(new ForgetsHashes());
   },
   listing: () => {
     class ListsAllLocks extends Breakable {

@@ -108,13 +108,14 @@ describe('A duplicate that is a child of a flow', () => {
   });
 
   /** A job that holds the key, and a flow whose one child is a duplicate. */
-  async function flowOf(options: { raiseIfLock?: boolean }) {
+  async function flowOf(options: { raiseIfLock?: boolean; whenLocked?: 'share' }) {
     const started = deferred();
     const gate = deferred();
     const guarded = onceProcessor(
       async () => {
         started.resolve();
         await gate.promise;
+        return 'worked';
       },
       { key: 'k', ...options },
     );
@@ -144,6 +145,16 @@ describe('A duplicate that is a child of a flow', () => {
     await finish();
 
     expect(parents).to.deep.equal([[null]]);
+  });
+
+  it('gives its parent the result that it shares', async () => {
+    const { parent, child, parents, finish } = await flowOf({ whenLocked: 'share' });
+    await bench.reaches(child, 'delayed');
+
+    await finish();
+
+    expect(await bench.result(parent)).to.equal('parent ran');
+    expect(parents).to.deep.equal([['worked']]);
   });
 
   it('leaves its parent waiting if it raises', async () => {

@@ -24,6 +24,7 @@ const forms: [WhenLocked, string][] = [
   [{ waitFor: 1 }, 'skipped'],
   [{ delay: 1000 }, 'delayed'],
   ['keep-last', 'parked'],
+  ['share', 'parked'],
   [() => 'handled', 'handled'],
 ];
 
@@ -67,6 +68,7 @@ describe('The option raiseIfLock', () => {
     ['skip', "'skip'"],
     [{ delay: 1000 }, 'an object with delay'],
     ['keep-last', "'keep-last'"],
+    ['share', "'share'"],
     [() => 'handled', 'a function'],
   ] as const) {
     it(`contradicts a form that never raises if it is true (${show(whenLocked)})`, () => {
@@ -80,7 +82,7 @@ describe('The option raiseIfLock', () => {
 
 describe('The option whenLocked', () => {
   for (const [whenLocked, problem] of [
-    ['wait', /'whenLocked' must be 'skip', 'raise', .* or 'replace', not 'wait'/],
+    ['wait', /'whenLocked' must be 'skip', 'raise', .* or 'share', not 'wait'/],
     [{}, /option 'whenLocked' must be .* not an object/],
     [
       { delay: 0 },
@@ -106,7 +108,7 @@ describe('The option whenLocked', () => {
 
     expect(() => once(fn, { key: 'k', cache, whenLocked: 'keep-last' as never })).to.throw(
       TypeError,
-      "once: option 'whenLocked' must be 'skip', 'raise', { waitFor: ms } or a function, not 'keep-last'",
+      "once: option 'whenLocked' must be 'skip', 'raise', 'share', { waitFor: ms } or a function, not 'keep-last'",
     );
   });
 

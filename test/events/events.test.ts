@@ -27,7 +27,17 @@ describe('The events of a lock', () => {
   it('have one of these types', () => {
     expect(EVENT_TYPES).to.deep.equal([
       ...['acquired', 'reclaimed', 'renewed', 'lost', 'released', 'reserved'],
-      ...['skipped', 'raised', 'delayed', 'parked', 'handled', 'cache-error', 'key-error'],
+      ...[
+        'skipped',
+        'raised',
+        'delayed',
+        'parked',
+        'shared',
+        'mismatched',
+        'handled',
+        'cache-error',
+        'key-error',
+      ],
     ]);
   });
 

@@ -5,7 +5,8 @@ import type { LockEvent } from '../../src/index.ts';
 
 const TYPES: readonly LockEvent['type'][] = [
   ...(['acquired', 'reclaimed', 'renewed', 'lost', 'released'] as const),
-  ...(['skipped', 'raised', 'delayed', 'parked', 'handled', 'cache-error', 'key-error'] as const),
+  ...(['skipped', 'raised', 'delayed', 'parked', 'shared', 'mismatched', 'handled'] as const),
+  ...(['cache-error', 'key-error'] as const),
 ];
 
 export interface RecordedEvents {

@@ -93,7 +93,11 @@ describe('The writes to a journal', () => {
     });
   }
 
-  async function duplicatesOf(count: number, cache: LockCache, journal = true): Promise<void> {
+  async function duplicatesOf(
+    count: number,
+    cache: LockCache,
+    { journal = true, staysOpen = false } = {},
+  ): Promise<void> {
     const gate = deferred();
     let runs = 0;
     const worker = await bench.worker(
@@ -113,7 +117,7 @@ describe('The writes to a journal', () => {
     for (const job of jobs) await bench.result(job);
     gate.resolve();
     await bench.result(first);
-    await worker.close();
+    if (!staysOpen) await worker.close();
   }
 
   it('are one at once, and then one a second', async () => {
@@ -122,12 +126,19 @@ describe('The writes to a journal', () => {
       at.push(performance.now());
       pages.push([...written]);
     });
-    await duplicatesOf(30, cache);
+    await duplicatesOf(30, cache, { staysOpen: true });
     const written = () => pages.flat().reduce((sum, { duplicates }) => sum + duplicates.length, 0);
     await until(() => written() === 30, 'all are written');
 
     const pauses = at.slice(1).map((time, i) => time - (at[i] as number));
     for (const pause of pauses) expect(pause).to.be.greaterThan(900);
+  });
+
+  it('come before the connection of a worker that closes is closed', async () => {
+    await duplicatesOf(30, bench.cache);
+
+    const { duplicates } = await locksOf(bench.queue).journal();
+    expect(duplicates).to.have.length(30);
   });
 
   it('harm no job where they fail, or never end', async () => {
@@ -146,7 +157,7 @@ describe('The writes to a journal', () => {
   it('do not happen where there are no duplicates, or with journal: false', async () => {
     const cache = cacheThat(async written => void pages.push([...written]));
     await duplicatesOf(0, cache);
-    await duplicatesOf(3, cache, false);
+    await duplicatesOf(3, cache, { journal: false });
     // What is noted is written in the next turn of the event loop.
     await new Promise(resolve => setImmediate(() => setImmediate(resolve)));
 

@@ -63,6 +63,7 @@ describe('A duplicate that is only observed', () => {
     [{ waitFor: 20 }, 'skipped'],
     [{ delay: 60_000 }, 'delayed'],
     ['keep-last', 'parked'],
+    ['share', 'shared'],
     [() => 'handled', 'handled'],
   ];
   for (const [whenLocked, outcome] of forms) {

@@ -200,8 +200,14 @@ describe('once', () => {
     [{}, /'key' must be a template/],
     [{ key: '{' }, /never closed/],
     [{ key: 'k', raiseIfLocked: true }, /no option 'raiseIfLocked'/],
-    [{ key: 'k', whenLocked: 'keep-last' }, /must be 'skip', 'raise', { waitFor: ms } or a function/],
-    [{ key: 'k', whenLocked: { delay: 5 } }, /must be 'skip', 'raise', { waitFor: ms } or a function/],
+    [
+      { key: 'k', whenLocked: 'keep-last' },
+      /must be 'skip', 'raise', 'share', { waitFor: ms } or a function/,
+    ],
+    [
+      { key: 'k', whenLocked: { delay: 5 } },
+      /must be 'skip', 'raise', 'share', { waitFor: ms } or a function/,
+    ],
   ] as const) {
     it(`throws a TypeError where its options are written (${JSON.stringify(options)})`, () => {
       expect(() => once(() => 1, options as never)).to.throw(TypeError, problem);

@@ -124,6 +124,19 @@ for (const { name, useWorkerThreads, setup } of sandboxes) {
       for (const one of [first.job, newest]) expect(await bench.result(one)).to.include({ held: true });
     });
 
+    it("is parked if its key is held, and comes for the result by itself ('share')", async () => {
+      await startWithCache({ whenLocked: 'share' });
+      const first = await hold();
+      const duplicates = [await bench.add({ id: 1, for: 0 }), await bench.add({ id: 1, for: 0 })];
+      for (const job of duplicates) await bench.reaches(job, 'delayed');
+
+      first.open();
+
+      const result = await bench.result(first.job);
+      expect(result).to.include({ held: true });
+      for (const job of duplicates) expect(await bench.result(job)).to.deep.equal(result);
+    });
+
     it('keeps its key until its retry, and reclaims it then (holdThroughRetries)', async () => {
       await startWithCache({ holdThroughRetries: true });
       const job = await bench.add({ id: 1, for: 0, failsAtFirst: true }, { attempts: 2, backoff: BACKOFF });

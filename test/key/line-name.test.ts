@@ -1,7 +1,7 @@
-/** The name of a key's line: in the slot of its lock in a cluster, and no name of another key's. */
+/** The names of a key's line and of its result: in the slot of its lock in a cluster, and no names of another key's. */
 
 import { expect } from 'chai';
-import { hashTag, lineName } from '../../src/key/line-name.ts';
+import { hashTag, lineName, resultName } from '../../src/key/line-name.ts';
 import { queueName, scopedName } from '../../src/key/stored-name.ts';
 
 const NAMES = [
@@ -16,13 +16,17 @@ const NAMES = [
   'once::line:1:mail:k',
 ];
 
-describe('The name of a line', () => {
+describe('The name of a line, or of a result', () => {
   it('has the hash tag of its lock, or all of its name as one', () => {
-    for (const name of NAMES) expect(hashTag(lineName(name)), name).to.equal(hashTag(name));
+    for (const name of NAMES) {
+      for (const beside of [lineName(name), resultName(name)])
+        expect(hashTag(beside), name).to.equal(hashTag(name));
+    }
   });
 
   it('is another one for each lock, and none of a lock', () => {
-    const all = [...NAMES, ...NAMES.map(lineName)];
+    const beside = [...NAMES.map(lineName), ...NAMES.map(resultName)];
+    const all = [...NAMES, ...beside];
     expect(new Set(all).size).to.equal(all.length);
   });
 });

@@ -46,7 +46,7 @@ describe('The release of a lease', () => {
     const lease = await acquire();
     cache.stuck = deferred();
 
-    const left = renewer.release(lease, 0, { dueIn: 0, lastsFor: 60_000 });
+    const left = renewer.release(lease, 0, { reservation: { dueIn: 0, lastsFor: 60_000 } });
     await clock.tickAsync(910);
     await left;
 

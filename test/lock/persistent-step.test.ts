@@ -100,7 +100,7 @@ describe('A step without an answer', () => {
 
   it('loses no lease that it has left to its owner (a reservation is sent again)', async () => {
     const calls = answerByHand('release');
-    const left = renewer.release(lease, 0, { dueIn: 0, lastsFor: 60_000 });
+    const left = renewer.release(lease, 0, { reservation: { dueIn: 0, lastsFor: 60_000 } });
     await clock.tickAsync(150);
 
     calls[1]?.resolve(false);

@@ -8,6 +8,8 @@ const COLORS: Record<Outcome, { readonly light: string; readonly dark: string }>
   raised: { light: '#a32a1d', dark: '#f0796b' },
   delayed: { light: '#c08a2d', dark: '#e0b45c' },
   parked: { light: '#6d5aa8', dark: '#a996e6' },
+  shared: { light: '#2f6f4f', dark: '#6fbf93' },
+  mismatched: { light: '#b3541e', dark: '#e08a55' },
   handled: { light: '#2b7f86', dark: '#63bdc4' },
 };
 

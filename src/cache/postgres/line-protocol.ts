@@ -28,6 +28,7 @@ export function enterStep(step: EnterStep): LineStep {
     joins,
     notify = false,
     interrupts,
+    match,
   } = step;
   return [
     'enter',
@@ -41,11 +42,12 @@ export function enterStep(step: EnterStep): LineStep {
     joins,
     notify,
     interrupts,
+    ...(match === undefined ? [] : [match]),
   ];
 }
 
 export function leaveStep(step: LeaveStep): LineStep {
-  const { storedKey, token, dedupeFor, reservation, places, line = '', rememberFor } = step;
+  const { storedKey, token, dedupeFor, reservation, places, line = '', rememberFor, result } = step;
   const doneOrFree = dedupeFor > 0 ? 'done' : '';
   return [
     'leave',
@@ -57,6 +59,7 @@ export function leaveStep(step: LeaveStep): LineStep {
     places,
     line,
     wholeMs(rememberFor),
+    ...(result ? [result.bytes, escapeNul(result.text)] : []),
   ];
 }
 
@@ -87,11 +90,14 @@ interface Refused {
   /** -1: it is outdone. Absent, or `null`: it is in no line. */
   readonly ahead?: number | null;
   readonly outdone?: string | null;
+  /** The work was done. */
+  readonly result?: string;
 }
 type InTheWay = readonly [owner: string, since: number];
 type Entered =
   | { readonly acquired: readonly [fence: number, reclaimed: boolean]; readonly next: string | null }
   | { readonly absent: true }
+  | { readonly answered: string; readonly next: string | null }
   | ({ readonly held: Held } & Refused)
   | ({ readonly parked: InTheWay } & Refused)
   | ({ readonly done: InTheWay } & Refused);
@@ -103,6 +109,10 @@ export function readEntered(answer: unknown, { storedKey }: EnterStep): EnterRes
     return { acquired: true, fence, reclaimed, next: ownerFrom(entered.next) };
   }
   if ('absent' in entered) return { acquired: false, standing: { is: 'not-in-line' } };
+  if ('answered' in entered) {
+    const result = unescapeNul(entered.answered);
+    return { acquired: false, standing: { is: 'answered', result, next: ownerFrom(entered.next) } };
+  }
   const standing = standingFrom(entered);
   if ('held' in entered) return { acquired: false, record: recordFrom(storedKey, entered.held), standing };
   const state = 'parked' in entered ? 'parked' : 'done';
@@ -111,14 +121,16 @@ export function readEntered(answer: unknown, { storedKey }: EnterStep): EnterRes
   return { acquired: false, record, standing };
 }
 
-function standingFrom({ ahead, outdone }: Refused): Standing | undefined {
+function standingFrom({ ahead, outdone, result }: Refused): Standing | undefined {
+  if (result !== undefined) return { is: 'answered', result: unescapeNul(result) };
   if (ahead === undefined || ahead === null) return undefined;
   return ahead < 0 ? { is: 'outdone' } : { is: 'in-line', ahead, outdone: ownerFrom(outdone) };
 }
 
 export function readLeft(answer: unknown): LeaveResult {
-  const [released, next] = answer as [boolean, string | null];
-  return { released, next: ownerFrom(next) };
+  const [released, next, sharing] = answer as [boolean, string | null, readonly string[] | null];
+  const left = { released, next: ownerFrom(next) };
+  return sharing ? { ...left, answered: sharing.map(unescapeNul) } : left;
 }
 
 /** Reads a row of `linesSql`. */

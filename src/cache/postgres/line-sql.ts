@@ -6,6 +6,7 @@
  * among them: it stays, expired, while others hold the key. `shared` says that it has rows beside it.
  */
 
+import { MAX_ANSWERED } from '../contract.ts';
 import { REMEMBER_OUTDONE_MS, REMEMBER_TTLS } from '../line-rules.ts';
 import type { Names } from './names.ts';
 import { fenceAt, foundSql, MAX_ROW_WAIT_MS, msAt, notifySql, outlastSql } from './step-sql.ts';
@@ -87,19 +88,22 @@ END $once$;
 }
 
 function enterSql(names: Names): string {
-  const { locks, line, lastRun, enter } = names;
+  const { locks, line, lastRun, result, answered, enter } = names;
   const isOlderThan = (other: string, byNumber: string) =>
     `${names.isOlder}(step.owner, ${other}.owner, ${msAt(`${other}.since`)}, ${msAt('asked')}, step.attempt > 1, ${byNumber})`;
   const ownerAndSince = (row: string) => `json_build_array(${row}.owner, ${msAt(`${row}.since`)})`;
   return `
 -- Asks for a place of a key.
 --
--- $1      [verb, key, token, ms for which the lease lasts, owner, attempt, places, 'all' or 'newest' or '' for no line, whether it joins
---         the line, whether the key's release is to be notified, whether those who listen to the key are notified when it joins]
+-- $1      [verb, key, token, ms for which the lease lasts, owner, attempt, places, 'all', 'newest', 'together' or '' for no line, whether
+--         it joins the line, whether the key's release is to be notified, whether those who listen to the key are notified when it
+--         joins, a hash of what must be equal or nothing]
 -- returns { acquired: [fence, whether its owner reclaimed it], next: the next owner or null }; or
 --         { absent: true }: it does not join, and is not in the line; or
+--         { answered: the result, next: another that shares it or null }; or
 --         { held: the holder, as a lone step reports it }, or { parked: [owner, since] }, or { done: [owner, since] }, each with
---         { ahead: how many are before it, -1: it is outdone, null: it is in no line; outdone: the owner whose position it took, or null }
+--         { ahead: how many are before it, -1: it is outdone, null: it is in no line; outdone: the owner whose position it took, or null };
+--         of work that was done { result }, or null
 CREATE OR REPLACE FUNCTION ${enter}(json) RETURNS json
 LANGUAGE plpgsql SET lock_timeout = '${MAX_ROW_WAIT_MS}ms' AS $once$
 #variable_conflict use_column
@@ -116,6 +120,8 @@ DECLARE
   joins boolean := $1->>8;
   notifies boolean := $1->>9;
   interrupts boolean := $1->>10;
+  match text := $1->>11;
+  kept text;
   asked timestamptz;
   has_waited boolean;
   -- The key was free, and the step has inserted its own lease.
@@ -138,8 +144,9 @@ DECLARE
 BEGIN
   LOOP
     asked := clock_timestamp();
-    INSERT INTO ${locks} AS l (key, state, token, owner, attempt, fence, since, ttl, expires)
-    VALUES (step.key, 'running', step.token, step.owner, step.attempt, ${fenceAt('asked')}, asked, step.ms, asked + step.lasts)
+    INSERT INTO ${locks} AS l (key, state, token, owner, attempt, fence, since, ttl, expires, match)
+    VALUES (step.key, 'running', step.token, step.owner, step.attempt, ${fenceAt('asked')}, asked, step.ms, asked + step.lasts,
+            step.match)
     ON CONFLICT (key, place) DO NOTHING
     RETURNING l.* INTO granted;
     is_new := FOUND;
@@ -176,6 +183,30 @@ BEGIN
     END IF;
   END IF;
 
+  IF step.kind = 'together' THEN
+    SELECT r.result INTO kept FROM ${result} AS r WHERE r.key = step.key AND r.expires > asked;
+    IF own.token IS NULL OR refusal IS NOT NULL THEN
+      DELETE FROM ${answered} AS a WHERE a.key = step.key AND a.owner = step.owner AND a.expires > asked;
+      IF FOUND THEN
+        refusal := json_build_object('answered', kept, 'next', (
+          SELECT a.owner FROM ${answered} AS a WHERE a.key = step.key ORDER BY a.joined OFFSET ${MAX_ANSWERED - 1} LIMIT 1));
+        own := NULL;
+      END IF;
+    END IF;
+  END IF;
+  IF own.token IS NULL AND refusal IS NULL THEN
+    FOREACH held IN ARRAY live LOOP
+      CONTINUE WHEN NOT coalesce(held.match <> step.match, false) AND NOT (step.kind = 'together' AND held.state = 'done');
+      -- It is no duplicate, or the work is done. There is nothing to wait for.
+      refusal := json_build_object('held', ${foundSql('held', 'asked')});
+      DELETE FROM ${line} AS p WHERE p.key = step.key AND p.owner = step.owner;
+      EXIT;
+    END LOOP;
+  END IF;
+  IF kept IS NOT NULL AND refusal->'held'->>0 = 'done' THEN
+    refusal := (refusal::jsonb || jsonb_build_object('result', kept))::json;
+  END IF;
+
   IF step.kind <> '' AND refusal IS NULL THEN
     ahead := 0;
     SELECT * INTO head FROM ${line} AS p WHERE p.key = step.key ORDER BY p.joined LIMIT 1;
@@ -188,7 +219,7 @@ BEGIN
     END IF;
   END IF;
 
-  IF own.token IS NULL THEN
+  IF own.token IS NULL AND refusal IS NULL THEN
     IF step.kind <> '' AND own_number IS NULL AND NOT step.joins THEN
       refusal := json_build_object('absent', true);
     ELSIF step.kind = 'newest' AND own_number IS NULL THEN
@@ -231,12 +262,13 @@ BEGIN
       SET fence = granted.fence, since = asked, expires = asked + step.lasts
       WHERE l.key = step.key AND l.place = 1;
     ELSIF NOT is_new THEN
-      INSERT INTO ${locks} AS l (key, place, state, token, owner, attempt, fence, since, ttl, expires)
+      INSERT INTO ${locks} AS l (key, place, state, token, owner, attempt, fence, since, ttl, expires, match)
       VALUES (step.key, granted.place, 'running', step.token, step.owner, step.attempt, granted.fence, granted.since, step.ms,
-              asked + step.lasts)
+              asked + step.lasts, step.match)
       ON CONFLICT (key, place) DO UPDATE
       SET state = 'running', token = excluded.token, owner = excluded.owner, attempt = excluded.attempt, fence = excluded.fence,
-          since = excluded.since, ttl = excluded.ttl, expires = excluded.expires, grace = NULL,
+          since = excluded.since, ttl = excluded.ttl, expires = excluded.expires, grace = NULL, match = excluded.match,
+          result_bytes = NULL,
           awaited = l.awaited AND own.token IS NOT NULL;
       UPDATE ${locks} AS l
       SET shared = EXISTS (SELECT FROM ${locks} AS other WHERE other.key = step.key AND other.place > 1)
@@ -261,7 +293,7 @@ BEGIN
 
   IF is_new THEN
     DELETE FROM ${locks} AS l WHERE l.key = step.key AND l.place = 1;
-  ELSIF step.notifies AND refusal->'absent' IS NULL THEN
+  ELSIF step.notifies AND refusal->'absent' IS NULL AND refusal->'answered' IS NULL THEN
     UPDATE ${locks} AS l SET awaited = true
     WHERE l.key = step.key AND l.state = 'running' AND l.expires > asked AND NOT l.awaited;
   END IF;
@@ -307,13 +339,15 @@ END $once$;
 `;
 }
 
-function leaveSql({ locks, line, lastRun, endPlace, leave }: Names): string {
+function leaveSql({ locks, line, lastRun, answered, endPlace, keep, leave }: Names): string {
   return `
 -- Ends a lease.
 --
 -- $1      [verb, key, token, ms for which the key stays held, 'done' or 'reserved': as what it stays held, or '' if it is free at once;
---         of a reservation its grace, places, 'all' or 'newest' or '' for no line, ms for which its owner may come again]
--- returns [whether it was held under this token, the owner whose turn it is or null]
+--         of a reservation its grace, places, 'all', 'newest', 'together' or '' for no line, ms for which its owner may come again, the
+--         bytes of the result, its text]
+-- returns [whether it was held under this token, the owner whose turn it is or null, of the line 'together' those that share the result
+--         or null]
 CREATE OR REPLACE FUNCTION ${leave}(json) RETURNS json
 LANGUAGE plpgsql SET lock_timeout = '${MAX_ROW_WAIT_MS}ms' AS $once$
 #variable_conflict use_column
@@ -327,6 +361,9 @@ DECLARE
   places integer := $1->>6;
   kind text := $1->>7;
   remembered interval := ($1->>8)::float8 * interval '1 ms';
+  result_bytes integer := nullif(($1->>9)::integer, 0);
+  result text := $1->>10;
+  sharing json;
   own ${locks};
   is_shared boolean;
   was_held boolean;
@@ -344,7 +381,7 @@ BEGIN
     NULL;
   ELSIF step.stays <> '' THEN
     UPDATE ${locks} AS l
-    SET state = step.stays, grace = step.grace, expires = clock_timestamp() + step.lasts
+    SET state = step.stays, grace = step.grace, expires = clock_timestamp() + step.lasts, result_bytes = step.result_bytes
     WHERE l.key = step.key AND l.place = own.place;
   ELSE
     IF is_shared THEN
@@ -354,6 +391,33 @@ BEGIN
     END IF;
     PERFORM ${outlastSql('own.fence')};
     IF own.awaited THEN
+      PERFORM ${notifySql('step.key')};
+    END IF;
+  END IF;
+
+  IF was_held AND step.result IS NOT NULL THEN
+    DELETE FROM ${answered} AS a WHERE a.key = step.key AND a.expires <= clock_timestamp();
+    IF step.kind = 'together' THEN
+      INSERT INTO ${answered} AS a (key, owner, joined, expires)
+      SELECT p.key, p.owner, p.joined, 'infinity' FROM ${line} AS p WHERE p.key = step.key
+      ON CONFLICT (key, owner) DO NOTHING;
+      DELETE FROM ${line} AS p WHERE p.key = step.key;
+    END IF;
+    -- The newest result serves all.
+    IF EXISTS (SELECT FROM ${answered} AS a WHERE a.key = step.key) THEN
+      step.remembered := greatest(step.remembered, step.lasts);
+      UPDATE ${answered} AS a SET expires = clock_timestamp() + step.remembered WHERE a.key = step.key;
+      PERFORM ${keep}(step.key, step.result, step.remembered);
+    ELSIF step.lasts > interval '0' THEN
+      PERFORM ${keep}(step.key, step.result, step.lasts);
+    END IF;
+  END IF;
+  IF step.kind = 'together' THEN
+    SELECT json_agg(a.owner ORDER BY a.joined) INTO sharing FROM (
+      SELECT a.owner, a.joined FROM ${answered} AS a
+      WHERE a.key = step.key AND a.expires > clock_timestamp() ORDER BY a.joined LIMIT ${MAX_ANSWERED}) AS a;
+    -- Those who wait for it in their processes.
+    IF sharing IS NOT NULL AND was_held AND step.stays = 'done' AND own.awaited THEN
       PERFORM ${notifySql('step.key')};
     END IF;
   END IF;
@@ -375,7 +439,7 @@ BEGIN
         expires = excluded.expires
     WHERE r.expires < excluded.expires;
   END IF;
-  RETURN json_build_array(was_held, next_owner);
+  RETURN json_build_array(was_held, next_owner, sharing);
 END $once$;
 `;
 }

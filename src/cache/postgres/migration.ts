@@ -42,6 +42,7 @@ DO $once$ BEGIN
 END $once$;
 ${tablesSql(names)}
 ${journalTablesSql(names)}
+${keepSql(names)}
 ${stepFunctionsSql(names)}
 ${sweepSql(names)}
 ${lineFunctionsSql(names)}
@@ -49,7 +50,7 @@ ${takeLineStepsSql(names)}
 ${forceReleaseSql(names)}`;
 }
 
-function tablesSql({ locks, line, lastRun }: Names): string {
+function tablesSql({ locks, line, lastRun, result, answered }: Names): string {
   return `
 CREATE TABLE IF NOT EXISTS ${locks} (
   key     text COLLATE "C" NOT NULL,
@@ -65,6 +66,8 @@ CREATE TABLE IF NOT EXISTS ${locks} (
   grace   bigint,                -- of a reservation: for how many ms it lasts after it is due
   awaited boolean NOT NULL DEFAULT false,  -- its release is to be notified
   shared  boolean NOT NULL DEFAULT false,  -- of place 1: the key has rows of other places
+  match   text,                  -- a hash of what must be equal besides the key
+  result_bytes integer,          -- of a key that is held as done: how large the result is that is kept
   PRIMARY KEY (key, place)
 );
 DO $once$ BEGIN
@@ -76,6 +79,10 @@ DO $once$ BEGIN
       ADD COLUMN shared boolean NOT NULL DEFAULT false,
       DROP CONSTRAINT once_lock_pkey,
       ADD PRIMARY KEY (key, place);
+  END IF;
+  -- Of a release that kept no results.
+  IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = '${locks}'::regclass AND attname = 'match') THEN
+    ALTER TABLE ${locks} ADD COLUMN match text, ADD COLUMN result_bytes integer;
   END IF;
 END $once$;
 CREATE INDEX IF NOT EXISTS once_lock_expires ON ${locks} (expires);
@@ -99,6 +106,40 @@ CREATE TABLE IF NOT EXISTS ${lastRun} (
   expires timestamptz NOT NULL
 );
 CREATE INDEX IF NOT EXISTS once_last_run_expires ON ${lastRun} (expires);
+
+-- The results of work that was done.
+CREATE TABLE IF NOT EXISTS ${result} (
+  key     text COLLATE "C" PRIMARY KEY,
+  result  text NOT NULL,
+  expires timestamptz NOT NULL
+);
+CREATE INDEX IF NOT EXISTS once_result_expires ON ${result} (expires);
+
+-- Of the line 'together': those that share a result, and have not come for it yet.
+CREATE TABLE IF NOT EXISTS ${answered} (
+  key     text COLLATE "C" NOT NULL,
+  owner   text COLLATE "C" NOT NULL,
+  joined  bigint NOT NULL,       -- as it was in the line
+  expires timestamptz NOT NULL,
+  PRIMARY KEY (key, owner)
+);
+CREATE INDEX IF NOT EXISTS once_answered_joined ON ${answered} (key, joined);
+CREATE INDEX IF NOT EXISTS once_answered_expires ON ${answered} (expires);
+`;
+}
+
+function keepSql({ result, keep }: Names): string {
+  return `
+-- Keeps the result of work that was done for a key.
+--
+-- $1 key
+-- $2 result
+-- $3 for how long
+CREATE OR REPLACE FUNCTION ${keep}(text, text, interval) RETURNS void
+LANGUAGE sql AS $once$
+  INSERT INTO ${result} AS r (key, result, expires) VALUES ($1, $2, clock_timestamp() + $3)
+  ON CONFLICT (key) DO UPDATE SET result = excluded.result, expires = excluded.expires;
+$once$;
 `;
 }
 
@@ -108,17 +149,18 @@ function stepFunctionsSql(names: Names): string {
 -- One step of a lock. It waits for its row for ${MAX_ROW_WAIT_MS} ms at most: a row that someone else has locked must not keep
 -- a connection, which the leases of other keys need.
 --
--- $1 verb   'release', 'reserve', 'renew' or 'acquire'; or 'acquire-notify': a lease that it finds held is marked, so that its
+-- $1 verb   'release', 'keep' (a release that keeps a result), 'reserve', 'renew' or 'acquire'; or 'acquire-notify': a lease that it finds held is marked, so that its
 --           release is notified on the channel ${CHANNEL}
 -- $2 key
 -- $3 token
 -- $4 ms     for which a released key stays held as done, 0: it is free at once; for which a key stays reserved; for which a
 --           lease lasts
--- $5 owner  of an acquisition; of 'reserve' the grace
+-- $5 owner  of an acquisition; of 'reserve' the grace; of 'keep' the bytes of the result
 -- $6 attempt
+-- $7 more   of an acquisition a hash of what must be equal, or null; of 'keep' the result
 -- returns true or false; of an acquisition [fence, whether its owner reclaimed it], or what it found:
---         [state, owner, attempt, fence, since, ms left, ttl, grace]
-CREATE OR REPLACE FUNCTION ${step}(text, text, text, float8, text, bigint) RETURNS text
+--         [state, owner, attempt, fence, since, ms left, ttl, grace, match, bytes of the result]
+CREATE OR REPLACE FUNCTION ${step}(text, text, text, float8, text, bigint, text) RETURNS text
 LANGUAGE plpgsql SET lock_timeout = '${MAX_ROW_WAIT_MS}ms' AS $once$
 #variable_conflict use_column
 <<step>>
@@ -130,6 +172,7 @@ DECLARE
   lasts interval := $4 * interval '1 ms';
   owner text := $5;
   attempt bigint := $6;
+  more text := $7;
   ${stepVariablesSql(names)}
 BEGIN
   ${stepSql(names)}
@@ -138,7 +181,7 @@ END $once$;
 
 -- All releases, renewals and acquisitions of a batch, one atomic step each.
 --
--- steps   an array of [verb, key, token, ms, owner, attempt]: releases first, then renewals, then acquisitions
+-- steps   an array of [verb, key, token, ms, owner, attempt, more]: releases first, then renewals, then acquisitions
 -- sweep   whether to delete what has expired afterwards
 -- returns an array with an answer a step. Last, how many rows were swept.
 --
@@ -154,7 +197,7 @@ DECLARE
 BEGIN
   FOR step IN
     SELECT at, item->>0 AS verb, item->>1 AS key, item->>2 AS token, (item->>3)::float8 * interval '1 ms' AS lasts,
-           (item->>3)::bigint AS ms, item->>4 AS owner, (item->>5)::bigint AS attempt
+           (item->>3)::bigint AS ms, item->>4 AS owner, (item->>5)::bigint AS attempt, item->>6 AS more
     FROM json_array_elements(steps) WITH ORDINALITY AS given(item, at)
     ORDER BY (item->>1) COLLATE "C", at
   LOOP
@@ -173,7 +216,13 @@ END $once$;
 `;
 }
 
-function sweepSql({ locks, line, lastRun, sweep }: Names): string {
+function sweepSql({ locks, line, lastRun, result, answered, sweep }: Names): string {
+  const deleteExpiredSql = (table: string) => `
+  DELETE FROM ${table} AS r WHERE r.ctid = ANY (ARRAY(
+    SELECT old.ctid FROM ${table} AS old WHERE old.expires < now() LIMIT ${MAX_SWEPT} FOR UPDATE SKIP LOCKED));
+  GET DIAGNOSTICS swept = ROW_COUNT;
+  most := greatest(most, swept);
+`;
   return `
 -- Deletes what has expired. It waits for nobody, so it can't be part of a deadlock.
 --
@@ -199,12 +248,7 @@ BEGIN
   DELETE FROM ${locks} AS l
   WHERE l.key = ANY (keys) AND NOT EXISTS (SELECT FROM ${locks} AS live WHERE live.key = l.key AND live.expires >= now());
   most := greatest(most, cardinality(keys));
-
-  DELETE FROM ${lastRun} AS r WHERE r.key IN (
-    SELECT old.key FROM ${lastRun} AS old WHERE old.expires < now() LIMIT ${MAX_SWEPT} FOR UPDATE SKIP LOCKED);
-  GET DIAGNOSTICS swept = ROW_COUNT;
-  most := greatest(most, swept);
-
+  ${[lastRun, result, answered].map(deleteExpiredSql).join('')}
   DELETE FROM ${line} AS p WHERE (p.key, p.owner) IN (
     SELECT old.key, old.owner FROM ${line} AS old
     WHERE old.since < now() - ${LINE_LASTS}
@@ -255,9 +299,9 @@ END $once$;
 `;
 }
 
-function forceReleaseSql({ locks, lastRun, endPlace, forceRelease }: Names): string {
+function forceReleaseSql({ locks, lastRun, result, answered, endPlace, forceRelease }: Names): string {
   return `
--- Frees keys, whoever holds them, notifies those who wait, and forgets who has run last.
+-- Frees keys, whoever holds them, notifies those who wait, and forgets who has run last and with which result.
 --
 -- keys, fences  of each key the fence of the acquisition to end, null for any
 -- returns       of each whether it was there
@@ -289,6 +333,8 @@ BEGIN
     END LOOP;
     IF answers[step.at] THEN
       DELETE FROM ${lastRun} AS r WHERE r.key = step.key;
+      DELETE FROM ${result} AS r WHERE r.key = step.key;
+      DELETE FROM ${answered} AS a WHERE a.key = step.key;
     END IF;
   END LOOP;
   RETURN array_to_json(answers);

@@ -7,6 +7,10 @@ export interface Names {
   readonly line: string;
   /** Which owner acquired each key last, of the line `'newest'`. */
   readonly lastRun: string;
+  /** The result of the work that was done last for each key, where it is kept. */
+  readonly result: string;
+  /** Those of the line `'together'` that share such a result, and have not come for it yet. */
+  readonly answered: string;
   /** How many duplicates of each queue had which outcome, by the minute. */
   readonly journalCounts: string;
   /** What became of the last duplicates of each queue. */
@@ -22,6 +26,8 @@ export interface Names {
   readonly strikeOut: string;
   readonly isOlder: string;
   readonly endPlace: string;
+  /** Keeps a result. */
+  readonly keep: string;
   readonly forceRelease: string;
   readonly sweep: string;
 }
@@ -38,16 +44,19 @@ export function namesIn(schema: string): Names {
     lastRun: inSchema('once_last_run'),
     journalCounts: inSchema('once_journal_count'),
     journalDuplicates: inSchema('once_journal_duplicate'),
-    step: inSchema('once_step_2'),
-    exchange: inSchema('once_exchange_3'),
-    takeLineSteps: inSchema('once_line_1'),
-    enter: inSchema('once_enter_1'),
-    leave: inSchema('once_leave_1'),
+    result: inSchema('once_result'),
+    answered: inSchema('once_answered'),
+    step: inSchema('once_step_3'),
+    exchange: inSchema('once_exchange_4'),
+    takeLineSteps: inSchema('once_line_2'),
+    enter: inSchema('once_enter_2'),
+    leave: inSchema('once_leave_2'),
     strikeOut: inSchema('once_strike_out_1'),
     isOlder: inSchema('once_is_older_1'),
     endPlace: inSchema('once_end_place_1'),
-    forceRelease: inSchema('once_force_release_1'),
-    sweep: inSchema('once_sweep_1'),
+    keep: inSchema('once_keep_1'),
+    forceRelease: inSchema('once_force_release_2'),
+    sweep: inSchema('once_sweep_2'),
   };
 }
 

@@ -68,8 +68,10 @@ import {
   readList,
   readPage,
   readRecords,
+  readResults,
   rowKey,
   rowPrefix,
+  type WrittenStep,
   writeSteps,
 } from './protocol.ts';
 import {
@@ -82,6 +84,7 @@ import {
   listSql,
   lockedSql,
   PAGE_SIZE,
+  resultsSql,
   stepCallSql,
 } from './queries.ts';
 import { postgresSubscriber } from './subscriber.ts';
@@ -89,7 +92,7 @@ import { postgresSubscriber } from './subscriber.ts';
 /** Options of {@link PostgresCache}. */
 export interface PostgresCacheOptions {
   /**
-   * The schema of the tables `once_lock`, `once_line`, `once_last_run` and `once_journal_…`. Locks in two schemas do not exclude each other.
+   * The schema of the tables, whose names begin with `once_`. Locks in two schemas do not exclude each other.
    * @defaultValue `'bullmq'`, as of BullMQ's own backend
    */
   readonly schema?: string;
@@ -223,6 +226,12 @@ export class PostgresCache extends ExchangeCache {
     return rows.map(readLine);
   }
 
+  async results(storedKeys: readonly string[]): Promise<(string | undefined)[]> {
+    if (storedKeys.length === 0) return [];
+    const { rows } = await this.#query(resultsSql(this.schema), [storedKeys.map(rowKey)]);
+    return readResults(rows, storedKeys);
+  }
+
   async strikeOut(queries: readonly LineQuery[]): Promise<(boolean | Error)[]> {
     return (await this.#lineCoalescer.take(queries.map(strikeOutStep))) as (boolean | Error)[];
   }
@@ -252,7 +261,9 @@ export class PostgresCache extends ExchangeCache {
     const steps = writeSteps(batch);
     try {
       if (steps.length === 1 && !sweep) {
-        const { rows } = await this.#query(this.#stepSql, steps[0] as unknown[]);
+        const [verb, key, token, ms, owner, attempt, more = null] = steps[0] as WrittenStep;
+        const values = [verb, key, token, ms, owner, attempt, more];
+        const { rows } = await this.#query(this.#stepSql, values);
         return readAnswer(rows[0]?.answer, batch);
       }
       const { rows } = await this.#query(this.#exchangeSql, [JSON.stringify(steps), sweep]);
@@ -396,7 +407,7 @@ export class PostgresCache extends ExchangeCache {
     return new Error(
       `PostgresCache: the role may not create or use the tables of the schema '${this.schema}' ` +
         `(${asError(cause).message}); run the SQL of migration({ schema: '${this.schema}' }) from 'bullmq-once/postgres' ` +
-        'with a role that may, and grant this one USAGE on the schema and SELECT, INSERT, UPDATE, DELETE on once_lock, once_line and once_last_run',
+        'with a role that may, and grant this one USAGE on the schema and SELECT, INSERT, UPDATE, DELETE on once_lock, once_line, once_last_run, once_result and once_answered',
       { cause },
     );
   }

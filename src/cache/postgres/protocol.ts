@@ -8,20 +8,30 @@ import { graceOf, liveRecordOf } from '../lock-rules.ts';
 /** The longest duration: a hundred years. The database's clock does not reach much further. */
 const MAX_DURATION_MS = 100 * 365 * 86_400_000;
 
-/** A step as the functions take it. `owner` is the grace of a reservation. */
-type WrittenStep = [
-  verb: 'release' | 'reserve' | 'renew' | 'acquire' | 'acquire-notify',
+/**
+ * A step as the functions take it. `owner` is the grace of a reservation, or of 'keep' the bytes of the result. `more` is the text of the
+ * result, or of an acquisition what must be equal.
+ */
+export type WrittenStep = [
+  verb: 'release' | 'keep' | 'reserve' | 'renew' | 'acquire' | 'acquire-notify',
   key: string,
   token: string,
   ms: number,
   owner: string | null,
   attempt: number | null,
+  more?: string,
 ];
 
 /** Writes the steps of a batch in the order of their answers. */
 export function writeSteps({ releases, renewals, acquisitions }: Batch): WrittenStep[] {
   const steps: WrittenStep[] = [];
-  for (const { storedKey, token, dedupeFor, reservation } of releases) {
+  for (const { storedKey, token, dedupeFor, reservation, result } of releases) {
+    if (result && !reservation) {
+      const { bytes, text } = result;
+      const kept = [String(bytes), null, escapeNul(text)] as const;
+      steps.push(['keep', rowKey(storedKey), escapeNul(token), wholeMs(dedupeFor), ...kept]);
+      continue;
+    }
     const verb = reservation ? 'reserve' : 'release';
     const ms = wholeMs(reservation?.lastsFor ?? dedupeFor);
     const grace = reservation ? String(graceOf(reservation)) : null;
@@ -30,9 +40,18 @@ export function writeSteps({ releases, renewals, acquisitions }: Batch): Written
   for (const { storedKey, token, ttl } of renewals) {
     steps.push(['renew', rowKey(storedKey), escapeNul(token), wholeMs(ttl), null, null]);
   }
-  for (const { storedKey, token, ttl, owner, attempt, notify } of acquisitions) {
+  for (const { storedKey, token, ttl, owner, attempt, notify, match } of acquisitions) {
     const verb = notify ? 'acquire-notify' : 'acquire';
-    steps.push([verb, rowKey(storedKey), escapeNul(token), wholeMs(ttl), escapeNul(owner), attempt]);
+    const step: WrittenStep = [
+      verb,
+      rowKey(storedKey),
+      escapeNul(token),
+      wholeMs(ttl),
+      escapeNul(owner),
+      attempt,
+    ];
+    if (match !== undefined) step[6] = match;
+    steps.push(step);
   }
   return steps;
 }
@@ -47,6 +66,8 @@ export type Held = readonly [
   expiresIn: number,
   ttl: number,
   grace: number | null,
+  match: string | null,
+  resultBytes: number | null,
 ];
 type Answer = boolean | readonly [fence: number, reclaimed: boolean] | Held;
 
@@ -86,6 +107,18 @@ function acquireResultFrom(storedKey: string, answer: Answer): AcquireResult | E
     return { acquired: false, record: recordFrom(storedKey, answer as unknown as Held) };
   }
   return new Error(`PostgreSQL gave ${JSON.stringify(answer)} for an answer`);
+}
+
+/** Reads the rows of `resultsSql`. */
+export function readResults(
+  rows: readonly { readonly key: string; readonly result: string }[],
+  storedKeys: readonly string[],
+): (string | undefined)[] {
+  const texts = new Map(rows.map(({ key, result }) => [key, result]));
+  return storedKeys.map(storedKey => {
+    const text = texts.get(rowKey(storedKey));
+    return text === undefined ? undefined : unescapeNul(text);
+  });
 }
 
 /** @throws Error it is no list of so many answers. */
@@ -129,9 +162,20 @@ export function rowPrefix(prefix: string): string {
 }
 
 export function recordFrom(storedKey: string, held: Held): LockRecord {
-  const [state, owner, attempt, fence, since, expiresIn, ttl, grace] = held;
-  const stored = { state, token: '', owner: unescapeNul(owner), fence, attempt, since, ttl };
-  return liveRecordOf(storedKey, grace === null ? stored : { ...stored, grace }, Math.max(expiresIn, 0));
+  const [state, owner, attempt, fence, since, expiresIn, ttl, grace, match, resultBytes] = held;
+  const stored = {
+    state,
+    token: '',
+    owner: unescapeNul(owner),
+    fence,
+    attempt,
+    since,
+    ttl,
+    ...(grace !== null && { grace }),
+    ...(match !== null && { match }),
+    ...(resultBytes !== null && { resultBytes }),
+  };
+  return liveRecordOf(storedKey, stored, Math.max(expiresIn, 0));
 }
 
 /** The most bytes of a name that are stored as they are: an index takes no more than about 2700. */

@@ -6,9 +6,9 @@ import { foundSql } from './step-sql.ts';
 /** How many locks are listed by one query. */
 export const PAGE_SIZE = 500;
 
-/** Does one step. Parameters: verb, key, token, ms, owner, attempt. */
+/** Does one step. Parameters: verb, key, token, ms, owner, attempt, more. */
 export function stepCallSql(schema: string): string {
-  return `SELECT ${namesIn(schema).step}($1, $2, $3, $4, $5, $6) AS answer`;
+  return `SELECT ${namesIn(schema).step}($1, $2, $3, $4, $5, $6, $7) AS answer`;
 }
 
 /** Does a batch. Parameters: steps, sweep. */
@@ -79,4 +79,11 @@ export function linesSql(schema: string): string {
               WHERE l.key = asked.key AND l.owner = asked.owner AND l.expires > clock_timestamp()))::text AS line
     FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS asked(key, owner, at)
     ORDER BY asked.at`;
+}
+
+/** Reads the results that are kept for some keys. Parameter: the keys. */
+export function resultsSql(schema: string): string {
+  return `
+    SELECT r.key, r.result FROM ${namesIn(schema).result} AS r
+    WHERE r.key = ANY($1::text[]) AND r.expires > clock_timestamp()`;
 }

@@ -33,11 +33,15 @@ export function msAt(time: string): string {
   return `floor(extract(epoch FROM ${time}) * 1000)::bigint`;
 }
 
-/** A lock in the form in which a refused acquisition reports it: [state, owner, attempt, fence, since, ms left, ttl, grace]. */
+/**
+ * A lock in the form in which a refused acquisition reports it: [state, owner, attempt, fence, since, ms left, ttl, grace, match, bytes of
+ * the result].
+ */
 export function foundSql(held: string, now: string): string {
   return `json_build_array(
             ${held}.state, ${held}.owner, ${held}.attempt, ${held}.fence, ${msAt(`${held}.since`)},
-            ceil(extract(epoch FROM ${held}.expires - ${now}) * 1000), ${held}.ttl, ${held}.grace)`;
+            ceil(extract(epoch FROM ${held}.expires - ${now}) * 1000), ${held}.ttl, ${held}.grace,
+            ${held}.match, ${held}.result_bytes)`;
 }
 
 /** What {@link stepSql} uses besides `step`. It leaves its answer in `answer`. */
@@ -54,17 +58,18 @@ export function stepVariablesSql({ locks }: Names): string {
 }
 
 /**
- * Does one step. In it `step` has the fields verb, key, token, ms, lasts, owner and attempt. Time is read where it is needed, since a
+ * Does one step. In it `step` has the fields verb, key, token, ms, lasts, owner, attempt and more. Time is read where it is needed, since a
  * step may have waited for another transaction.
  *
  * A key that is held alone has one row. Where it has several, the functions of `line-sql.ts` decide.
  */
-export function stepSql({ locks, enter, leave }: Names): string {
+export function stepSql({ locks, enter, leave, keep }: Names): string {
   /** Ends or extends a lease, where it stands. */
   const extendSql = (which: string) => `
       UPDATE ${locks} AS l
-      SET state = CASE step.verb WHEN 'release' THEN 'done' WHEN 'reserve' THEN 'reserved' ELSE 'running' END,
+      SET state = CASE step.verb WHEN 'release' THEN 'done' WHEN 'keep' THEN 'done' WHEN 'reserve' THEN 'reserved' ELSE 'running' END,
           grace = CASE step.verb WHEN 'reserve' THEN step.owner::bigint END,
+          result_bytes = CASE step.verb WHEN 'keep' THEN step.owner::integer END,
           expires = clock_timestamp() + step.lasts
       WHERE l.key = step.key AND ${which} AND l.token = step.token AND l.state = 'running' AND l.expires > clock_timestamp();
       answer := to_json(FOUND);`;
@@ -85,20 +90,23 @@ export function stepSql({ locks, enter, leave }: Names): string {
         answer := ${leave}(json_build_array('leave', step.key, step.token, 0, '', NULL, 1, '', 0))->0;
       END IF;
 
-    ELSIF step.verb IN ('release', 'reserve', 'renew') THEN
+    ELSIF step.verb IN ('release', 'keep', 'reserve', 'renew') THEN
       ${extendSql('l.place = 1')}
       IF NOT FOUND AND EXISTS (SELECT FROM ${locks} AS l WHERE l.key = step.key AND l.token = step.token AND l.place > 1) THEN
         PERFORM FROM ${locks} AS l WHERE l.key = step.key AND l.place = 1 FOR UPDATE;
         ${extendSql('l.place > 1')}
+      END IF;
+      IF FOUND AND step.verb = 'keep' THEN
+        PERFORM ${keep}(step.key, step.more, step.lasts);
       END IF;
 
     ELSE
       LOOP
         asked := clock_timestamp();
         least := CASE WHEN freed_key = step.key THEN freed_fence + 1 ELSE 0 END;
-        INSERT INTO ${locks} AS l (key, state, token, owner, attempt, fence, since, ttl, expires)
+        INSERT INTO ${locks} AS l (key, state, token, owner, attempt, fence, since, ttl, expires, match)
         VALUES (step.key, 'running', step.token, step.owner, step.attempt,
-                greatest(least, ${fenceAt('asked')}), asked, step.ms, asked + step.lasts)
+                greatest(least, ${fenceAt('asked')}), asked, step.ms, asked + step.lasts, step.more)
         ON CONFLICT (key, place) DO NOTHING
         RETURNING l.* INTO held;
         IF FOUND THEN
@@ -122,7 +130,8 @@ export function stepSql({ locks, enter, leave }: Names): string {
         asked := clock_timestamp();
         IF held.shared THEN
           answer := ${enter}(json_build_array(
-            'acquire', step.key, step.token, step.ms, step.owner, step.attempt, 1, '', true, step.verb = 'acquire-notify', false));
+            'acquire', step.key, step.token, step.ms, step.owner, step.attempt, 1, '', true, step.verb = 'acquire-notify', false,
+            step.more));
           answer := answer->'acquired';
           EXIT WHEN answer IS NOT NULL;
           SELECT * INTO held FROM ${locks} AS l WHERE l.key = step.key AND l.expires > asked ORDER BY l.fence LIMIT 1;
@@ -152,7 +161,8 @@ export function stepSql({ locks, enter, leave }: Names): string {
         END IF;
         UPDATE ${locks} AS l
         SET state = 'running', token = step.token, owner = step.owner, attempt = step.attempt, fence = held.fence,
-            since = asked, ttl = step.ms, expires = clock_timestamp() + step.lasts, grace = NULL
+            since = asked, ttl = step.ms, expires = clock_timestamp() + step.lasts, grace = NULL, match = step.more,
+            result_bytes = NULL
         WHERE l.key = step.key AND l.place = 1 AND NOT l.shared
           AND l.token = held.token AND l.state = held.state AND l.expires = held.expires;
         -- Else it was renewed, acquired or released in between.

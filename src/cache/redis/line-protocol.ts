@@ -1,6 +1,6 @@
 /** Writes the arguments of the script of `line-scripts.ts`, and reads its replies. */
 
-import { lineName } from '../../key/line-name.ts';
+import { lineName, resultName } from '../../key/line-name.ts';
 import type {
   EnterResult,
   EnterStep,
@@ -27,20 +27,27 @@ import {
 export interface LineStep {
   readonly storedKey: string;
   readonly args: readonly string[];
+  /** It is about a result too. */
+  readonly hasResult?: boolean;
 }
 
 export function enterStep(step: EnterStep): LineStep {
-  const { storedKey, owner, attempt, ttl, places, line = NO_LINE } = step;
+  const { storedKey, owner, attempt, ttl, places, line = NO_LINE, match } = step;
   const flags = `${flag(step.joins)} ${flag(step.notify)} ${flag(step.interrupts)}`;
   const verb = `enter ${places} ${line} ${flags} ${Math.ceil(ttl)} ${attempt}`;
-  return { storedKey, args: [verb, leasePart(step), owner] };
+  const args = [match === undefined ? verb : `${verb} ${match}`, leasePart(step), owner];
+  return { storedKey, args, hasResult: line === 'together' };
 }
 
 export function leaveStep(step: LeaveStep): LineStep {
-  const { storedKey, token, dedupeFor, places, line = NO_LINE, reservation, rememberFor } = step;
-  const times = `${Math.ceil(dedupeFor)} ${Math.ceil(rememberFor)}`;
+  const { storedKey, token, dedupeFor, places, line = NO_LINE, reservation, rememberFor, result } = step;
+  const times = `${places} ${line} ${Math.ceil(dedupeFor)} ${Math.ceil(rememberFor)}`;
+  const hasResult = line === 'together' || result !== undefined;
+  if (result) {
+    return { storedKey, args: [`keep ${times} ${result.bytes}`, tokenPart(token), result.text], hasResult };
+  }
   const reserving = reservation ? ` ${graceOf(reservation)} ${Math.ceil(reservation.lastsFor)}` : '';
-  return { storedKey, args: [`leave ${places} ${line} ${times}${reserving}`, tokenPart(token)] };
+  return { storedKey, args: [`leave ${times}${reserving}`, tokenPart(token)], hasResult };
 }
 
 export function lineStep(verb: 'line' | 'strike', { storedKey, owner }: LineQuery): LineStep {
@@ -61,6 +68,7 @@ export function writeLineSteps(steps: readonly LineStep[]): ScriptCall {
     keys.push(storedKey, lineName(storedKey));
     all.push(...args);
   }
+  for (const { storedKey, hasResult } of steps) if (hasResult) keys.push(resultName(storedKey));
   return { keys, args: all };
 }
 
@@ -75,7 +83,7 @@ export function readLineReplies(reply: unknown, steps: number): LineReply[] {
 
 export function readEntered(reply: LineReply, { storedKey }: EnterStep): EnterResult | Error {
   if (!Array.isArray(reply)) return errorFrom(reply);
-  const [kind, first, second, third, fourth] = reply as Encoded[];
+  const [kind, first, second, third, fourth, text] = reply as Encoded[];
   switch (textFrom(kind as Encoded)) {
     case 'acquired': {
       const fence = numberFrom(first as Encoded);
@@ -88,9 +96,17 @@ export function readEntered(reply: LineReply, { storedKey }: EnterStep): EnterRe
     }
     case 'absent':
       return { acquired: false, standing: { is: 'not-in-line' } };
+    case 'answered': {
+      const result = textFrom(first as Encoded);
+      return { acquired: false, standing: { is: 'answered', result, next: ownerFrom(second) } };
+    }
     case 'held': {
       const record = readRecord(storedKey, first as Encoded, second as Encoded);
-      return { acquired: false, record, standing: standingFrom(third, fourth) };
+      const isDone = text !== undefined;
+      const standing = isDone
+        ? ({ is: 'answered', result: textFrom(text) } as const)
+        : standingFrom(third, fourth);
+      return { acquired: false, record, standing };
     }
     case 'parked':
     case 'done': {
@@ -105,8 +121,9 @@ export function readEntered(reply: LineReply, { storedKey }: EnterStep): EnterRe
 
 export function readLeft(reply: LineReply): LeaveResult | Error {
   if (!isAnswer(reply)) return errorFrom(reply);
-  const [released, next] = reply;
-  return { released: numberFrom(released as Encoded) === 1, next: ownerFrom(next) };
+  const [released, next, answered] = reply as readonly [Encoded, Encoded, (readonly Encoded[])?];
+  const left = { released: numberFrom(released) === 1, next: ownerFrom(next) };
+  return answered ? { ...left, answered: answered.map(textFrom) } : left;
 }
 
 export function readLine(reply: LineReply): LineRecord | Error {
@@ -127,7 +144,7 @@ export function readStruck(reply: LineReply): boolean | Error {
 }
 
 /** Whether it is an array that begins with a number: an error begins with a word. */
-function isAnswer(reply: LineReply): reply is readonly Encoded[] {
+function isAnswer(reply: LineReply): boolean {
   return Array.isArray(reply) && Number.isInteger(numberFrom(reply[0] as Encoded));
 }
 

@@ -5,11 +5,13 @@
  * A key with one place is stored as `scripts.ts` says. A key with several places is a hash: of each holder its token, as it stands in
  * the record, with the time at which its lease ends in ms, a space and the record. A key's line is a sorted set: the owners that are
  * parked, by the time at which they joined in microseconds. In the line `'newest'` the last owner that acquired the key is in it
- * too, before all others, by the time in ms until which it is remembered.
+ * too, before all others, by the time in ms until which it is remembered. Those of the line `'together'` move to the place of the result
+ * when the work was done.
  */
 
+import { MAX_ANSWERED } from '../contract.ts';
 import { LINE_LASTS_MS, REMEMBER_OUTDONE_MS, REMEMBER_TTLS } from '../line-rules.ts';
-import { HELD_LUA, RECORDS_LUA } from './scripts.ts';
+import { HELD_LUA, KEEP_LUA, RECORDS_LUA } from './scripts.ts';
 
 /**
  * What a worker sends most, in a third of the time: steps of the line 'all' on a key with one place. They acquire the key, join the line
@@ -50,7 +52,7 @@ end
 
 local function fast(key, line, verb, subject, owner)
   local isLeave = verb == 'leave 1 all 0 0'
-  local joins, notify, interrupts, ttl = match(verb, '^enter 1 all (%d) (%d) (%d) (%d+) ')
+  local joins, notify, interrupts, ttl = match(verb, '^enter 1 all (%d) (%d) (%d) (%d+) %d+$')
   if not isLeave and not ttl then return end
   local members = try('ZRANGE', line, 0, 0)
   -- It may be no line, or one of another kind.
@@ -129,6 +131,48 @@ end
 local function recordOwner(record)
   local ok, decoded = pcall(cjson.decode, record)
   return ok and type(decoded) == 'table' and type(decoded.owner) == 'string' and decoded or nil
+end
+
+local function isDone(record)
+  return sub(record, STATE_AT, STATE_AT + 3) == 'done'
+end
+${KEEP_LUA}
+-- The place of the result of the step under way.
+local results = 0
+local function resultName()
+  results = results + 1
+  return KEYS[2 * ARGV[1] + results]
+end
+
+local function resultText(name)
+  local first = redis.call('ZRANGE', name, 0, 0)[1]
+  return first and sub(first, 1, 1) == 'r' and sub(first, 2) or nil
+end
+
+-- Those that share a result and have not come for it, as far as they are promoted at once.
+local function answeredIn(name)
+  local owners = redis.call('ZRANGE', name, 1, ${MAX_ANSWERED})
+  for i, member in ipairs(owners) do owners[i] = sub(member, 2) end
+  return #owners > 0 and owners or nil
+end
+
+-- Keeps the result of work that was done, for those who are parked too: they leave the line.
+local function answerAll(name, line, parked, text, dedupeFor, atLeast)
+  if parked > 0 and redis.call('EXISTS', name) == 1 then
+    redis.call('ZUNIONSTORE', name, 2, name, line)
+    redis.call('DEL', line)
+  elseif parked > 0 then
+    redis.call('RENAME', line, name)
+  end
+  local shares = redis.call('ZCOUNT', name, '(0', '+inf') > 0
+  if not shares and dedupeFor == '0' then return end
+  return keepResult(name, text, shares and math.max(dedupeFor, atLeast) or dedupeFor)
+end
+
+-- Whether a lock is held for other data than those of a step.
+local function isMismatch(record, wanted)
+  local theirs = wanted and match(record, '"attempt":%d+,"match":"([^"]*)","owner":')
+  return theirs and theirs ~= wanted
 end
 
 -- The newer owner by which one is outdone, as it is reported.
@@ -211,7 +255,11 @@ end
 verbs = {}
 
 function verbs.enter(key, line, verb, part, owner)
-  local places, kind, joins, notify, interrupts, ttl, attempt = match(verb, '^enter (%d+) (%S+) (%d) (%d) (%d) (%d+) (%d+)$')
+  local places, kind, joins, notify, interrupts, ttl, attempt, wanted =
+    match(verb, '^enter (%d+) (%S+) (%d) (%d) (%d) (%d+) (%d+) ?(%S*)$')
+  if wanted == '' then wanted = nil end
+  local isTogether = kind == 'together'
+  local name = isTogether and resultName()
   local held, problem = readPlaces(key)
   if problem then return problem end
   local marks, parked = 0, 0
@@ -220,7 +268,7 @@ function verbs.enter(key, line, verb, part, owner)
     if not marks then return parked end
   end
   local isRerun = tonumber(attempt) > 1
-  local itself, isForeign
+  local itself, last, isForeign
   for _, place in ipairs(held) do
     if find(place.record, part, TOKEN_AT, true) == TOKEN_AT and isLock(place.record) then
       -- The same step, sent again because its answer got lost.
@@ -234,9 +282,18 @@ function verbs.enter(key, line, verb, part, owner)
     end
     local holder = recordOwner(place.record)
     if holder and holder.owner == owner then itself = place end
+    if not last and (isMismatch(place.record, wanted) or isTogether and isDone(place.record)) then last = place end
     if place.record == '' then isForeign = true end
   end
-  if itself then return { 'held', itself.record, itself.left, -2, '' } end
+  if isTogether and redis.call('ZREM', name, PARKED .. owner) == 1 then
+    local next = redis.call('ZRANGE', name, ${MAX_ANSWERED}, ${MAX_ANSWERED})[1]
+    return { 'answered', resultText(name) or '', next and sub(next, 2) or '' }
+  end
+  if itself or last then
+    if not itself then redis.call('ZREM', line, PARKED .. owner) end
+    local place = itself or last
+    return { 'held', place.record, place.left, -2, '', isTogether and isDone(place.record) and resultText(name) or nil }
+  end
   local position = parked > 0 and positionOf(line, marks, owner)
   if kind ~= '-' and joins ~= '1' and not position then return { 'absent' } end
   if kind == 'newest' and not position then
@@ -274,8 +331,8 @@ local function nextOf(line, marks, parked, free)
   return parked >= free and free > 0 and parkedAt(line, marks, free - 1) or ''
 end
 
-function verbs.leave(key, line, verb, token)
-  local places, kind, dedupeFor, rememberFor, grace, lasts = match(verb, '^leave (%d+) (%S+) (%d+) (%d+) ?(%d*) ?(%d*)$')
+local function leave(key, line, token, places, kind, dedupeFor, rememberFor, grace, lasts, bytes, text)
+  local name = (kind == 'together' or text) and resultName()
   local held, problem = readPlaces(key)
   if problem then return problem end
   local own
@@ -289,20 +346,34 @@ function verbs.leave(key, line, verb, token)
   end
   -- Where the key stays done, the first is told, so that it comes back when the window is over.
   local least = dedupeFor ~= '0' and grace == '' and 1 or 0
-  if not own then return { 0, nextOf(line, marks, parked, math.max(places - #held, least)) } end
+  if not own then
+    local next = nextOf(line, marks, parked, math.max(places - #held, least))
+    return { 0, next, kind == 'together' and answeredIn(name) or nil }
+  end
   if not released[key] or fenceOf({ record = released[key] }) < fenceOf(own) then released[key] = own.record end
   local free = places - #held
   if grace ~= '' then
     local record = RESERVED .. grace .. ',"token":' .. token .. sub(own.record, TOKEN_AT + #token)
     problem = replacePlace(key, own, token, record, lasts)
   elseif dedupeFor ~= '0' then
-    problem = replacePlace(key, own, token, DONE .. sub(own.record, TOKEN_AT), dedupeFor)
+    local done = text and bytes ~= '0' and WITH_RESULT .. bytes .. ',"token":' or DONE
+    problem = replacePlace(key, own, token, done .. sub(own.record, TOKEN_AT), dedupeFor)
   else
     free = free + 1
     problem = removePlace(key, own)
     notifyReleased(key, own.record)
   end
   if problem then return problem end
+  local answered
+  if text then
+    local leaving = kind == 'together' and parked or 0
+    problem = answerAll(name, line, leaving, text, dedupeFor, rememberFor)
+    if problem then return problem end
+    parked = parked - leaving
+  end
+  if kind == 'together' then answered = answeredIn(name) end
+  -- Those who wait for it in their processes.
+  if answered and dedupeFor ~= '0' then notifyReleased(key, own.record) end
   local next = nextOf(line, marks, parked, math.max(free, least))
   if kind == 'newest' then
     local _, _, until_, member = readLast(line, marks)
@@ -313,7 +384,17 @@ function verbs.leave(key, line, verb, token)
     end
     remember(line, member, math.max(until_ or 0, nowMs + rememberFor))
   end
-  return { 1, next }
+  return { 1, next, answered }
+end
+
+function verbs.leave(key, line, verb, token)
+  local places, kind, dedupeFor, rememberFor, grace, lasts = match(verb, '^leave (%d+) (%S+) (%d+) (%d+) ?(%d*) ?(%d*)$')
+  return leave(key, line, token, places, kind, dedupeFor, rememberFor, grace, lasts)
+end
+
+function verbs.keep(key, line, verb, token, text)
+  local places, kind, dedupeFor, rememberFor, bytes = match(verb, '^keep (%d+) (%S+) (%d+) (%d+) (%d+)$')
+  return leave(key, line, token, places, kind, dedupeFor, rememberFor, '', '', bytes, text)
 end
 
 function verbs.line(key, line, _, owner)
@@ -336,24 +417,29 @@ end
 `;
 
 export const LINE_LUA: string = `
--- KEYS      of each step the key, and its line; more are padding
+-- KEYS      of each step the key, and its line; then of each step on a line 'together', or with a result, the place of its result; more
+--           are padding
 -- ARGV[1]   how many steps
 -- then      of each step its verb with what goes with it, separated by spaces, and:
---           'enter'   how many places; 'all', 'newest' or '-'; 1 if it joins; 1 if its release is to be notified; 1 if those who listen
---                     are to be notified when it joins; the ms for which the lease lasts; the attempt
+--           'enter'   how many places; 'all', 'newest', 'together' or '-'; 1 if it joins; 1 if its release is to be notified; 1 if those
+--                     who listen are to be notified when it joins; the ms for which the lease lasts; the attempt; the hash of what must
+--                     be equal, if there is one
 --                     — the part of its record from the token to the owner — the owner
---           'leave'   how many places; 'all', 'newest' or '-'; the ms for which it stays held as done; the ms for which the owner may
---                     come again; of a reservation its grace, and the ms that it lasts
+--           'leave'   how many places; 'all', 'newest', 'together' or '-'; the ms for which it stays held as done; the ms for which the
+--                     owner may come again; of a reservation its grace, and the ms that it lasts
 --                     — the token
+--           'keep'    the same without a reservation, and the bytes of the result
+--                     — the token — the text of the result
 --           'line'    — the owner
 --           'strike'  — the owner
 -- returns   for each step: { 'error', message }, or
 --           'enter'   { 'acquired', fence, 1 if its owner reclaimed it, the next owner or '' };
 --                     { 'absent' }: it does not join, and is not in the line;
+--                     { 'answered', the text of the result, another that shares it or '' };
 --                     { 'held', value, ms left, how many are ahead, the outdone owner or '' }: -1 ahead: it is outdone; -2: it is in
---                     no line;
+--                     no line. Then, of work that was done, the text of its result if it is kept;
 --                     { 'parked' or 'done', an owner, since when in ms, how many are ahead, the outdone owner or '' }: the key is free
---           'leave'   { 1 or 0, the next owner or '' }
+--           'leave', 'keep' { 1 or 0, the next owner or '', and of the line 'together' those that share the result }
 --           'line'    { how many hold the key, how many are parked, the head or '', how many are ahead or -1, 1 if it holds it }
 --           'strike'  1 or 0
 ${RECORDS_LUA}
@@ -362,30 +448,48 @@ local clock = redis.call('TIME')
 local released = {}
 ${FAST_LUA}
 local verbs
-local function any(key, line, verb, subject, owner)
+local function any(key, line, verb, subject, other)
   if not verbs then
     ${VERBS_LUA}
   end
-  return verbs[match(verb, '^%l+')](key, line, verb, subject, owner)
+  return verbs[match(verb, '^%l+')](key, line, verb, subject, other)
 end
 
+local sizes = { enter = 3, leave = 2, keep = 3, line = 2, strike = 2 }
 local replies = {}
 local at = 2
 for i = 1, tonumber(ARGV[1]) do
-  local isEnter = sub(ARGV[at], 1, 5) == 'enter'
-  local key, line, verb, subject, owner = KEYS[2 * i - 1], KEYS[2 * i], ARGV[at], ARGV[at + 1], isEnter and ARGV[at + 2]
-  replies[i] = fast(key, line, verb, subject, owner) or any(key, line, verb, subject, owner)
-  at = at + (isEnter and 3 or 2)
+  local size = sizes[match(ARGV[at], '^%l+')]
+  local key, line, verb, subject, other = KEYS[2 * i - 1], KEYS[2 * i], ARGV[at], ARGV[at + 1], size == 3 and ARGV[at + 2]
+  replies[i] = fast(key, line, verb, subject, other) or any(key, line, verb, subject, other)
+  at = at + size
 end
 return replies
 `;
 
-/** Forgets who has acquired some keys last. */
+/** Forgets who has acquired some keys last, and the results of work that was done. */
 export const FORGET_LUA: string = `
--- KEYS     the lines; more than ARGV[1] are padding
+-- KEYS     lines, and places of results; more than ARGV[1] are padding
 -- ARGV[1]  how many
 -- returns  for each: how many it has forgotten
 local answers = {}
-for i = 1, tonumber(ARGV[1]) do answers[i] = redis.call('ZREMRANGEBYSCORE', KEYS[i], '-inf', '(1e14') end
+for i = 1, tonumber(ARGV[1]) do
+  local first = redis.call('ZRANGE', KEYS[i], 0, 0)[1]
+  if first and string.sub(first, 1, 1) == 'r' then answers[i] = redis.call('DEL', KEYS[i])
+  else answers[i] = redis.call('ZREMRANGEBYSCORE', KEYS[i], '-inf', '(1e14') end
+end
+return answers
+`;
+
+/** Reads the results that are kept. */
+export const RESULTS_LUA: string = `
+-- KEYS     the places of results; more than ARGV[1] are padding
+-- ARGV[1]  how many
+-- returns  for each: an 'r' and the text of the result, or '' where there is none
+local answers = {}
+for i = 1, tonumber(ARGV[1]) do
+  local first = redis.call('ZRANGE', KEYS[i], 0, 0)[1] or ''
+  answers[i] = string.sub(first, 1, 1) == 'r' and first or ''
+end
 return answers
 `;

@@ -1,5 +1,6 @@
 /** Writes the arguments of the scripts of `scripts.ts`, and reads their replies. */
 
+import { resultName } from '../../key/line-name.ts';
 import { countSteps } from '../batching/split.ts';
 import type {
   AcquireResult,
@@ -22,10 +23,17 @@ export function writeBatch({ releases, renewals, acquisitions }: Batch): ScriptC
   const groups = new Groups();
   const keys: string[] = [];
   const parts: string[] = [];
-  for (const { storedKey, token, dedupeFor, reservation } of releases) {
-    groups.add(reservation ? 'reserve' : 'release', reservation?.lastsFor ?? dedupeFor);
+  const results: string[] = [];
+  const texts: string[] = [];
+  for (const { storedKey, token, dedupeFor, reservation, result } of releases) {
+    const verb = reservation ? 'reserve' : result ? 'keep' : 'release';
+    groups.add(verb, reservation?.lastsFor ?? dedupeFor);
     keys.push(storedKey);
-    parts.push(reservation ? `${graceOf(reservation)},"token":${tokenPart(token)}` : tokenPart(token));
+    const more = reservation ? graceOf(reservation) : result?.bytes;
+    parts.push(more === undefined ? tokenPart(token) : `${more},"token":${tokenPart(token)}`);
+    if (verb !== 'keep' || !result) continue;
+    results.push(resultName(storedKey));
+    texts.push(result.text);
   }
   for (const { storedKey, token, ttl } of renewals) {
     groups.add('renew', ttl);
@@ -37,7 +45,7 @@ export function writeBatch({ releases, renewals, acquisitions }: Batch): ScriptC
     keys.push(step.storedKey);
     parts.push(leasePart(step));
   }
-  return { keys, args: groups.header().concat(parts) };
+  return { keys: keys.concat(results), args: groups.header().concat(parts, texts) };
 }
 
 /** Counts the steps of one kind, one after another, that share a duration. */
@@ -47,7 +55,7 @@ class Groups {
   #ms = 0;
   #steps = 0;
 
-  add(verb: 'release' | 'reserve' | 'renew' | 'acquire' | 'acquire-notify', ms: number): void {
+  add(verb: 'release' | 'keep' | 'reserve' | 'renew' | 'acquire' | 'acquire-notify', ms: number): void {
     if (verb === this.#verb && ms === this.#ms) {
       this.#steps++;
       return;
@@ -79,8 +87,9 @@ export function tokenPart(token: string): string {
 }
 
 /** The part of a record from the token to the owner. */
-export function leasePart({ token, ttl, attempt, owner }: AcquireStep): string {
-  return `${tokenPart(token)}"ttl":${Math.ceil(ttl)},"attempt":${attempt},"owner":${JSON.stringify(owner)}`;
+export function leasePart({ token, ttl, attempt, match, owner }: AcquireStep): string {
+  const matching = match === undefined ? '' : `"match":${JSON.stringify(match)},`;
+  return `${tokenPart(token)}"ttl":${Math.ceil(ttl)},"attempt":${attempt},${matching}"owner":${JSON.stringify(owner)}`;
 }
 
 /**

@@ -5,7 +5,7 @@
 
 import { asError } from '../../core/errors.ts';
 import { getOrCreate } from '../../core/get-or-create.ts';
-import { hashTag, lineName } from '../../key/line-name.ts';
+import { hashTag, lineName, resultName } from '../../key/line-name.ts';
 import { isLockName } from '../../key/stored-name.ts';
 import { ExchangeCache } from '../batching/exchange.ts';
 import {
@@ -65,15 +65,17 @@ import {
   readStruck,
   writeLineSteps,
 } from './line-protocol.ts';
-import { FORGET_LUA, LINE_LUA } from './line-scripts.ts';
+import { FORGET_LUA, LINE_LUA, RESULTS_LUA } from './line-scripts.ts';
 import { LoneStep } from './lone-step.ts';
 import {
+  type Encoded,
   type InspectReply,
   readFreed,
   readInspected,
   readReply,
   readScan,
   type ScriptCall,
+  textFrom,
   writeBatch,
   writeForceReleases,
 } from './protocol.ts';
@@ -101,6 +103,7 @@ export class RedisCache extends ExchangeCache {
   readonly #lone: LoneStep;
   readonly #inspect: ScriptRunner;
   readonly #line: ScriptRunner;
+  readonly #results: ScriptRunner;
   readonly #scan: ScriptRunner;
   readonly #forceRelease: ScriptRunner;
   readonly #forget: ScriptRunner;
@@ -120,6 +123,7 @@ export class RedisCache extends ExchangeCache {
     this.#lone = new LoneStep(this.#exchange);
     this.#inspect = scriptRunner(client, INSPECT_LUA);
     this.#line = scriptRunner(client, LINE_LUA);
+    this.#results = scriptRunner(client, RESULTS_LUA);
     this.#scan = scriptRunner(client, SCAN_LUA);
     this.#forceRelease = scriptRunner(client, FORCE_RELEASE_LUA);
     this.#forget = scriptRunner(client, FORGET_LUA);
@@ -135,7 +139,7 @@ export class RedisCache extends ExchangeCache {
 
   /** Sends the whole batch before it returns its promise, in as many calls as it takes. */
   exchange(batch: Batch): Promise<BatchResults> {
-    const { limits } = this.#cluster;
+    const limits = limitsFor(batch, this.#cluster.limits);
     if (fits(batch, limits)) return this.#send(batch);
     return exchangeInParts(batch, limits, parts => Promise.all(parts.map(part => this.#send(part))));
   }
@@ -164,10 +168,11 @@ export class RedisCache extends ExchangeCache {
       },
     );
     // Not in one call with the release: while a slot of a cluster moves, only calls of one key are sure to be made.
-    const lines = steps.filter((_, i) => freed[i]).map(({ storedKey }) => lineName(storedKey));
+    const ended = steps.filter((_, i) => freed[i]);
+    const names = ended.flatMap(({ storedKey }) => [lineName(storedKey), resultName(storedKey)]);
     await this.#inParts(
-      lines,
-      line => line,
+      names,
+      name => name,
       async some => {
         await this.#forget.run(some, [some.length]);
         return [...some];
@@ -232,6 +237,16 @@ export class RedisCache extends ExchangeCache {
     return getOrCreate(this.#runners, lua, () => scriptRunner(this.#client, lua)).run(keys, args);
   }
 
+  async results(storedKeys: readonly string[]): Promise<(string | undefined)[]> {
+    const names = storedKeys.map(resultName);
+    const found = await this.#inParts(
+      names,
+      name => name,
+      async some => (await this.#results.run(some, [some.length])) as Encoded[],
+    );
+    return found.map(text => textFrom(text).slice(1) || undefined);
+  }
+
   /**
    * Runs a script on the cache's client. All keys are of one slot.
    * @internal
@@ -261,7 +276,7 @@ export class RedisCache extends ExchangeCache {
         return readLineReplies(await this.#line.run(keys, args), some.length);
       },
       {
-        keysPerItem: 2,
+        keysPerItem: steps.some(({ hasResult }) => hasResult) ? 3 : 2,
         onError: (error, some) => some.map(() => this.#refusedBy(error)),
       },
     );
@@ -322,6 +337,13 @@ export class RedisCache extends ExchangeCache {
     const servers = await mastersOf(this.#client);
     return servers.map(run => args => run(SCAN_LUA, args));
   }
+}
+
+/** A release that keeps a result has two keys. */
+function limitsFor(batch: Batch, limits: Limits): Limits {
+  const maxSteps = Math.floor(limits.maxSteps / 2);
+  if (countSteps(batch) <= maxSteps || !batch.releases.some(({ result }) => result)) return limits;
+  return { ...limits, maxSteps };
 }
 
 async function inTurn<Item, Answer>(

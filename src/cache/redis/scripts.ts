@@ -17,7 +17,7 @@ export const STATE_AT: number = RUNNING.indexOf('running') + 1;
 export const RECORDS_LUA: string = `
 local try, find, match, sub = redis.pcall, string.find, string.match, string.sub
 local LOCK, RUNNING, DONE = '{"once":1,', '${RUNNING}', '{"once":1,"state":"done","token":'
-local RESERVED = '{"once":1,"state":"reserved","grace":'
+local RESERVED, WITH_RESULT = '{"once":1,"state":"reserved","grace":', '{"once":1,"state":"done","resultBytes":'
 -- A token stands here in the record of a lease, and nowhere near in others: they have none, or have it elsewhere.
 local TOKEN_AT, STATE_AT, AWAITED = ${TOKEN_AT}, ${STATE_AT}, 'awaited'
 `;
@@ -48,9 +48,9 @@ local function reclaimable(stored, part)
   -- Only between two fields does a comma stand before a quote: those in a token or an owner are escaped.
   local owner = sub(part, (find(part, ',"owner":', 1, true)))
   if not find(stored, owner .. ',"fence":', 1, true) then return nil end
-  if sub(stored, 1, #DONE) == DONE or not isLock(stored) then return nil end
-  local attempt = match(part, '"attempt":(%d+),"owner":')
-  local theirs, fence = match(stored, '","ttl":%d+,"attempt":(%d+),"owner":".*","fence":(%d+),"since":%d+}$')
+  if sub(stored, STATE_AT, STATE_AT + 3) == 'done' or not isLock(stored) then return nil end
+  local attempt = match(part, '"attempt":(%d+),')
+  local theirs, fence = match(stored, '","ttl":%d+,"attempt":(%d+),.*","fence":(%d+),"since":%d+}$')
   if not theirs then return nil end
   local isNewer = tonumber(theirs) < tonumber(attempt) or (theirs == '0' and attempt == '0')
   return isNewer and tonumber(fence)
@@ -173,25 +173,39 @@ local function markPlaceAwaited(key, place)
 end
 `;
 
+/** Keeps a result. */
+export const KEEP_LUA: string = `
+-- A key's result is the first member of a sorted set, an 'r' and its text with the score 0. Those who share it stand behind it, as they
+-- stood in the line.
+local function keepResult(name, text, lasts)
+  redis.call('ZREMRANGEBYSCORE', name, '-inf', 0)
+  local added = try('ZADD', name, 0, 'r' .. text)
+  if type(added) == 'table' then return failure(added) end
+  redis.call('PEXPIRE', name, lasts)
+end
+`;
+
 /**
  * All releases, renewals and acquisitions of a batch, one atomic step each. Most batches of a worker are one step, which is done
  * first, in a third of the time. It is one script for all, so that a server that has acquired a key also has the script to release it:
  * a script that must be sent first would let BullMQ's completion overtake the release.
  */
 export const EXCHANGE_LUA: string = `
--- KEYS      one a step; more are padding
+-- KEYS      one a step; then of each 'keep' the place of its result; more are padding
 -- ARGV      of a lone acquisition: 'acquire'; the part of its record from the token to the owner; the ms for which the lease
 --           lasts; 1 if a lease that it finds held is to be marked, so that its release is notified
 -- returns   the fence, negative if the owner reclaimed it; or { 'held', value, ms left }, or { 'error', message }
 -- ARGV      of a lone release that keeps nothing: 'release'; the token, as it stands in the record
 -- returns   1, or 0: it is not held under this token
 -- ARGV[1]   of other batches: how many groups of steps there are
--- then      of each group: 'release', 'reserve', 'renew', 'acquire' or 'acquire-notify' (which marks a lease that it finds held,
---           so that its release is notified); how many steps; the ms that they share
+-- then      of each group: 'release', 'keep' (a release that keeps a result), 'reserve', 'renew', 'acquire' or 'acquire-notify' (which
+--           marks a lease that it finds held, so that its release is notified); how many steps; the ms that they share
 --           (for which a released key stays held as done, 0: it is free at once; for which a key stays reserved; for which a
 --           lease lasts)
 -- then      of each step a part of its record: the token, by which a lease is recognised; of an acquisition the token to
---           the owner; of a reservation for how many ms it lasts after it is due, a comma, '"token":', the token
+--           the owner; of a reservation for how many ms it lasts after it is due, of a result its bytes; then a comma, '"token":',
+--           the token
+-- then      of each 'keep' the text of its result
 -- returns   the fence of all that was plainly acquired, a mark for each step, then an answer for each mark that is '+'.
 --           (Clients are slow to read many numbers, and a hot key has many duplicates.)
 --           '1' done, acquired; '0' not held under this token; '=' the answer of the last '+' once more; '+' an acquisition's
@@ -324,7 +338,8 @@ local function release(first, last, dedupeFor)
   for i = 1, #awaited do try('PUBLISH', awaited[i], '') end
 end
 
-local function reserve(first, last, lasts)
+-- Leaves keys held in another way. Their records begin with 'head'.
+local function keepHeld(first, last, lasts, head)
   local values, problem = readAll(first, last)
   for i = first, last do
     local value = values[i - first + 1]
@@ -332,13 +347,29 @@ local function reserve(first, last, lasts)
     if problem then
       answer(i, problem)
     elseif not value then
-      endPlaceOf(i, token, RESERVED .. ARGV[parts + i], lasts)
+      endPlaceOf(i, token, head .. ARGV[parts + i], lasts)
     elseif not holds(value, token) then
       marks[i] = '0'
     else
-      local stored = RESERVED .. ARGV[parts + i] .. sub(value, TOKEN_AT + #token)
+      local stored = head .. ARGV[parts + i] .. sub(value, TOKEN_AT + #token)
       mark(i, failure(try('SET', KEYS[i], stored, 'PX', lasts)))
     end
+  end
+end
+
+local function reserve(first, last, lasts)
+  keepHeld(first, last, lasts, RESERVED)
+end
+
+${KEEP_LUA}
+local results = 0
+local function keep(first, last, lasts)
+  keepHeld(first, last, lasts, WITH_RESULT)
+  local steps = 0
+  for group = 2, groups * 3, 3 do steps = steps + ARGV[group + 1] end
+  for i = first, last do
+    results = results + 1
+    if marks[i] == '1' then mark(i, keepResult(KEYS[steps + results], ARGV[parts + steps + results], lasts)) end
   end
 end
 
@@ -408,7 +439,9 @@ local function acquireAndNotify(first, last, ttl)
   end
 end
 
-local verbs = { release = release, reserve = reserve, renew = renew, acquire = acquire, ['acquire-notify'] = acquireAndNotify }
+local verbs = {
+  release = release, keep = keep, reserve = reserve, renew = renew, acquire = acquire, ['acquire-notify'] = acquireAndNotify,
+}
 local first = 1
 for group = 2, groups * 3, 3 do
   local last = first + ARGV[group + 1] - 1

@@ -221,7 +221,7 @@ describe('PostgresCache', () => {
     await admin.query(`CREATE ROLE ${role} LOGIN`);
     if (name) {
       await admin.query(`GRANT USAGE ON SCHEMA "${name}" TO ${role}`);
-      for (const table of ['once_lock', 'once_line', 'once_last_run']) {
+      for (const table of ['once_lock', 'once_line', 'once_last_run', 'once_result', 'once_answered']) {
         await admin.query(`GRANT SELECT, INSERT, UPDATE, DELETE ON "${name}".${table} TO ${role}`);
       }
     }

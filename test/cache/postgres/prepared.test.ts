@@ -32,7 +32,7 @@ describe('PostgresCache, on a connection that keeps prepared statements', () => 
       await cache.release([releaseStep(step)]);
     }
 
-    expect(await prepared()).to.deep.equal(['once_exchange_3', 'once_step_2']);
+    expect(await prepared()).to.deep.equal(['once_exchange_4', 'once_step_3']);
   });
 
   it('does each step once where the statements are gone, and prepares no more (DEALLOCATE ALL)', async () => {

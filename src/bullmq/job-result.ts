@@ -1,0 +1,26 @@
+/** Reads the result of a job where BullMQ keeps it: one that is too large to be kept with its key. */
+
+import type { OwnedBy } from '../key/owner-id.ts';
+import { askQueue, type RunningJob } from './job.ts';
+import { workerOf } from './workers.ts';
+
+/** A job that did the work completes a moment after its key was released. */
+const MAX_WAIT_MS = 5000;
+const PAUSE_MS = 20;
+
+/**
+ * The result of a job of the asking job's own queue, or of one that has a worker in this process.
+ * @param other - the job of an owner, where that names one.
+ * @returns `undefined` where BullMQ has that job no longer, or it has no result.
+ */
+export async function resultOfJob(asking: RunningJob, other: OwnedBy | undefined): Promise<unknown> {
+  const queue = other && workerOf(asking, other.queueQualifiedName);
+  if (!queue) return undefined;
+  const end = performance.now() + MAX_WAIT_MS;
+  for (;;) {
+    const job = await askQueue(asking, other.jobId, queue);
+    if (job?.timestamp !== other.timestamp) return undefined;
+    if (job.finishedOn !== undefined || performance.now() > end) return job.returnvalue ?? undefined;
+    await new Promise(resolve => setTimeout(resolve, PAUSE_MS));
+  }
+}

@@ -1,0 +1,29 @@
+/** Whether the result of work is kept: where its key stays held as done, or others are parked for it. */
+
+import { isInMemory } from '../cache/registry.ts';
+import { keptResult, MAX_RESULT_BYTES } from '../lock/kept-result.ts';
+import type { Ending } from '../lock/lock-handle.ts';
+import type { LockRequest } from '../lock/lock-request.ts';
+
+/** Keeps what a job returned. A result that is too large is found where BullMQ keeps the job. */
+export function keeperOfJob(request: LockRequest, dedupeFor: number): Ending['keep'] {
+  if (!isKept(request, dedupeFor)) return undefined;
+  return result => keptResult(request.terms.owner, result);
+}
+
+/**
+ * Keeps what a call returned. A result that is too large is nowhere else: those that wait for it do the work themselves, unless the key
+ * stays held as done. The memory of the process takes any.
+ */
+export function keeperOfCall(request: LockRequest, dedupeFor: number): Ending['keep'] {
+  if (!isKept(request, dedupeFor)) return undefined;
+  const maxBytes = isInMemory(request.cache) ? Number.POSITIVE_INFINITY : MAX_RESULT_BYTES;
+  return result => {
+    const kept = keptResult(request.terms.owner, result, maxBytes);
+    return kept.isTooLarge && dedupeFor === 0 ? undefined : kept;
+  };
+}
+
+function isKept({ cache, terms }: LockRequest, dedupeFor: number): boolean {
+  return cache.results !== undefined && (dedupeFor > 0 || terms.line?.kind === 'together');
+}

@@ -1,0 +1,202 @@
+/** `whenLocked: 'share'`: duplicates are parked while the work runs, and complete with its result. */
+
+import type { Job } from 'bullmq';
+import { expect } from 'chai';
+import { onceProcessor } from '../../src/index.ts';
+import { Bench, oneOfEachKind, setupNamed } from '../support/bullmq.ts';
+import { deferred, until } from '../support/index.ts';
+
+const setups = [
+  ...oneOfEachKind,
+  ...[
+    'BullMQ 6 with a node-redis client',
+    'BullMQ 6 with a Valkey GLIDE client',
+    'BullMQ 6 on a Redis Cluster',
+    'BullMQ 5 with a node-redis client',
+  ].map(setupNamed),
+];
+
+for (const setup of setups) {
+  describe(`Jobs that share a result (${setup.name})`, () => {
+    let bench: Bench;
+    beforeEach(async () => {
+      bench = await Bench.open(setup);
+    });
+    afterEach(() => bench.close());
+
+    /** Starts a worker whose nth run ends as it is told. */
+    async function work(options: object = {}, workerOptions: object = {}) {
+      const ran: unknown[] = [];
+      const gates = Array.from({ length: 5 }, () => deferred<unknown>());
+      const processor = onceProcessor(
+        async (job: Job) => {
+          ran.push(job.id);
+          const end = await gates[ran.length - 1]?.promise;
+          if (end instanceof Error) throw end;
+          return end;
+        },
+        { key: 'k', whenLocked: 'share', ...options },
+      );
+      const worker = await bench.worker(processor, { concurrency: 5, ...workerOptions });
+      return { ran, gates, worker };
+    }
+
+    async function park(count: number, options: object = {}): Promise<Job[]> {
+      const jobs: Job[] = [];
+      for (let n = 0; n < count; n++) jobs.push(await bench.add({ n }, options));
+      for (const job of jobs) await bench.reaches(job, 'delayed');
+      return jobs;
+    }
+
+    it('run once: those that were parked complete with the result of the first', async () => {
+      const { ran, gates } = await work();
+      const first = await bench.add({});
+      await until(() => ran.length === 1);
+      const others = await park(8);
+
+      gates[0]?.resolve({ total: 12.5, lines: ['ä', null] });
+      const results = await Promise.all([first, ...others].map(job => bench.result(job)));
+
+      expect(results).to.deep.equal(results.map(() => ({ total: 12.5, lines: ['ä', null] })));
+      expect(ran).to.deep.equal([first.id]);
+      expect(await bench.holder('k')).to.equal(undefined);
+    });
+
+    it('run again after that: a newcomer does its own work where there is no window', async () => {
+      const { ran, gates } = await work();
+      const first = await bench.add({});
+      gates[0]?.resolve('first');
+      await bench.result(first);
+
+      const second = await bench.add({});
+      gates[1]?.resolve('second');
+
+      expect(await bench.result(second)).to.equal('second');
+      expect(ran).to.deep.equal([first.id, second.id]);
+    });
+
+    it('complete with the result that is kept, within a window', async () => {
+      const { ran, gates } = await work({ dedupeFor: 60_000 });
+      const first = await bench.add({});
+      await until(() => ran.length === 1);
+      const [parked] = (await park(1)) as [Job];
+      gates[0]?.resolve([1, 2, 3]);
+      await bench.result(first);
+
+      const late = await bench.add({});
+
+      expect(await bench.result(parked)).to.deep.equal([1, 2, 3]);
+      expect(await bench.result(late)).to.deep.equal([1, 2, 3]);
+      expect(ran).to.deep.equal([first.id]);
+      expect(await bench.holder('k')).to.deep.include({ state: 'done', resultBytes: 7 });
+    });
+
+    it('are run by the first of them if the work fails for good, and the others wait for that', async () => {
+      const { ran, gates } = await work();
+      const first = await bench.add({});
+      await until(() => ran.length === 1);
+      const others = await park(3);
+
+      gates[0]?.resolve(new Error('the first fails'));
+      expect(await bench.failure(first)).to.equal('the first fails');
+      await until(() => ran.length === 2);
+      for (const job of others.slice(1)) expect(await job.getState()).to.equal('delayed');
+      gates[1]?.resolve('second');
+
+      const results = await Promise.all(others.map(job => bench.result(job)));
+      expect(results).to.deep.equal(['second', 'second', 'second']);
+      expect(ran).to.deep.equal([first.id, others[0]?.id]);
+    });
+
+    it('stay parked while the one that failed is retried, with holdThroughRetries', async () => {
+      const { ran, gates } = await work({ holdThroughRetries: true });
+      const first = await bench.add({}, { attempts: 2, backoff: 100 });
+      await until(() => ran.length === 1);
+      const others = await park(2);
+
+      gates[0]?.resolve(new Error('the first fails once'));
+      gates[1]?.resolve('second run');
+
+      const results = await Promise.all([first, ...others].map(job => bench.result(job)));
+      expect(results).to.deep.equal(['second run', 'second run', 'second run']);
+      expect(ran).to.deep.equal([first.id, first.id]);
+    });
+
+    it('share it though the job that did the work is removed when it completes', async () => {
+      const { ran, gates } = await work();
+      await bench.add({}, { removeOnComplete: true });
+      await until(() => ran.length === 1);
+      const others = await park(3);
+
+      gates[0]?.resolve('kept');
+
+      const results = await Promise.all(others.map(job => bench.result(job)));
+      expect(results).to.deep.equal(['kept', 'kept', 'kept']);
+    });
+
+    it('read a result that is too large to keep from the job that did the work', async () => {
+      const large = 'x'.repeat(20_000);
+      const { ran, gates } = await work({ dedupeFor: 60_000 });
+      const first = await bench.add({});
+      await until(() => ran.length === 1);
+      const [parked] = (await park(1)) as [Job];
+      gates[0]?.resolve(large);
+
+      expect(await bench.result(parked)).to.equal(large);
+      const late = await bench.add({});
+      expect(await bench.result(late)).to.equal(large);
+      expect(await bench.holder('k')).to.not.have.property('resultBytes');
+
+      await first.remove();
+      const latest = await bench.add({});
+      expect(await bench.result(latest)).to.be.oneOf([undefined, null]);
+    });
+
+    it('are promoted before a worker that closes has closed', async () => {
+      const { ran, gates, worker } = await work();
+      await bench.add({});
+      await until(() => ran.length === 1);
+      const others = await park(3);
+      const closed = worker.close();
+      gates[0]?.resolve('kept');
+      await closed;
+
+      for (const job of others) expect(await job.getState()).to.be.oneOf(['waiting', 'completed']);
+      await work();
+      const results = await Promise.all(others.map(job => bench.result(job)));
+      expect(results).to.deep.equal(['kept', 'kept', 'kept']);
+    });
+
+    it('keep their priorities, and are done in a queue that was paused meanwhile', async () => {
+      const { ran, gates } = await work();
+      const first = await bench.add({}, { priority: 3 });
+      await until(() => ran.length === 1);
+      const others = await park(3, { priority: 2 });
+      await bench.queue.pause();
+      gates[0]?.resolve('kept');
+      await bench.result(first);
+      for (const job of others) await until(async () => (await job.getState()) !== 'delayed');
+      await bench.queue.resume();
+
+      const results = await Promise.all(others.map(job => bench.result(job)));
+      expect(results).to.deep.equal(['kept', 'kept', 'kept']);
+      expect(ran).to.deep.equal([first.id]);
+    });
+
+    it('may be jobs of a schedule', async () => {
+      const { ran, gates, worker } = await work();
+      const results: unknown[] = [];
+      worker.on('completed', (_job, result) => results.push(result));
+      await bench.queue.upsertJobScheduler('often', { every: 100 }, { name: 'tick' });
+      await until(async () => (await bench.queue.getDelayedCount()) >= 3);
+
+      gates[0]?.resolve('first');
+      await until(() => results.length >= 3);
+      await bench.queue.removeJobScheduler('often');
+      for (const gate of gates) gate.resolve('later');
+
+      expect(results.slice(0, 3)).to.deep.equal(['first', 'first', 'first']);
+      expect(ran.length).to.be.at.least(1);
+    });
+  });
+}
