@@ -5,8 +5,9 @@ import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Queue, Worker } from 'bullmq';
+import { Redis } from 'ioredis';
 import { createBoard } from '../src/board.ts';
-import { onceProcessor } from '../src/index.ts';
+import { onceProcessor, RedisCache } from '../src/index.ts';
 import { openBrowser } from '../test/support/browser.ts';
 import { RedisServer } from '../test/support/redis-server.ts';
 
@@ -32,25 +33,27 @@ await imports.add('import', { key: 'customers-eu', ms: 60_000 });
 await delay(1000);
 
 const board = createBoard({ queues, allowForceRelease: true });
-// Fills the chart of the last half hour.
-const { now } = Date;
-const startedAt = now();
-for (let minutes = 29; minutes > 0; minutes -= 0.5) {
-  const then = startedAt - minutes * 60_000;
-  Date.now = () => then;
-  const wave = Math.max(Math.round(6 + 5 * Math.sin(minutes / 3) + 3 * Math.sin(minutes * 2)), 0);
-  for (let i = 0; i < wave; i++)
-    board.record({ type: i % 5 === 4 ? 'delayed' : i % 9 === 8 ? 'raised' : 'skipped' });
-}
-Date.now = now;
+// Fills the chart of the last hour.
+const redis = new Redis(connection);
+const counts = Array.from({ length: 59 }, (_, i) => {
+  const minute = Math.floor(Date.now() / 60_000) * 60_000 - (i + 1) * 60_000;
+  const wave = Math.max(Math.round(6 + 5 * Math.sin(i / 3) + 3 * Math.sin(i * 2)), 0);
+  return [
+    { minute, outcome: 'skipped', count: wave },
+    { minute, outcome: 'delayed', count: Math.floor(wave / 5) },
+    { minute, outcome: 'raised', count: Math.floor(wave / 9) },
+  ] as const;
+}).flat();
+await new RedisCache(redis).writeJournal([{ queue: 'bull:emails', counts, duplicates: [] }]);
+redis.disconnect();
 for (let i = 0; i < 7; i++) await emails.add('welcome', { key: 'welcome-42', ms: 1 });
 await delay(4000);
 
 const web = createServer(board.node).listen(0, '127.0.0.1');
 const browser = await openBrowser();
-const page = await browser.newPage({ viewport: { width: 1040, height: 640 }, deviceScaleFactor: 1.5 });
+const page = await browser.newPage({ viewport: { width: 1040, height: 860 }, deviceScaleFactor: 1.5 });
 await page.goto(`http://127.0.0.1:${(web.address() as AddressInfo).port}/`);
-await page.locator('#locks tr').nth(4).waitFor();
+await page.locator('#locks tr').nth(3).waitFor();
 await delay(500);
 await page.screenshot({ path: file });
 await browser.close();

@@ -1,14 +1,10 @@
 /**
- * A web page that shows who holds which lock, for how long, and how many duplicates there were. Mount it beside Bull Board,
+ * A web page that shows who holds which lock, for how long, and what became of duplicates. Mount it beside Bull Board,
  * behind the same access control.
  */
 
-import { subscribe, unsubscribe } from 'node:diagnostics_channel';
-import { channelOf } from '../events/emitter.ts';
-import { type LockEvent, OUTCOMES } from '../events/events.ts';
 import { createHandler } from './handler.ts';
 import { type BoardOptions, parseBoardOptions } from './options.ts';
-import { OutcomeCounts } from './outcome-counts.ts';
 import { serveFetch } from './serve-fetch.ts';
 import { type NodeRequest, type NodeResponse, serveNode } from './serve-node.ts';
 import { Viewers } from './viewers.ts';
@@ -26,12 +22,7 @@ export interface Board {
    * request's `body`. It never rejects, and leaves alone what was answered already.
    */
   node(request: NodeRequest, response: NodeResponse): Promise<void>;
-  /**
-   * Counts the event of a duplicate in another process. Those of this process are counted without it; events of other types
-   * are ignored.
-   */
-  record(event: Pick<LockEvent, 'type'>): void;
-  /** Stops counting, and looking at datastores. The board has no connection of its own, and keeps no process alive. */
+  /** Stops looking at datastores. The board has no connection of its own, and keeps no process alive. */
   close(): void;
 }
 
@@ -50,18 +41,11 @@ export interface Board {
  */
 export function createBoard(options: BoardOptions): Board {
   const parsed = parseBoardOptions(options);
-  const outcomes = new OutcomeCounts();
-  const count = (event: unknown) => outcomes.count((event as LockEvent).type);
-  for (const outcome of OUTCOMES) subscribe(channelOf(outcome), count);
   const viewers = new Viewers();
-  const handle = createHandler(parsed, outcomes, viewers);
+  const handle = createHandler(parsed, viewers);
   return {
     fetch: request => serveFetch(handle, request, parsed.mount),
     node: (request, response) => serveNode(handle, request, response, parsed.mount),
-    record: ({ type }) => outcomes.count(type),
-    close() {
-      for (const outcome of OUTCOMES) unsubscribe(channelOf(outcome), count);
-      viewers.close();
-    },
+    close: () => viewers.close(),
   };
 }

@@ -5,9 +5,9 @@ import { page } from './assets/page.ts';
 import { SCRIPT } from './assets/script.ts';
 import { STYLE } from './assets/style.ts';
 import { handleForceRelease } from './force-release.ts';
+import { Journals } from './journals.ts';
 import { listLocks } from './lock-list.ts';
 import type { ParsedBoardOptions } from './options.ts';
-import type { OutcomeCounts } from './outcome-counts.ts';
 import { type BoardRequest, pathWithin, RefusedRequest } from './request.ts';
 import { type Answer, json, problem, redirect, text } from './responses.ts';
 import type { Viewers } from './viewers.ts';
@@ -15,14 +15,22 @@ import type { Viewers } from './viewers.ts';
 /** Creates the handler of a board. It never rejects. */
 export function createHandler(
   options: ParsedBoardOptions,
-  outcomes: OutcomeCounts,
   viewers: Viewers,
 ): (request: BoardRequest) => Promise<Answer> {
+  const journals = new Journals(options.sources.values(), options.jobUrl);
+
   const showLocks = async ({ gone }: BoardRequest): Promise<Answer> => {
-    const list = await viewers.serve(gone, signal => listLocks(options, signal));
+    const [list, outcomes, duplicates] = await Promise.all([
+      viewers.serve(gone, signal => listLocks(options, signal)),
+      journals.outcomes(),
+      journals.duplicates(),
+    ]);
     const { allowForceRelease } = options;
-    return json(200, { ...list, allowForceRelease, now: Date.now(), outcomes: outcomes.counts() });
+    return json(200, { ...list, allowForceRelease, now: Date.now(), outcomes, duplicates });
   };
+
+  const showJob = async (jobId: string): Promise<Answer> =>
+    json(200, { duplicates: await journals.duplicates(jobId) });
 
   const route = async (request: BoardRequest): Promise<Answer> => {
     const { method, mount } = request;
@@ -32,9 +40,11 @@ export function createHandler(
       return distrust(request, options) ?? handleForceRelease(request, options);
     }
     const show = path === undefined ? undefined : SHOWN[path];
-    if (!show && path !== '/api/locks') return problem(404, NOT_FOUND);
+    const jobId = path?.startsWith(A_JOB) ? decoded(path.slice(A_JOB.length)) : undefined;
+    if (!show && path !== '/api/locks' && jobId === undefined) return problem(404, NOT_FOUND);
     if (method !== 'GET' && method !== 'HEAD') return problem(405, 'the method must be GET');
-    return show ? show(options.title, mount) : (distrust(request, options) ?? showLocks(request));
+    if (show) return show(options.title, mount);
+    return distrust(request, options) ?? (jobId === undefined ? showLocks(request) : showJob(jobId));
   };
 
   return async request => {
@@ -56,6 +66,17 @@ const SHOWN: Readonly<Record<string, (title: string, mount: string) => Answer>> 
   // The page loads its files from paths that are relative to its own.
   '': (_title, mount) => redirect(`./${mount.slice(mount.lastIndexOf('/') + 1)}/`),
 };
+
+/** The path under which what became of a job is shown, followed by its id. */
+const A_JOB = '/api/duplicates/';
+
+function decoded(segment: string): string | undefined {
+  try {
+    return decodeURIComponent(segment);
+  } catch {
+    return undefined;
+  }
+}
 
 const NOT_FOUND =
   "there is nothing at this path; if the board is mounted under another path than '/', name it in its option 'basePath'";

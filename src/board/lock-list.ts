@@ -4,6 +4,7 @@ import type { LockInfo } from '../admin/lock-admin.ts';
 import { describeLockLine } from '../admin/lock-line.ts';
 import { getOrCreate } from '../core/get-or-create.ts';
 import { nameOfHolder } from '../core/holder.ts';
+import type { JobUrl } from './job-url.ts';
 import { byImportance, MAX_LOCKS } from './kept-locks.ts';
 import type { ParsedBoardOptions } from './options.ts';
 import type { Look, Source } from './source.ts';
@@ -18,6 +19,8 @@ export interface ShownLock extends LockInfo {
   readonly cache?: string;
   /** `job 17 of emails`, or the owner; empty for a value that no lock wrote. */
   readonly holderName: string;
+  /** Where its job is shown. */
+  readonly holderUrl?: string;
   /** `2 hold it, 12 parked, next: job 18 of emails`, where the key has a line. */
   readonly lineText?: string;
 }
@@ -35,7 +38,10 @@ export interface LockList {
  * Lists as many locks as the page can show. A source that fails becomes a problem, and the others are listed.
  * @param unviewed - aborted when nobody wants to see them any more.
  */
-export async function listLocks({ sources }: ParsedBoardOptions, unviewed: AbortSignal): Promise<LockList> {
+export async function listLocks(
+  { sources, jobUrl }: ParsedBoardOptions,
+  unviewed: AbortSignal,
+): Promise<LockList> {
   const looks = await Promise.all(
     [...sources.values()].map(async source => ({ source, ...(await source.look(unviewed)) })),
   );
@@ -44,7 +50,7 @@ export async function listLocks({ sources }: ParsedBoardOptions, unviewed: Abort
     locks
       // A cache may have the locks of a queue that is shown too.
       .filter(({ storedKey }) => !isSeen(datastore, storedKey, source))
-      .map(lock => shownLock(lock, source, { isOnly: sources.size === 1 })),
+      .map(lock => shownLock(lock, source, { isOnly: sources.size === 1, jobUrl })),
   );
   const locks = found.sort(byImportance).slice(0, MAX_LOCKS);
   const isCut = found.length > MAX_LOCKS || looks.some(look => look.isCut);
@@ -64,12 +70,14 @@ function seenBefore(): (datastore: Look['datastore'], storedKey: string, source:
 function shownLock(
   lock: LockInfo,
   { label, isQueue }: Source,
-  { isOnly }: { readonly isOnly: boolean },
+  { isOnly, jobUrl }: { readonly isOnly: boolean; readonly jobUrl: JobUrl },
 ): ShownLock {
   const cache = isQueue || isOnly ? {} : { cache: label };
   const place = isQueue ? label : placeOf(lock);
   const line = lock.line ? { lineText: describeLockLine(lock.line) } : {};
-  return { ...lock, source: label, place, ...cache, holderName: nameOfHolder(lock), ...line };
+  const url = jobUrl(lock);
+  const holder = { holderName: nameOfHolder(lock), ...(url !== undefined && { holderUrl: url }) };
+  return { ...lock, source: label, place, ...cache, ...holder, ...line };
 }
 
 function placeOf({ queue, scope }: LockInfo): string {

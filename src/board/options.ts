@@ -6,6 +6,7 @@ import { type Cache, toLockCache } from '../cache/registry.ts';
 import { flag, optional, type Parser, parseOptions, show, text, withDefault } from '../core/validation.ts';
 import { queueName } from '../key/stored-name.ts';
 import { DatastoreLooks } from './datastore-look.ts';
+import { type JobUrl, jobUrl, noJobUrl } from './job-url.ts';
 import { Source } from './source.ts';
 import { type TrustsHost, trustedHosts, trustsLocalHosts } from './trusted-hosts.ts';
 
@@ -46,6 +47,13 @@ export interface BoardOptions {
    */
   readonly basePath?: string;
   /**
+   * The address of a job on another page, with `{queue}` and `{id}`: `'/admin/queues/queue/{queue}/{id}'` where Bull Board is mounted under
+   * `/admin/queues`. The page links to holders and duplicates there.
+   * @defaultValue no links
+   * @throws TypeError it is no address, or lacks `{queue}` or `{id}`.
+   */
+  readonly jobUrl?: string;
+  /**
    * The heading of the page.
    * @defaultValue 'Locks'
    * @throws TypeError it is not a string, or is empty.
@@ -61,6 +69,7 @@ export interface ParsedBoardOptions {
   readonly trustsHost: TrustsHost;
   /** Without a slash at its end: `/locks`; empty at the root. */
   readonly mount: string | undefined;
+  readonly jobUrl: JobUrl;
   readonly title: string;
 }
 
@@ -73,12 +82,12 @@ export function parseBoardOptions(options: BoardOptions): ParsedBoardOptions {
     const label = uniqueLabel(queue.qualifiedName, sources);
     const prefix = queueName(queue.qualifiedName, '');
     const locks = { admin: locksOf(queue), findCache: () => cacheOf(queue), prefix, datastores };
-    sources.set(label, new Source(label, locks, { isQueue: true }));
+    sources.set(label, new Source(label, locks, { queueName: queue.name }));
   }
   for (const [name, cache] of caches) {
     const label = uniqueLabel(name, sources);
     const locks = { admin: locksOf(cache), findCache: async () => cache, prefix: '', datastores };
-    sources.set(label, new Source(label, locks, { isQueue: false }));
+    sources.set(label, new Source(label, locks, { queueName: undefined }));
   }
   if (sources.size > 0) return { sources, trustsHost: hosts, mount: basePath, ...others };
   throw new TypeError("createBoard: there is nothing to show; give it 'queues' or 'caches'");
@@ -125,5 +134,6 @@ const OPTIONS = {
   allowForceRelease: withDefault(false, flag),
   hosts: withDefault(trustsLocalHosts, trustedHosts),
   basePath: optional(mountPath),
+  jobUrl: withDefault(noJobUrl, jobUrl),
   title: withDefault('Locks', text),
 };

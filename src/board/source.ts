@@ -1,7 +1,7 @@
 /** A queue or a cache whose locks a board shows. What its datastore does not answer holds up nothing else. */
 
 import { describeRefusal, type LockAdmin, LockAdminError, type LockInfo } from '../admin/lock-admin.ts';
-import type { LockCache } from '../cache/contract.ts';
+import type { JournalRecord, LockCache } from '../cache/contract.ts';
 import { asError } from '../core/errors.ts';
 import { warn } from '../core/warnings.ts';
 import { within } from '../core/within.ts';
@@ -15,6 +15,8 @@ const MAX_UNSAID_AGE_MS = 4000;
 const MAX_AGE_MS = 60_000;
 /** A source that does not answer is asked again after this time. Its datastore has given up its look by then. */
 const GIVE_UP_MS = 31_000;
+
+const NO_JOURNAL: JournalRecord = { counts: [], duplicates: [] };
 
 const NO_ANSWER = 'its datastore did not answer';
 
@@ -61,13 +63,19 @@ export class Source {
   readonly label: string;
   /** It is one queue. A cache may have locks of many. */
   readonly isQueue: boolean;
+  /** The name of that queue, without its prefix. */
+  readonly queueName: string | undefined;
   readonly #locks: SourceLocks;
   #listing: Listing | undefined;
   #last: Listed | undefined;
+  #reading: { readonly startedAt: number; readonly read: Promise<JournalRecord> } | undefined;
+  #journal: JournalRecord = NO_JOURNAL;
+  #journalAt = Number.NEGATIVE_INFINITY;
 
-  constructor(label: string, locks: SourceLocks, { isQueue }: { readonly isQueue: boolean }) {
+  constructor(label: string, locks: SourceLocks, { queueName }: { readonly queueName: string | undefined }) {
     this.label = label;
-    this.isQueue = isQueue;
+    this.isQueue = queueName !== undefined;
+    this.queueName = queueName;
     this.#locks = locks;
   }
 
@@ -82,6 +90,34 @@ export class Source {
     const listed = await within(limit, result);
     if (!listed) return recent ? this.#show(recent, `${NO_ANSWER}; `) : this.#missing(NO_ANSWER);
     return 'problem' in listed ? this.#missing(listed.problem) : this.#show(listed);
+  }
+
+  /**
+   * What is known of its duplicates: of some seconds ago, or within the time limit. A server that does not answer is waited for once. Never
+   * rejects: the look says what is wrong.
+   */
+  async journal(): Promise<JournalRecord> {
+    const now = performance.now();
+    if (!this.#reading) {
+      const read = this.#readJournal().finally(() => {
+        this.#reading = undefined;
+      });
+      this.#reading = { startedAt: now, read };
+    }
+    const { startedAt, read } = this.#reading;
+    const isNew = now - this.#journalAt < MAX_UNSAID_AGE_MS;
+    const limit = isNew ? 0 : startedAt + TIME_LIMIT_MS - now;
+    return (await within(limit, read)) ?? this.#journal;
+  }
+
+  async #readJournal(): Promise<JournalRecord> {
+    try {
+      this.#journal = await this.#locks.admin.journal();
+      this.#journalAt = performance.now();
+    } catch {
+      this.#journal = NO_JOURNAL;
+    }
+    return this.#journal;
   }
 
   /** Ends an acquisition, if it still holds its key. The answer may be `'unknown'` although it did. */

@@ -1,8 +1,6 @@
-import { channel } from 'node:diagnostics_channel';
 import { expect } from 'chai';
 import { createBoard } from '../../src/board.ts';
-import { Lock, MemoryCache, once } from '../../src/index.ts';
-import { shownBy } from './served-board.ts';
+import { MemoryCache } from '../../src/index.ts';
 
 describe('createBoard', () => {
   it('refuses options that are unknown or have a wrong value', () => {
@@ -12,7 +10,7 @@ describe('createBoard', () => {
       [
         { caches, readonly: true },
         "createBoard: there is no option 'readonly'; there are: " +
-          'queues, caches, allowForceRelease, hosts, basePath, title',
+          'queues, caches, allowForceRelease, hosts, basePath, jobUrl, title',
       ],
       [
         { caches, allowForceRelease: 1 },
@@ -47,39 +45,12 @@ describe('createBoard', () => {
     for (const [options, error] of wrong) expect(() => createBoard(options)).to.throw(TypeError, error);
   });
 
-  it('counts the duplicates of this process and those that are recorded, until it is closed', async () => {
-    const board = createBoard({ caches: { memory: new MemoryCache() } });
-    const skipped = channel('bullmq-once:skipped');
-
-    const before = skipped.hasSubscribers;
-    skipped.publish({ type: 'skipped' });
-    board.record({ type: 'parked' });
-    board.record({ type: 'acquired' });
-    const { outcomes } = await shownBy(board);
-    board.close();
-
-    expect(before).to.equal(true);
-    expect(outcomes).to.have.length(60);
-    expect(outcomes.at(-1)).to.include({ skipped: 1, raised: 0, delayed: 0, parked: 1, handled: 0 });
-    expect(skipped.hasSubscribers).to.equal(false);
-  });
-
-  it('counts duplicates that a function has handled', async () => {
-    const cache = new MemoryCache();
-    const board = createBoard({ caches: { memory: cache } });
-    const handle = await new Lock('k', { cache }).acquire();
-    const guarded = once(async () => 'worked', {
-      key: 'k',
-      cache,
-      whenLocked: () => 'handled by a function',
-    });
-
-    const result = await guarded();
-    const { outcomes } = await shownBy(board);
-    await handle.release();
-    board.close();
-
-    expect(result).to.equal('handled by a function');
-    expect(outcomes.at(-1)).to.include({ skipped: 0, raised: 0, delayed: 0, parked: 0, handled: 1 });
+  it('refuses an address of jobs without {queue} and {id}', () => {
+    for (const jobUrl of ['/queues/{queue}', 'javascript:alert("{queue}{id}")', 7] as never[]) {
+      expect(() => createBoard({ caches: { a: new MemoryCache() }, jobUrl })).to.throw(
+        TypeError,
+        /option 'jobUrl' must be an address with \{queue\} and \{id\}/,
+      );
+    }
   });
 });

@@ -26,12 +26,22 @@ export function page(title: string): string {
 <th><span class="visually-hidden">Action</span></th></tr>
 </thead>
 <tbody id="locks"></tbody>
+<tbody id="fold" hidden><tr><td colspan="6"><button id="unfold" aria-expanded="false" aria-controls="done"></button></td></tr></tbody>
+<tbody id="done" hidden></tbody>
 </table>
 <p id="no-locks" hidden></p>
 <section aria-labelledby="outcomes-title">
-<h2 id="outcomes-title">Duplicates in the last half hour</h2>
+<h2 id="outcomes-title">Duplicates in the last hour</h2>
 <p id="legend"></p>
 <div id="outcomes" role="img" aria-label="Duplicates over time"></div>
+</section>
+<section aria-labelledby="duplicates-title">
+<div class="title">
+<h2 id="duplicates-title">Why did a job not run?</h2>
+<input id="job" type="search" placeholder="The id of a job" aria-label="The id of a job">
+</div>
+<ol id="duplicates"></ol>
+<p id="no-duplicates" class="quiet" hidden></p>
 </section>
 </main>
 <dialog id="confirm">

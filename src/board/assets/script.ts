@@ -16,6 +16,7 @@ export const SCRIPT: string = `'use strict';
 
   const byId = id => document.getElementById(id);
   const filter = byId('filter');
+  const job = byId('job');
   const dialog = byId('confirm');
 
   /** The last answer of the board, and when it came. */
@@ -25,12 +26,19 @@ export const SCRIPT: string = `'use strict';
   let notice = '';
   let noticeTimer;
   let problemsShown = '';
+  /** Whether the locks of work that was done are shown. */
+  let isUnfolded = false;
   /** The row of each lock that passes the filter. */
   const rows = new Map();
   /** The longest time left that was seen of each acquisition: its bar is full then. */
   const longestLeft = new Map();
 
   filter.addEventListener('input', () => shown && draw());
+  byId('unfold').addEventListener('click', () => {
+    isUnfolded = !isUnfolded;
+    if (shown) draw();
+  });
+  job.addEventListener('input', () => shown && refreshDuplicates());
   setInterval(tick, TICK_MS);
   refreshForEver();
 
@@ -49,9 +57,36 @@ export const SCRIPT: string = `'use strict';
       shown = answer;
       shownAt = performance.now();
       draw();
+      await refreshDuplicates();
     } catch (error) {
       showProblems('The locks could not be read: ' + error.message);
     }
+  }
+
+  /** The last duplicates, or those of the job that is looked for. */
+  async function refreshDuplicates() {
+    const wanted = job.value.trim();
+    const found = wanted === '' ? shown.duplicates : await duplicatesOf(wanted);
+    if (job.value.trim() !== wanted) return;
+    byId('duplicates').replaceChildren(...found.map(duplicateItem));
+    byId('no-duplicates').hidden = found.length > 0;
+    byId('no-duplicates').textContent =
+      wanted === '' ? 'No duplicate was noted in the last week.' : 'No job ' + wanted + ' is among the last thousand duplicates of a queue.';
+  }
+
+  async function duplicatesOf(jobId) {
+    const response = await fetch('api/duplicates/' + encodeURIComponent(jobId), { headers: { accept: 'application/json' } });
+    return response.ok ? (await response.json()).duplicates : [];
+  }
+
+  function duplicateItem(duplicate) {
+    const item = element('li', duplicate.outcome);
+    item.append(
+      element('time', 'quiet', new Date(duplicate.at).toLocaleString()),
+      linkTo(duplicate.url, duplicate.name),
+      element('span', '', duplicate.text),
+    );
+    return item;
   }
 
   function draw() {
@@ -73,7 +108,15 @@ export const SCRIPT: string = `'use strict';
     rows.clear();
     for (const lock of locks.filter(passesFilter)) rows.set(lock, rowOf(lock));
     const inOrder = [...rows.values()];
-    byId('locks').replaceChildren(...inOrder);
+    const done = [...rows].filter(([lock]) => lock.state === 'done').map(([, row]) => row);
+    byId('locks').replaceChildren(...inOrder.filter(row => !done.includes(row)));
+    byId('done').replaceChildren(...done);
+    byId('fold').hidden = done.length === 0;
+    // Who looks for something wants to see it.
+    const isOpen = isUnfolded || filter.value !== '';
+    byId('done').hidden = !isOpen;
+    byId('unfold').textContent = (isOpen ? 'Hide ' : 'Show ') + done.length + ' of work that was done (dedupeFor)';
+    byId('unfold').setAttribute('aria-expanded', String(isOpen));
     inOrder.find(row => row.dataset.key === focusedKey)?.querySelector('button')?.focus();
     const live = new Set(locks.map(acquisitionOf));
     for (const acquisition of longestLeft.keys()) if (!live.has(acquisition)) longestLeft.delete(acquisition);
@@ -87,7 +130,8 @@ export const SCRIPT: string = `'use strict';
   function rowOf(lock) {
     const row = element('tr');
     row.dataset.key = acquisitionOf(lock);
-    const holder = element('td', 'holder', lock.holderName);
+    const holder = element('td', 'holder');
+    holder.append(linkTo(lock.holderUrl, lock.holderName));
     if (lock.state in STATES) holder.append(element('div', 'state', STATES[lock.state]));
     if (lock.lineText !== undefined) holder.append(element('div', 'state line', lock.lineText));
     const place = element('td', 'place', lock.place);
@@ -222,6 +266,13 @@ export const SCRIPT: string = `'use strict';
 
   function acquisitionOf(lock) {
     return lock.source + ' ' + lock.storedKey + ' ' + lock.fence;
+  }
+
+  /** The name of a job, which leads to its page where there is one. */
+  function linkTo(url, name) {
+    const created = element(url === undefined ? 'span' : 'a', 'name', name);
+    if (url !== undefined) created.href = url;
+    return created;
   }
 
   function element(name, className, text) {

@@ -25,6 +25,7 @@ export const STYLE: string = `
     --danger: #f0796b; ${outcomeColors('dark')} }
 }
 * { box-sizing: border-box; }
+[hidden] { display: none !important; }
 body { margin: 0 auto; max-width: 72rem; padding: 1.5rem 1rem 3rem; background: var(--back); color: var(--text);
   font: 15px/1.5 system-ui, sans-serif; }
 header { display: flex; flex-wrap: wrap; gap: .5rem 1rem; align-items: baseline; margin-bottom: 1rem; }
@@ -48,7 +49,7 @@ td.expires-in { min-width: 9rem; font-variant-numeric: tabular-nums; }
 button { font: inherit; padding: .3rem .7rem; border: 1px solid var(--line); border-radius: .4rem; background: var(--card);
   color: inherit; cursor: pointer; }
 button:hover { border-color: var(--quiet); }
-button.danger, td button { color: var(--danger); white-space: nowrap; }
+button.danger, .action button { color: var(--danger); white-space: nowrap; }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 1px; }
 #outcomes { display: flex; align-items: flex-end; gap: 2px; height: 7rem; margin-top: .5rem;
   border-bottom: 1px solid var(--line); }
@@ -58,6 +59,17 @@ button.danger, td button { color: var(--danger); white-space: nowrap; }
 #legend span::before { content: ''; display: inline-block; width: .7em; height: .7em; border-radius: .15em; margin-right: .35em;
   background: var(--color); }
 ${OUTCOMES.map(outcome => `.${outcome} { --color: var(--${outcome}); }`).join('\n')}
+.title { display: flex; flex-wrap: wrap; gap: .5rem 1rem; align-items: baseline; justify-content: space-between; margin-top: 2rem; }
+.title h2 { margin: 0; }
+#job { min-width: 10rem; padding: .3rem .6rem; border: 1px solid var(--line); border-radius: .4rem; background: var(--card); color: inherit;
+  font: inherit; }
+#duplicates { list-style: none; margin: .5rem 0 0; padding: 0; }
+#duplicates li { display: flex; flex-wrap: wrap; gap: 0 .75rem; padding: .3rem .6rem; border-left: .25rem solid var(--color);
+  margin-bottom: .25rem; background: var(--card); overflow-wrap: anywhere; }
+a { color: inherit; }
+#duplicates .name { font-weight: 600; }
+#duplicates li > * { min-width: 0; }
+#duplicates time { white-space: nowrap; font-variant-numeric: tabular-nums; }
 dialog { border: 1px solid var(--line); border-radius: .6rem; background: var(--card); color: inherit;
   max-width: min(28rem, calc(100% - 2rem)); overflow-wrap: anywhere; }
 dialog::backdrop { background: rgb(0 0 0 / .4); }

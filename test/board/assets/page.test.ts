@@ -92,6 +92,34 @@ describe('the page of the board', () => {
     await bench.ended(job);
   });
 
+  it('says why a job did not run, and folds the locks of work that was done', async () => {
+    const first = await bench.hold({ dedupeFor: 60_000 });
+    const job = await bench.add({});
+    await bench.result(job);
+    await first.finish();
+    const { queueName, queue } = bench;
+    await withBoard({ queues: [queue], jobUrl: '/queues/queue/{queue}/{id}' }, async url => {
+      const { page, problems } = await openPage(url);
+      const item = page.locator('#duplicates li');
+      await item.getByText(`skipped: 'k' was held by job ${first.job.id} of ${queueName}`).waitFor();
+      const link = item.getByRole('link', { name: `job ${job.id} of ${queueName}` });
+      expect(await link.getAttribute('href')).to.equal(`/queues/queue/${queueName}/${job.id}`);
+      await page.getByLabel('The id of a job').fill('4711');
+      await page.getByText('No job 4711 is among the last thousand duplicates of a queue.').waitFor();
+      await page.getByLabel('The id of a job').fill(String(job.id));
+      await item.first().waitFor();
+
+      const done = page.locator('#done tr');
+      await page.getByRole('button', { name: 'Show 1 of work that was done' }).waitFor();
+      expect(await done.isVisible()).to.equal(false);
+      await page.getByRole('button', { name: 'Show 1 of work that was done' }).click();
+      await done.waitFor();
+
+      expect(problems).to.deep.equal([]);
+      await page.close();
+    });
+  });
+
   it('shows a hostile key as text', async () => {
     const hostile = '<script>alert(1)</script><img src=x onerror=alert(2)>\u202e';
     const { finish } = await bench.hold({ key: () => hostile, ttl: 30_000 });
