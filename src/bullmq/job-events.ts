@@ -85,7 +85,7 @@ export const OUTCOME_WORDS: Readonly<Record<Outcome, string>> = {
   handled: 'handled by whenLocked',
 };
 
-/** `skipped: 'welcome-42' is held by job 17 of emails for another 12 s` */
+/** `skipped: 'welcome-42' is held by job 17 of emails` */
 function logLineOf({ type, key, holder, observed }: OutcomeEvent): string {
   const outcome = `${observed ? 'would be ' : ''}${OUTCOME_WORDS[type]}`;
   return holder

@@ -3,6 +3,7 @@
 import type { LockCache } from '../cache/contract.ts';
 import { DEFAULT_SCHEMA, quote } from '../cache/postgres/migration.ts';
 import { PostgresCache } from '../cache/postgres/postgres-cache.ts';
+import type { RedisClient } from '../cache/redis/client.ts';
 import { RedisCache } from '../cache/redis/redis-cache.ts';
 import type { Datastore, PostgresDatastore, RedisDatastore } from './datastore.ts';
 import { NoSuchQueueError } from './no-such-queue-error.ts';
@@ -36,8 +37,32 @@ export async function connect(datastore: Datastore): Promise<Connection> {
   }
 }
 
-async function connectRedis({ redis: url, cluster }: RedisDatastore): Promise<Connection> {
-  const { Redis, Cluster } = await importClient('ioredis', () => import('ioredis'));
+/** What is needed of a connection to Redis. */
+interface RedisConnection {
+  readonly client: RedisClient;
+  exists(name: string): Promise<number>;
+  close(): unknown;
+}
+
+async function connectRedis(datastore: RedisDatastore): Promise<Connection> {
+  const { client, exists, close } = (await connectIoredis(datastore)) ?? (await connectNodeRedis(datastore));
+  return {
+    cache: new RedisCache(client),
+    async hasQueue(qualifiedName) {
+      // A queue that only workers and flows know has no meta.
+      const names = ['meta', 'id', 'events'].map(name => `${qualifiedName}:${name}`);
+      const found = await Promise.all(names.map(exists));
+      return found.includes(1);
+    },
+    close,
+  };
+}
+
+/** @returns `undefined` where it is not installed. */
+async function connectIoredis({ redis: url, cluster }: RedisDatastore): Promise<RedisConnection | undefined> {
+  const ioredis = await importIfInstalled(() => import('ioredis'));
+  if (!ioredis) return undefined;
+  const { Redis, Cluster } = ioredis;
   const options = {
     connectTimeout: CONNECT_TIMEOUT_MS,
     commandTimeout: ANSWER_TIMEOUT_MS,
@@ -59,14 +84,28 @@ async function connectRedis({ redis: url, cluster }: RedisDatastore): Promise<Co
     throw cause ?? error;
   }
   return {
-    cache: new RedisCache(client as never),
-    async hasQueue(qualifiedName) {
-      // A queue that only workers and flows know has no meta.
-      const names = ['meta', 'id', 'events'].map(name => `${qualifiedName}:${name}`);
-      const found = await Promise.all(names.map(name => client.exists(name)));
-      return found.includes(1);
-    },
+    client: client as never,
+    exists: name => client.exists(name),
     close: () => client.disconnect(),
+  };
+}
+
+/** @throws Error neither client is installed. */
+async function connectNodeRedis({ redis: url, cluster }: RedisDatastore): Promise<RedisConnection> {
+  const redis = await importIfInstalled(() => import('redis'));
+  if (!redis) throw new Error('no client of Redis is installed here: npm install ioredis, or redis');
+  const socket = { connectTimeout: CONNECT_TIMEOUT_MS, reconnectStrategy: false } as const;
+  const options = { socket, commandOptions: { timeout: ANSWER_TIMEOUT_MS } };
+  const client = cluster
+    ? redis.createCluster({ rootNodes: [{ url }], defaults: options })
+    : redis.createClient({ url, ...options });
+  client.on('error', () => {});
+  await client.connect();
+  return {
+    client: client as never,
+    exists: name => client.exists(name) as Promise<number>,
+    // node-redis 4 has no `destroy`.
+    close: () => (client.destroy ? client.destroy() : (client as { disconnect(): unknown }).disconnect()),
   };
 }
 
@@ -77,7 +116,9 @@ async function connectPostgres({
   postgres: url,
   schema = DEFAULT_SCHEMA,
 }: PostgresDatastore): Promise<Connection> {
-  const { default: pg } = await importClient('pg', () => import('pg'));
+  const installed = await importIfInstalled(() => import('pg'));
+  if (!installed) throw new Error("the client 'pg' is not installed here: npm install pg");
+  const { default: pg } = installed;
   const pool = new pg.Pool({
     connectionString: url,
     max: 1,
@@ -124,13 +165,12 @@ function parseSchema(create: () => PostgresCache): PostgresCache {
   }
 }
 
-/** @throws Error it is not installed; the message says how to install it. */
-async function importClient<Module>(name: string, load: () => Promise<Module>): Promise<Module> {
+async function importIfInstalled<Module>(load: () => Promise<Module>): Promise<Module | undefined> {
   try {
     return await load();
   } catch (error) {
     const { code } = error as { code?: string };
-    if (code !== 'ERR_MODULE_NOT_FOUND' && code !== 'MODULE_NOT_FOUND') throw error;
-    throw new Error(`the client '${name}' is not installed here: npm install ${name}`, { cause: error });
+    if (code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND') return undefined;
+    throw error;
   }
 }

@@ -64,7 +64,7 @@ export function nameOfJob(jobId: string | undefined, queueName: string | undefin
   return jobId === undefined ? 'a job without an id' : `job ${shown(jobId)} of ${shown(`${queueName}`)}`;
 }
 
-/** Completes the sentence "lock 'welcome-42' …": `is held by job 17 of emails for another 12 s`. */
+/** Completes the sentence "lock 'welcome-42' …": `is held by job 17 of emails`. A lease is renewed: when it ends is nothing to tell. */
 export function describeHolder(holder: Holder): string {
   const { state, expiresIn, dueIn = 0 } = holder;
   const left = Number.isFinite(expiresIn) ? ` for another ${describeDuration(expiresIn)}` : '';
@@ -74,7 +74,7 @@ export function describeHolder(holder: Holder): string {
   if (state === 'reserved') {
     return `is reserved by ${nameOfHolder(holder)}, which ${dueIn > 0 ? `runs again in ${describeDuration(dueIn)}` : 'is to run again'}`;
   }
-  return `is held by ${nameOfHolder(holder)}${left}`;
+  return `is held by ${nameOfHolder(holder)}`;
 }
 
 /** `340 ms`, `12 s`. */

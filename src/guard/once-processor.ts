@@ -83,7 +83,7 @@ export interface OnceProcessorOptions<
   readonly holdThroughRetries?: boolean;
   /**
    * `true`: what becomes of a duplicate is a line in its BullMQ job log, which dashboards show: `skipped: 'welcome-42' is held
-   * by job 17 of emails for another 12 s`.
+   * by job 17 of emails`.
    * @defaultValue false
    */
   readonly logToJob?: boolean;

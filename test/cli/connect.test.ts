@@ -4,7 +4,7 @@ import { Lock, RedisCache } from '../../src/index.ts';
 import { PostgresCache } from '../../src/postgres.ts';
 import { uniqueName } from '../support/index.ts';
 import { sharedCluster, sharedPostgres } from '../support/shared-servers.ts';
-import { cli, parseLines } from './run-cli.ts';
+import { cli, cliWithout, OwnScope, parseLines } from './run-cli.ts';
 
 describe('bullmq-once', () => {
   it('lists and releases the locks of PostgreSQL (--postgres)', async () => {
@@ -20,6 +20,27 @@ describe('bullmq-once', () => {
 
     expect(json[0]).to.include({ key: 'k', scope, state: 'running' });
     expect(released).to.include({ code: 0, out: "'k' was released\n" });
+  });
+
+  it('takes node-redis where ioredis is not installed', async () => {
+    const own = new OwnScope();
+    const handle = await own.hold('k');
+
+    const listed = await cliWithout(['ioredis'], 'list', ...own.args, '--json');
+    const unreachable = await cliWithout(['ioredis'], 'list', '--redis', 'redis://127.0.0.1:1');
+    const none = await cliWithout(['ioredis', 'redis'], 'list', ...own.args);
+    await handle.release();
+    own.close();
+
+    expect(parseLines(listed.out)[0]).to.include({ key: 'k', scope: own.scope });
+    expect([unreachable.code, unreachable.err]).to.deep.equal([
+      3,
+      'bullmq-once: connect ECONNREFUSED 127.0.0.1:1\n',
+    ]);
+    expect([none.code, none.err]).to.deep.equal([
+      3,
+      'bullmq-once: no client of Redis is installed here: npm install ioredis, or redis\n',
+    ]);
   });
 
   it('lists the locks of a Redis Cluster (--cluster)', async () => {

@@ -8,6 +8,7 @@ import { scopedName } from '../../src/key/stored-name.ts';
 import { connectRedis, redisUrl, uniqueName } from '../support/index.ts';
 
 const MAIN = new URL('../../src/cli/main.ts', import.meta.url).pathname;
+const WITHOUT = new URL('../fixtures/without-packages.mjs', import.meta.url).pathname;
 const NODE_ARGS = ['--import', 'tsx', MAIN];
 const env = { ...process.env, REDIS_URL: '' };
 
@@ -18,8 +19,17 @@ export interface Ended {
 }
 
 export function cli(...args: string[]): Promise<Ended> {
+  return run([...NODE_ARGS, ...args]);
+}
+
+/** The command line where some packages are not installed. */
+export function cliWithout(packages: readonly string[], ...args: string[]): Promise<Ended> {
+  return run(['--import', 'tsx', '--import', WITHOUT, MAIN, ...args], { WITHOUT_PACKAGES: packages.join() });
+}
+
+function run(nodeArgs: readonly string[], more: NodeJS.ProcessEnv = {}): Promise<Ended> {
   return new Promise(resolve => {
-    execFile(process.execPath, [...NODE_ARGS, ...args], { env }, (error, out, err) => {
+    execFile(process.execPath, [...nodeArgs], { env: { ...env, ...more } }, (error, out, err) => {
       resolve({ code: error ? Number(error.code) : 0, out, err });
     });
   });

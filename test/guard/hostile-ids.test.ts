@@ -87,7 +87,7 @@ describe('A job whose id has a megabyte', () => {
     const error = (await rejection(processor(plainJob('2', { attemptsStarted: 1 })))) as Error as LockError;
     await finish();
 
-    expect(error.message).to.match(/^lock 'k' is held by bull:emails:x+~[\w-]{43} for another 30 s$/);
+    expect(error.message).to.match(/^lock 'k' is held by bull:emails:x+~[\w-]{43}$/);
     expect(error.message.length).to.be.below(600);
     expect(JSON.stringify(error.holder).length).to.be.below(1000);
     // Its id is not known, and is not taken for another.

@@ -88,9 +88,7 @@ describe('The keys of two queues', () => {
     await first.finish();
 
     const [error] = failures as LockError[];
-    expect(message).to.match(
-      new RegExp(`^lock 'k' is held by job ${first.job.id} of ${one.queueName} for another \\d+ s$`),
-    );
+    expect(message).to.match(new RegExp(`^lock 'k' is held by job ${first.job.id} of ${one.queueName}$`));
     expect(error?.holder).to.include({ key: 'k', jobId: first.job.id, queueName: one.queueName });
     expect(error?.holder.storedKey).to.equal(`once::1:${scope}:k`);
   });

@@ -40,7 +40,7 @@ for (const [where, open] of Object.entries(LOCK_STORES)) {
 
       expect(error).to.be.instanceOf(LockError).and.include({ code: 'ERR_LOCK_HELD', key });
       expect(error.holder).to.include({ key, state: 'running', owner: 'importer', fence });
-      expect(error.message).to.match(/^lock 'lock-.*' is held by importer for another 30 s$/);
+      expect(error.message).to.match(/^lock 'lock-.*' is held by importer$/);
     });
 
     it('raises a LockError, and does not run the work (run)', async () => {
