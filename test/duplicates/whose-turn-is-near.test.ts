@@ -2,6 +2,8 @@
 
 import type { Job } from 'bullmq';
 import { expect } from 'chai';
+import { ownerOf } from '../../src/bullmq/job.ts';
+import type { EnterStep, LockCache } from '../../src/cache/contract.ts';
 import { onceProcessor } from '../../src/index.ts';
 import { Bench, oneOfEachKind } from '../support/bullmq.ts';
 import { type Deferred, deferred, until } from '../support/index.ts';
@@ -154,6 +156,28 @@ for (const setup of oneOfEachKind) {
         await bench.result(job);
         return (await bench.queue.getJob(job.id as string))?.attemptsStarted === 1;
       }, 'one was not parked');
+    });
+
+    it('is parked at once where the key stays done', async () => {
+      const asked: string[] = [];
+      const cache = new Proxy(bench.cache as Required<LockCache>, {
+        get(target, name) {
+          const value = Reflect.get(target, name, target);
+          if (name !== 'enter') return typeof value === 'function' ? value.bind(target) : value;
+          return (steps: readonly EnterStep[]) => {
+            asked.push(...steps.map(step => step.owner));
+            return target.enter(steps);
+          };
+        },
+      });
+      const options = { key: 'k', whenLocked: 'in-order', dedupeFor: 60_000, cache } as const;
+      await bench.worker(onceProcessor(async () => {}, options) as never, { concurrency: 2 });
+      await bench.result(await bench.add({}));
+
+      const second = await bench.add({});
+      await bench.reaches(second, 'delayed');
+
+      expect(asked.filter(owner => owner === ownerOf(second as never))).to.have.length(1);
     });
 
     it('is parked where the holder does not end', async () => {
