@@ -12,7 +12,9 @@ import { readerOf } from './list-reader.ts';
 const BELIEVE_MS = 200;
 /** What was read of a job is believed for so long, in ms: later its priority may have been changed, and to move it would undo that. */
 const BELIEVE_JOB_MS = 1000;
-/** Redis looks at each job in the list of those without a priority. Of more than this a job stays where BullMQ has put it. */
+/** The lists of jobs without a priority. BullMQ 5 keeps those of a queue that is paused in one of their own. */
+const WITHOUT_PRIORITY = ['wait', 'paused'];
+/** Redis looks at each job of such a list. Of more than this a job stays where BullMQ has put it. */
 const MAX_WAITING = 50_000;
 
 /** What is needed of BullMQ's `Queue` or `Worker`: its class `Job`, which BullMQ's types hide. */
@@ -42,8 +44,8 @@ class Backlog {
     const reader = readerOf(this.#worker);
     const countWithin = async (lists: string[], from: number, to: number) =>
       (await reader?.getRanges?.(lists, from, to, true))?.flat().length ?? 0;
-    const others = await countWithin(['wait', 'prioritized'], 0, 1);
-    return others > 1 && (await countWithin(['wait'], MAX_WAITING, MAX_WAITING)) === 0;
+    const others = await countWithin([...WITHOUT_PRIORITY, 'prioritized'], 0, 1);
+    return others > 1 && (await countWithin(WITHOUT_PRIORITY, MAX_WAITING, MAX_WAITING)) === 0;
   }
 }
 
