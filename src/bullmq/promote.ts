@@ -3,7 +3,7 @@
 import { setImmediate } from '../core/timers.ts';
 import type { OwnedBy } from '../key/owner-id.ts';
 import type { RunningJob, WorkerLike } from './job.ts';
-import { type AwaitedJob, awaitPromotion, moveToFront, sendToFront } from './to-the-front.ts';
+import { AwaitedJob, moveToFront, sendToFront } from './to-the-front.ts';
 import { workerOf } from './workers.ts';
 
 /** BullMQ's class `Job`. */
@@ -20,7 +20,7 @@ export interface PromoteOptions {
    * before the promise callbacks of this turn of the event loop have all run.
    */
   readonly isKnown?: boolean;
-  /** It may have been read. */
+  /** It may have been read. That is of use where it is numbered. */
   readonly awaited?: AwaitedJob | undefined;
 }
 
@@ -40,9 +40,11 @@ export function promoteJob(
   const name = `${queueQualifiedName}:${jobId}`;
   const known = underWay.get(name);
   if (known) return known;
-  const promoted = awaited?.job
-    ? promoteToFront(awaited.job)
-    : promoteThenMove(asking, worker, owner, isKnown && IS_NUMBER.test(jobId));
+  const isNumbered = IS_NUMBER.test(jobId);
+  const read = isNumbered ? awaited?.job : undefined;
+  const promoted = read
+    ? promoteToFront(read)
+    : promoteThenMove(asking, worker, owner, isKnown && isNumbered);
   underWay.set(name, promoted);
   // Who asks because of an answer that came together with this one asks a moment later.
   void promoted.finally(() => setImmediate(() => underWay.delete(name)));
@@ -52,7 +54,7 @@ export function promoteJob(
 /** Reads the next job of a line, where that serves its promotion. */
 export function awaitNext(asking: RunningJob, owner: OwnedBy): AwaitedJob | undefined {
   const worker = workerOf(asking, owner.queueQualifiedName);
-  return worker && awaitPromotion(worker, owner);
+  return worker && new AwaitedJob(worker, owner);
 }
 
 /** Both are sent at once. */

@@ -10,7 +10,11 @@ import { readerOf } from './list-reader.ts';
 
 /** For how long it is believed that others wait in a queue, or do not, in ms. */
 const BELIEVE_MS = 200;
-/** Redis looks at each job that waits. Of more than this a job stays where BullMQ has put it. */
+/** What was read of a job is believed for so long, in ms: later its priority may have been changed, and to move it would undo that. */
+const BELIEVE_JOB_MS = 1000;
+/** The lists of jobs without a priority. BullMQ 5 keeps those of a queue that is paused in one of their own. */
+const WITHOUT_PRIORITY = ['wait', 'paused'];
+/** Redis looks at each job of such a list. Of more than this a job stays where BullMQ has put it. */
 const MAX_WAITING = 50_000;
 
 /** What is needed of BullMQ's `Queue` or `Worker`: its class `Job`, which BullMQ's types hide. */
@@ -38,30 +42,34 @@ class Backlog {
 
   async #look(): Promise<boolean> {
     const reader = readerOf(this.#worker);
-    const countWithin = async (from: number, to: number) =>
-      (await reader?.getRanges?.(['wait'], from, to, true))?.flat().length ?? 0;
-    return (await countWithin(0, 1)) > 1 && (await countWithin(MAX_WAITING, MAX_WAITING)) === 0;
+    const countWithin = async (lists: string[], from: number, to: number) =>
+      (await reader?.getRanges?.(lists, from, to, true))?.flat().length ?? 0;
+    const others = await countWithin([...WITHOUT_PRIORITY, 'prioritized'], 0, 1);
+    return others > 1 && (await countWithin(WITHOUT_PRIORITY, MAX_WAITING, MAX_WAITING)) === 0;
   }
 }
 
 const backlogs = new WeakMap<WorkerLike, Backlog>();
 
-/** A job that is to be promoted to the front. */
-export interface AwaitedJob {
-  /** Absent until it was read, and where it need not be moved. */
-  job?: RunningJob | undefined;
-}
+/** A job that is to be promoted to the front. It is read before, where others wait: then it can be promoted and moved at once. */
+export class AwaitedJob {
+  #job: RunningJob | undefined;
+  #believedUntil = 0;
 
-/** Reads a job before its promotion, where others wait: then it can be promoted and moved at once. */
-export function awaitPromotion(worker: WorkerLike, owner: OwnedBy): AwaitedJob {
-  const awaited: AwaitedJob = {};
-  readToMove(worker, owner).then(
-    job => {
-      awaited.job = job;
-    },
-    () => {},
-  );
-  return awaited;
+  constructor(worker: WorkerLike, owner: OwnedBy) {
+    readToMove(worker, owner).then(
+      job => {
+        this.#job = job;
+        this.#believedUntil = performance.now() + BELIEVE_JOB_MS;
+      },
+      () => {},
+    );
+  }
+
+  /** Absent until it was read, where it need not be moved, and where it was read too long ago. */
+  get job(): RunningJob | undefined {
+    return performance.now() < this.#believedUntil ? this.#job : undefined;
+  }
 }
 
 /** Moves a job to the front of those of its priority, where others wait. Never rejects. */
@@ -75,7 +83,7 @@ export async function moveToFront(worker: WorkerLike, owner: OwnedBy): Promise<v
 }
 
 export async function sendToFront(job: RunningJob): Promise<void> {
-  await job.changePriority?.({ priority: job.priority ?? 0, lifo: true });
+  await job.changePriority?.({ priority: job.priority || 0, lifo: true });
 }
 
 async function readToMove(

@@ -5,6 +5,7 @@
 
 import type { WorkerLike } from '../bullmq/job.ts';
 import { getOrCreate } from '../core/get-or-create.ts';
+import type { Holder } from '../core/holder.ts';
 import type { AcquireAttempt } from '../lock/lock-request.ts';
 import type { GuardedJob } from './strategy.ts';
 
@@ -125,10 +126,15 @@ export async function lingerForTurn(
   const until = performance.now() + MAX_LINGER_MS;
   let attempt = first;
   while (!attempt.acquired && attempt.standing?.is === 'in-line' && performance.now() < until) {
-    if (!here.isSoon(storedKey, attempt.standing.ahead)) return attempt;
+    if (!isRunOrOnItsWay(attempt.holder) || !here.isSoon(storedKey, attempt.standing.ahead)) return attempt;
     attempt = (await here.linger(owner, until, askAgain)) ?? attempt;
   }
   return attempt;
+}
+
+/** A key that is done or reserved is not free within milliseconds. */
+function isRunOrOnItsWay({ state }: Holder): boolean {
+  return state === 'running' || state === 'parked';
 }
 
 /** @returns whether the owner waited in a slot of the same worker. It asks for the key at once. */

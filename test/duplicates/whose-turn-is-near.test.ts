@@ -2,6 +2,8 @@
 
 import type { Job } from 'bullmq';
 import { expect } from 'chai';
+import { ownerOf } from '../../src/bullmq/job.ts';
+import type { EnterStep, LockCache } from '../../src/cache/contract.ts';
 import { onceProcessor } from '../../src/index.ts';
 import { Bench, oneOfEachKind } from '../support/bullmq.ts';
 import { type Deferred, deferred, until } from '../support/index.ts';
@@ -43,6 +45,13 @@ for (const setup of oneOfEachKind) {
 
     const hasRun = (what: string) => until(() => ran.includes(what), `${what} runs`);
 
+    /** It was fetched by the slot that became free, or is the next of those that wait. */
+    const isNext = (job: Job) =>
+      until(async () => {
+        const waiting = [await bench.queue.getWaiting(0, 0), await bench.queue.getPrioritized(0, 0)];
+        return ran.includes(`a ${job.data.n}`) || waiting.flat()[0]?.id === job.id;
+      }, 'it is the next to be fetched');
+
     it('runs before those that wait, in a long queue', async () => {
       const others = [10, 11, 12, 13];
       await add(1, 'a');
@@ -53,10 +62,7 @@ for (const setup of oneOfEachKind) {
       await bench.reaches(second, 'delayed');
 
       ends.get(1)?.resolve();
-      // It was fetched by the slot that became free, or is the next of those that wait.
-      const isNext = async () =>
-        ran.includes('a 2') || (await bench.queue.getWaiting(0, 0))[0]?.id === second.id;
-      await until(isNext, 'it is the next to be fetched');
+      await isNext(second);
       for (const n of [10, 11]) ends.get(n)?.resolve();
 
       await hasRun('a 2');
@@ -79,6 +85,84 @@ for (const setup of oneOfEachKind) {
       expect(priority).to.equal(3);
     });
 
+    it('runs before those of its priority', async () => {
+      const opts = { priority: 3 };
+      await add(1, 'a', opts);
+      const second = await add(2, 'a', opts);
+      for (const n of [10, 11, 12, 13]) await add(n, `other-${n}`, opts);
+      await openWorker(2);
+      await hasRun('other-10 10');
+      await bench.reaches(second, 'delayed');
+
+      ends.get(1)?.resolve();
+      await isNext(second);
+      for (const n of [10, 11]) ends.get(n)?.resolve();
+
+      await hasRun('a 2');
+      expect(ran).to.not.include('other-13 13');
+    });
+
+    it('runs before those that wait, in a queue that is paused when its turn comes', async () => {
+      await add(1, 'a');
+      const second = await add(2, 'a');
+      await add(10, 'other-10');
+      await openWorker(2);
+      await hasRun('other-10 10');
+      await bench.reaches(second, 'delayed');
+      await bench.queue.pause();
+      for (const n of [11, 12]) await add(n, `other-${n}`);
+
+      ends.get(1)?.resolve();
+      const isFirst = async () =>
+        (await bench.queue.getJobs(['wait', 'paused'] as never, 0, 0, true))[0]?.id === second.id;
+      await until(isFirst, 'it is the first of those that wait');
+      await bench.queue.resume();
+      await until(() => ran.length > 2);
+
+      // On PostgreSQL a worker passes over a row that another session has locked for a moment.
+      if (setup.onRedis) expect(ran).to.deep.equal(['a 1', 'other-10 10', 'a 2']);
+    });
+
+    /** The first of three ends. The second runs from now on, and knows the third, which is parked. */
+    async function secondRuns(third: object = {}): Promise<Job> {
+      await add(1, 'a');
+      const second = await add(2, 'a');
+      const parked = await add(3, 'a', third);
+      for (const n of [10, 11, 12, 13, 14, 15]) await add(n, `other-${n}`);
+      await openWorker(2);
+      await hasRun('other-10 10');
+      await bench.reaches(parked, 'delayed');
+      ends.get(1)?.resolve();
+      await isNext(second);
+      for (const n of [10, 11]) ends.get(n)?.resolve();
+      await hasRun('a 2');
+      return parked;
+    }
+
+    it('is another one than a job that its producer has given its id since', async () => {
+      const third = await secondRuns({ jobId: 'third' });
+      await third.remove();
+      const later = await add(4, 'a', { jobId: 'third', delay: 3_600_000 });
+
+      for (const end of ends.values()) end.resolve();
+      await hasRun('other-15 15');
+
+      expect((await bench.queue.getJob('third'))?.delay).to.equal(3_600_000);
+      expect(await later.getState()).to.equal('delayed');
+    });
+
+    it('keeps the priority that it was given while it was parked', async () => {
+      const startedAt = performance.now();
+      const third = await secondRuns();
+      await until(() => performance.now() - startedAt > 2500, 'the second runs for more than a second');
+      await ((await bench.queue.getJob(third.id as string)) as Job).changePriority({ priority: 7 });
+
+      for (const end of ends.values()) end.resolve();
+      await hasRun('a 3');
+
+      expect((await bench.queue.getJob(third.id as string))?.priority).to.equal(7);
+    });
+
     it('waits for it in its slot, where the holder ends within milliseconds', async () => {
       await openWorker(2);
       // The machine may be busy for longer than a job waits. Then it is parked, and starts again.
@@ -93,6 +177,28 @@ for (const setup of oneOfEachKind) {
         await bench.result(job);
         return (await bench.queue.getJob(job.id as string))?.attemptsStarted === 1;
       }, 'one was not parked');
+    });
+
+    it('is parked at once where the key stays done', async () => {
+      const asked: string[] = [];
+      const cache = new Proxy(bench.cache as Required<LockCache>, {
+        get(target, name) {
+          const value = Reflect.get(target, name, target);
+          if (name !== 'enter') return typeof value === 'function' ? value.bind(target) : value;
+          return (steps: readonly EnterStep[]) => {
+            asked.push(...steps.map(step => step.owner));
+            return target.enter(steps);
+          };
+        },
+      });
+      const options = { key: 'k', whenLocked: 'in-order', dedupeFor: 60_000, cache } as const;
+      await bench.worker(onceProcessor(async () => {}, options) as never, { concurrency: 2 });
+      await bench.result(await bench.add({}));
+
+      const second = await bench.add({});
+      await bench.reaches(second, 'delayed');
+
+      expect(asked.filter(owner => owner === ownerOf(second as never))).to.have.length(1);
     });
 
     it('is parked where the holder does not end', async () => {

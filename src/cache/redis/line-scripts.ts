@@ -15,7 +15,8 @@ import { HELD_LUA, KEEP_LUA, RECORDS_LUA } from './scripts.ts';
 
 /**
  * What a worker sends most, in a third of the time: steps of the line 'all' on a key with one place. They acquire the key, join the line
- * behind its holder, or release it and keep nothing. They return nothing where the step is another one, and then have changed nothing.
+ * behind its holder, or release it and keep nothing. They return nothing where the step is another one, or where Redis refuses it, and
+ * then have changed nothing.
  */
 const FAST_LUA = `
 local function fastEnter(key, line, part, owner, first, joins, notify, interrupts, ttl)
@@ -28,13 +29,15 @@ local function fastEnter(key, line, part, owner, first, joins, notify, interrupt
     if not joinsBehind or redis.call('ZSCORE', line, 'p' .. owner) then return end
     local last = first and redis.call('ZRANGE', line, -1, -1, 'WITHSCORES')[2]
     local now = clock[1] * 1000000 + clock[2]
-    redis.call('ZADD', line, string.format('%.0f', last and math.max(now, last + 1) or now), 'p' .. owner)
+    local added = try('ZADD', line, string.format('%.0f', last and math.max(now, last + 1) or now), 'p' .. owner)
+    if type(added) == 'table' then return end
     redis.call('PEXPIRE', line, ${LINE_LASTS_MS})
     return { 'held', stored, redis.call('PTTL', key), redis.call('ZCARD', line) - 1, '' }
   end
   if released[key] or first and first ~= 'p' .. owner or not first and joins ~= '1' then return end
   local fence = string.format('%s%06d', clock[1], clock[2])
-  redis.call('SET', key, RUNNING .. part .. ',"fence":' .. fence .. ',"since":' .. sub(fence, 1, 13) .. '}', 'PX', ttl)
+  local record = RUNNING .. part .. ',"fence":' .. fence .. ',"since":' .. sub(fence, 1, 13) .. '}'
+  if try('SET', key, record, 'PX', ttl).err then return end
   if not first then return { 'acquired', tonumber(fence), 0, '' } end
   redis.call('ZREM', line, first)
   local next = redis.call('ZRANGE', line, 0, 0)[1]
