@@ -15,7 +15,7 @@ const BELIEVE_JOB_MS = 1000;
 /** The lists of jobs without a priority. BullMQ 5 keeps those of a queue that is paused in one of their own. */
 const WITHOUT_PRIORITY = ['wait', 'paused'];
 /** Redis looks at each job of such a list. Of more than this a job stays where BullMQ has put it. */
-const MAX_WAITING = 50_000;
+const MAX_WAITING = 20_000;
 
 /** What is needed of BullMQ's `Queue` or `Worker`: its class `Job`, which BullMQ's types hide. */
 interface QueueOfJobs {

@@ -10,7 +10,7 @@ import type { AcquireAttempt } from '../lock/lock-request.ts';
 import type { GuardedJob } from './strategy.ts';
 
 /** A job waits in its slot if those before it need no longer than this. */
-const SOON_MS = 20;
+const SOON_MS = 5;
 /** It waits for no longer while no run ends. */
 const MAX_STANDSTILL_MS = 20;
 /** The longest time that it waits. */
