@@ -1,6 +1,6 @@
 /** Lists the locks of a board for its page. */
 
-import type { LockInfo } from '../admin/lock-admin.ts';
+import { describeResult, type LockInfo } from '../admin/lock-admin.ts';
 import { describeLockLine } from '../admin/lock-line.ts';
 import { getOrCreate } from '../core/get-or-create.ts';
 import { nameOfHolder } from '../core/holder.ts';
@@ -20,6 +20,8 @@ export interface ShownLock extends LockInfo {
   readonly holderName: string;
   /** `2 hold it, 12 parked, next: job 18 of emails`, where the key has a line. */
   readonly lineText?: string;
+  /** `result: 1.2 kB kept`, where the result of work that was done is kept. */
+  readonly resultText?: string;
 }
 
 export interface LockList {
@@ -69,7 +71,9 @@ function shownLock(
   const cache = isQueue || isOnly ? {} : { cache: label };
   const place = isQueue ? label : placeOf(lock);
   const line = lock.line ? { lineText: describeLockLine(lock.line) } : {};
-  return { ...lock, source: label, place, ...cache, holderName: nameOfHolder(lock), ...line };
+  const kept = describeResult(lock);
+  const result = kept === undefined ? {} : { resultText: `result: ${kept}` };
+  return { ...lock, source: label, place, ...cache, holderName: nameOfHolder(lock), ...line, ...result };
 }
 
 function placeOf({ queue, scope }: LockInfo): string {
