@@ -18,7 +18,7 @@ import { giveWay } from './give-way.ts';
 import { watchLine } from './line-watch.ts';
 import { raiseDuplicate, skipDuplicate } from './skip-or-raise.ts';
 import { type DuplicateStrategy, type GuardedJob, plain } from './strategy.ts';
-import { lookAgain, promote, promoteNext, sendPromotion, settled } from './whose-turn.ts';
+import { lookAgain, promote, promoteHead, promoteNext, sendPromotion, settled } from './whose-turn.ts';
 
 /** A parked job that nobody can promote comes back this often, if it is the first; the nth comes back √n times as rarely. */
 const UNPROMOTED_MS = 1000;
@@ -53,6 +53,8 @@ export async function runAndPromote(work: GuardedJob, handle: LockHandle): Promi
   } finally {
     // With several places another holder may have promoted that one long before.
     if (handle.next !== undefined && work.concurrency === 1) await sendPromotion(work, handle.next);
+    // Its process may have ended before the answer to the release says who is next.
+    else if (work.job.queue?.closing) await promoteHead(work);
   }
 }
 
