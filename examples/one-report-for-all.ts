@@ -5,8 +5,8 @@ import { type Job, Queue, QueueEvents, Worker } from 'bullmq';
 import { onceProcessor } from 'bullmq-once';
 
 const connection = { url: process.env.REDIS_URL ?? 'redis://127.0.0.1:6379' };
-const queue = new Queue('reports', { connection });
-const events = new QueueEvents('reports', { connection });
+const queue = new Queue('monthly-reports', { connection });
+const events = new QueueEvents('monthly-reports', { connection });
 await queue.obliterate({ force: true });
 
 let built = 0;
@@ -16,7 +16,7 @@ async function buildReport(job: Job<{ month: string }>): Promise<{ month: string
   return { month: job.data.month, total: 1234.5 };
 }
 const guarded = onceProcessor(buildReport, { key: 'report-{month}', whenLocked: 'share' });
-const worker = new Worker('reports', guarded, { connection, concurrency: 2 });
+const worker = new Worker('monthly-reports', guarded, { connection, concurrency: 2 });
 await events.waitUntilReady();
 
 const jobs = await Promise.all(

@@ -1,7 +1,8 @@
 /**
  * A payment provider delivers a webhook twice, and the first run of the work fails. The second delivery must not be dropped while the
  * first may still fail, so it raises, and BullMQ retries it. `dedupeFor` keeps the key held as done when the work has succeeded: from
- * then on a delivery completes. The payment is booked once, and nothing is left in the failed set.
+ * then on a delivery completes. The payment is booked once, and nothing is left in the failed set. A delivery of the same payment with
+ * another amount would fail at once (`match`).
  */
 
 import { type Job, Queue, Worker } from 'bullmq';
@@ -27,7 +28,12 @@ async function book(job: Job<Payment>): Promise<string> {
 }
 
 // raiseIfLock needs attempts and a backoff: without them the duplicate fails within milliseconds.
-const guarded = onceProcessor(book, { key: 'payment-{paymentId}', raiseIfLock: true, dedupeFor: 60_000 });
+const guarded = onceProcessor(book, {
+  key: 'payment-{paymentId}',
+  match: '{cents}',
+  raiseIfLock: true,
+  dedupeFor: 60_000,
+});
 const worker = new Worker('payments', guarded, { connection, concurrency: 10 });
 worker.on('failed', (job, error) => console.log(`delivery ${job?.id} is retried: ${error.message}`));
 

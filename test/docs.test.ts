@@ -21,6 +21,9 @@ const blocks = (page: string, language: string) =>
     .filter(([, of]) => of === language)
     .map(([, , code]) => code as string);
 
+const RECIPES = 'docs/recipes.md';
+const withoutIndents = (code: string) => code.replace(/^ +/gm, '');
+
 describe('the docs', () => {
   it('have code blocks of known languages only', () => {
     const languages = pages.flatMap(page =>
@@ -34,7 +37,8 @@ describe('the docs', () => {
     const folder = join(root, 'test', 'docs-blocks');
     rmSync(folder, { recursive: true, force: true });
     mkdirSync(folder);
-    for (const page of pages) {
+    // Those of the recipes are parts of examples.
+    for (const page of pages.filter(name => name !== RECIPES)) {
       for (const [i, code] of blocks(page, 'ts').entries()) {
         writeFileSync(join(folder, `${page.replace(/\W/g, '-')}-${i}.ts`), `${code}\nexport {};\n`);
       }
@@ -73,6 +77,21 @@ describe('the docs', () => {
     const example = read('examples/quick-start.ts').replace(/^\/\*\*.*?\*\/\n\n/s, '');
 
     expect(example.startsWith((blocks('README.md', 'ts')[0] as string).trimEnd())).to.equal(true);
+  });
+
+  it('have recipes that are parts of examples, which are run', () => {
+    const recipes = read(RECIPES).split(/^## /m).slice(1);
+
+    for (const recipe of recipes) {
+      const [title] = recipe.split('\n');
+      const [, example] = /\]\(\.\.\/(examples\/[\w-]+\.ts)\)/.exec(recipe) ?? [];
+      expect(example, `the recipe '${title}' links to no example`).to.be.a('string');
+      const codes = [...recipe.matchAll(/^```ts\n([\s\S]*?)^```/gm)].map(([, code]) => code as string);
+      expect(codes, title).to.not.deep.equal([]);
+      for (const code of codes)
+        expect(withoutIndents(read(example as string)), title).to.include(withoutIndents(code));
+    }
+    expect(recipes).to.have.length(9);
   });
 
   it('name commands that there are', () => {

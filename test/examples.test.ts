@@ -65,6 +65,29 @@ const EXPECTED: Record<string, (output: string) => void> = {
   'autosave.ts': output => {
     expect(linesOf(output)).to.deep.equal(['saved versions 1 and 5']);
   },
+  'double-click.ts': output => {
+    const receipt = 'receipt 1: 1990 cents for cart c1';
+    expect(linesOf(output).slice(0, 2)).to.deep.equal([receipt, receipt]);
+    expect(linesOf(output)[2]).to.match(
+      /^lock 'pay-c1' was done by job \d of checkout and stays held for another … s, for other data/,
+    );
+    expect(linesOf(output)).to.have.length(3);
+  },
+  'once-a-minute.ts': output => {
+    expect(linesOf(output)).to.deep.equal([
+      'ann is told of event 1',
+      'ben is told of event 1',
+      'sent 2, skipped 4',
+    ]);
+  },
+  'deploy-while-jobs-run.ts': output => {
+    const [first, ...others] = linesOf(output);
+    expect(first).to.equal('file 1 by v1');
+    expect(others.map(line => line.slice(0, 9))).to.deep.equal(['file 2 by', 'file 3 by', 'file 4 by']);
+    expect(others.at(0)).to.match(/v[12]$/);
+    expect(others.at(-1)).to.match(/v[23]$/);
+    expect(others.filter(line => line.endsWith('v1'))).to.deep.equal([]);
+  },
   'one-report-for-all.ts': output => {
     const report = '{"month":"2026-11","total":1234.5}';
     expect(linesOf(output)).to.deep.equal([...Array(5).fill(report), 'built 1 time']);

@@ -138,6 +138,12 @@ export function describeRefusal(now: LockInfo | undefined): string {
   return `is now held by ${nameOfHolder(now)}`;
 }
 
+/** How large the result is that is kept with a lock: `14 bytes kept`, `1.2 kB kept`. What it is, nobody is shown here. */
+export function describeResult({ resultBytes }: Pick<LockInfo, 'resultBytes'>): string | undefined {
+  if (resultBytes === undefined) return undefined;
+  return resultBytes < 1000 ? `${resultBytes} bytes kept` : `${(resultBytes / 1000).toFixed(1)} kB kept`;
+}
+
 /** Lines are read for so many listed locks at a time. */
 const LINES_PER_CALL = 200;
 

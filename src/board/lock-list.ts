@@ -1,6 +1,6 @@
 /** Lists the locks of a board for its page. */
 
-import type { LockInfo } from '../admin/lock-admin.ts';
+import { describeResult, type LockInfo } from '../admin/lock-admin.ts';
 import { describeLockLine } from '../admin/lock-line.ts';
 import { getOrCreate } from '../core/get-or-create.ts';
 import { nameOfHolder } from '../core/holder.ts';
@@ -23,6 +23,8 @@ export interface ShownLock extends LockInfo {
   readonly holderUrl?: string;
   /** `2 hold it, 12 parked, next: job 18 of emails`, where the key has a line. */
   readonly lineText?: string;
+  /** `result: 1.2 kB kept`, where the result of work that was done is kept. */
+  readonly resultText?: string;
 }
 
 export interface LockList {
@@ -77,7 +79,9 @@ function shownLock(
   const line = lock.line ? { lineText: describeLockLine(lock.line) } : {};
   const url = jobUrl(lock);
   const holder = { holderName: nameOfHolder(lock), ...(url !== undefined && { holderUrl: url }) };
-  return { ...lock, source: label, place, ...cache, ...holder, ...line };
+  const kept = describeResult(lock);
+  const result = kept === undefined ? {} : { resultText: `result: ${kept}` };
+  return { ...lock, source: label, place, ...cache, ...holder, ...line, ...result };
 }
 
 function placeOf({ queue, scope }: LockInfo): string {

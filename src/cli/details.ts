@@ -1,6 +1,6 @@
 /** Shows all that is known of one lock. */
 
-import type { LockInfo } from '../admin/lock-admin.ts';
+import { describeResult, type LockInfo } from '../admin/lock-admin.ts';
 import { nameOfHolder } from '../core/holder.ts';
 import { printable } from '../core/printable.ts';
 import { ageOf, timeLeft } from './format.ts';
@@ -25,6 +25,7 @@ export function detailsOf(lock: LockInfo, now: number): string {
     ['fence', isFree ? '' : String(fence)],
     ['acquired', since > 0 ? `${new Date(since).toISOString()} (${ageOf(lock, now)} ago)` : ''],
     [lock.dueIn === undefined ? 'expires in' : 'reserved', isFree ? '' : timeLeft(lock)],
+    ['result', describeResult(lock)],
     ['places', line && line.held > 1 ? `${line.held} taken` : ''],
     ['parked', line && line.parked > 0 ? String(line.parked) : ''],
     ['next', line?.next && nameOfHolder(line.next)],

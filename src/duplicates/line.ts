@@ -19,7 +19,15 @@ import { watchLine } from './line-watch.ts';
 import { lingerForTurn, startTurn } from './linger.ts';
 import { raiseDuplicate, skipDuplicate } from './skip-or-raise.ts';
 import { type DuplicateStrategy, type GuardedJob, plain } from './strategy.ts';
-import { awaitTurn, lookAgain, promote, promoteNext, sendPromotion, settled } from './whose-turn.ts';
+import {
+  awaitTurn,
+  lookAgain,
+  promote,
+  promoteHead,
+  promoteNext,
+  sendPromotion,
+  settled,
+} from './whose-turn.ts';
 
 /** A parked job that nobody can promote comes back this often, if it is the first; the nth comes back √n times as rarely. */
 const UNPROMOTED_MS = 1000;
@@ -58,6 +66,8 @@ export async function runAndPromote(work: GuardedJob, handle: LockHandle): Promi
   } finally {
     endTurn?.();
     if (next !== undefined && handle.isFreed) await sendPromotion(work, next, awaited);
+    // Its process may have ended before the answer to the release says who is next.
+    else if (work.job.queue?.closing) await promoteHead(work);
   }
 }
 

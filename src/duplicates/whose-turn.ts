@@ -47,6 +47,16 @@ export async function lookAgain(work: GuardedJob): Promise<void> {
   }
 }
 
+/** The key was released: promotes the first of its line. Never rejects. */
+export async function promoteHead(work: GuardedJob): Promise<void> {
+  try {
+    const { held, head } = await work.request.findLine();
+    if (head !== undefined && held < work.concurrency) await promoteNext(work, head);
+  } catch {
+    // It comes back by itself.
+  }
+}
+
 /** The key was released: promotes whose turn it is. Never rejects, and nobody waits for it. */
 export async function promoteNext(work: GuardedJob, owner: string): Promise<void> {
   const { request, concurrency } = work;

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
 import { createBoard } from '../../src/board.ts';
 import { enterStep } from '../../src/conformance/lines.ts';
-import { Lock, MemoryCache, RedisCache } from '../../src/index.ts';
+import { Lock, MemoryCache, once, RedisCache } from '../../src/index.ts';
 import { scopedName } from '../../src/key/stored-name.ts';
 import { Bench } from '../support/bullmq.ts';
 import { connectRedis, uniqueName } from '../support/index.ts';
@@ -21,6 +21,24 @@ describe('the locks of a board', () => {
 
     expect(locks).to.have.length(1);
     expect(locks[0]).to.include({ scope: 'shop-3', holderName: 'job 17 of emails', source: 'memory' });
+  });
+
+  it('are shown with how large the result is that is kept, and not with what it is', async () => {
+    const cache = new MemoryCache();
+    await once(() => 'hunter2', { key: 'k', cache, dedupeFor: 60_000 })();
+    const alone = await new Lock('alone', { cache }).acquire();
+    const board = createBoard({ caches: { memory: cache } });
+
+    const shown = await shownBy(board);
+    await alone.release();
+    board.close();
+
+    const texts = shown.locks.map(({ key, resultText }: any) => [key, resultText]);
+    expect(texts).to.have.deep.members([
+      ['k', 'result: 9 bytes kept'],
+      ['alone', undefined],
+    ]);
+    expect(JSON.stringify(shown)).to.not.include('hunter2');
   });
 
   it('are shown once, where a queue and a cache of one datastore are shown', async () => {

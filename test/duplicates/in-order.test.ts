@@ -66,6 +66,19 @@ for (const setup of setups) {
       expect(ran).to.deep.equal(['a', 'b', 'a', 'a', 'a', 'a']);
     });
 
+    it('go on in another process at once when a worker closes behind the one that runs', async () => {
+      const first = await bench.hold(IN_ORDER);
+      const [second] = (await addSome(1)) as [Job];
+      await bench.reaches(second, 'delayed');
+      const closed = first.worker.close();
+
+      await first.finish();
+      await closed;
+
+      // Nobody is there any more to promote it.
+      expect(await second.getState()).to.equal('waiting');
+    });
+
     it('go on behind one that was removed while it was parked', async () => {
       const first = await bench.hold(IN_ORDER);
       const [second, third, fourth] = (await addSome(3)) as [Job, Job, Job];

@@ -134,6 +134,7 @@ export const SCRIPT: string = `'use strict';
     holder.append(linkTo(lock.holderUrl, lock.holderName));
     if (lock.state in STATES) holder.append(element('div', 'state', STATES[lock.state]));
     if (lock.lineText !== undefined) holder.append(element('div', 'state line', lock.lineText));
+    if (lock.resultText !== undefined) holder.append(element('div', 'state result', lock.resultText));
     const place = element('td', 'place', lock.place);
     if (lock.cache !== undefined) place.append(element('div', 'state', 'in ' + lock.cache));
     const bar = element('div', 'bar');

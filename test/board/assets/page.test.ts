@@ -4,7 +4,7 @@ import type { Job } from 'bullmq';
 import { expect } from 'chai';
 import type { Browser, Page } from 'playwright-core';
 import { enterStep } from '../../../src/conformance/lines.ts';
-import { Lock, type LockRecord, MemoryCache, onceProcessor } from '../../../src/index.ts';
+import { Lock, type LockRecord, MemoryCache, once, onceProcessor } from '../../../src/index.ts';
 import { openBrowser } from '../../support/browser.ts';
 import { Bench } from '../../support/bullmq.ts';
 import { deferred, until } from '../../support/index.ts';
@@ -179,6 +179,22 @@ describe('the page of the board', () => {
       expect(place).to.equal('scope defaultin memory');
       expect(problem).to.equal('silent: its datastore did not answer');
       expect(isAllClear).to.equal(false);
+      expect(problems).to.deep.equal([]);
+      await page.close();
+    });
+  });
+
+  it('shows that the result of work that was done is kept, and how large it is', async () => {
+    const cache = new MemoryCache();
+    await once(() => 'hunter2', { key: 'k', cache, dedupeFor: 60_000 })();
+    await withBoard({ caches: { memory: cache } }, async url => {
+      const { page, problems } = await openPage(url);
+      await page.locator('#locks tr').first().waitFor();
+      const result = await page.locator('#locks .result').textContent();
+      const all = await page.content();
+
+      expect(result).to.equal('result: 9 bytes kept');
+      expect(all).to.not.include('hunter2');
       expect(problems).to.deep.equal([]);
       await page.close();
     });

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { leaveStep } from '../../../src/conformance/lines.ts';
-import { Lock } from '../../../src/index.ts';
+import { Lock, once } from '../../../src/index.ts';
 import { Bench } from '../../support/bullmq.ts';
 import { redisUrl, uniqueName } from '../../support/index.ts';
 import { cli, OwnScope, parseLines } from '../run-cli.ts';
@@ -80,6 +80,27 @@ describe('bullmq-once show', () => {
         `stored key  once::1:${own.scope}:k\n`,
     );
     expect(json).to.include({ state: 'parked', jobId: '18' });
+  });
+
+  it('says that a result is kept and how large it is, and not what it is', async () => {
+    const { cache, scope } = own;
+    for (const [key, secret] of [
+      ['short', 'hunter2'],
+      ['long', 'hunter2'.repeat(200)],
+    ] as const) {
+      await once(() => secret, { key, cache, scope, dedupeFor: 60_000 })();
+    }
+
+    const short = await cli('show', 'short', ...own.args);
+    const long = await cli('show', 'long', ...own.args);
+    const json = await cli('show', 'long', ...own.args, '--json');
+
+    expect(short.out)
+      .to.match(/^state {7}done\n/m)
+      .and.match(/^result {6}9 bytes kept\n/m);
+    expect(long.out).to.match(/^result {6}1\.4 kB kept\n/m);
+    expect(parseLines(json.out)[0]).to.include({ state: 'done', resultBytes: 1402 });
+    expect(short.out + long.out + json.out).to.not.include('hunter2');
   });
 
   it('ends with 1 where the key is not held', async () => {
