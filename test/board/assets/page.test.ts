@@ -189,8 +189,9 @@ describe('the page of the board', () => {
     await once(() => 'hunter2', { key: 'k', cache, dedupeFor: 60_000 })();
     await withBoard({ caches: { memory: cache } }, async url => {
       const { page, problems } = await openPage(url);
-      await page.locator('#locks tr').first().waitFor();
-      const result = await page.locator('#locks .result').textContent();
+      await page.getByRole('button', { name: 'Show 1 of work that was done' }).click();
+      await page.locator('#done tr').waitFor();
+      const result = await page.locator('#done .result').textContent();
       const all = await page.content();
 
       expect(result).to.equal('result: 9 bytes kept');
