@@ -200,3 +200,43 @@ for (const setup of setups) {
     });
   });
 }
+
+describe('Jobs of two queues of one scope that share a result', () => {
+  for (const [size, result] of [
+    ['small', 'kept'],
+    ['too large to keep', 'x'.repeat(20_000)],
+  ] as const) {
+    it(`are promoted each by its own worker (a result that is ${size})`, async () => {
+      const bench = await Bench.open();
+      const other = await Bench.open();
+      const ran: unknown[] = [];
+      const gate = deferred();
+      const guarded = onceProcessor(
+        async (job: Job) => {
+          ran.push(job.data.n);
+          await gate.promise;
+          return result;
+        },
+        { key: 'k', whenLocked: 'share', scope: bench.queueName },
+      );
+      for (const at of [bench, other]) await at.worker(guarded as never, { concurrency: 3 });
+      const jobs: [Bench, Job][] = [];
+      for (let n = 0; n < 6; n++) {
+        const at = n % 2 === 0 ? bench : other;
+        const job = await at.add({ n });
+        jobs.push([at, job]);
+        await at.reaches(job, n === 0 ? 'active' : 'delayed');
+      }
+      const startedAt = performance.now();
+      gate.resolve();
+
+      for (const [at, job] of jobs) expect(await at.result(job)).to.equal(result);
+
+      expect(ran).to.deep.equal([0]);
+      // By themselves they would come back a second later, and the last √5 seconds later.
+      expect(performance.now() - startedAt).to.be.below(2000);
+      await bench.close();
+      await other.close();
+    });
+  }
+});

@@ -76,7 +76,7 @@ for (const setup of SETUPS) {
       expect(await bench.result(next)).to.match(/^done by/);
     });
 
-    it('completes without a second run (dedupeFor; the work was done and BullMQ did not know)', async () => {
+    it('completes with its own result and without a second run (dedupeFor; the work was done and BullMQ did not know)', async () => {
       const dedupeFor = 600_000;
       const first = await workers.start({ ttl: 3000, dedupeFor, hangs: true });
       const job = await bench.add({ id: 1 });
@@ -89,7 +89,7 @@ for (const setup of SETUPS) {
       const result = await bench.result(job);
       const duplicate = await bench.result(await bench.add({ id: 1 }));
 
-      expect(result).to.equal(null);
+      expect(result).to.equal(`done by ${first.pid}`);
       expect(duplicate).to.equal(null);
       expect(second.messagesOf('started')).to.deep.equal([]);
     });

@@ -9,13 +9,13 @@ import { deferred, rejection, until } from '../support/index.ts';
 describe('A job whose own lease holds its key', () => {
   const run = (attemptsStarted: number, id = '17') => plainJob(id, { attemptsStarted });
 
-  it('completes without a second run if its work was done, even under raiseIfLock', async () => {
+  it('completes with its own result and without a second run if its work was done, even under raiseIfLock', async () => {
     let runs = 0;
     const options = { key: 'k', dedupeFor: 60_000, raiseIfLock: true, cache: new MemoryCache() };
     const guarded = onceProcessor(async () => ++runs, options);
 
     expect(await guarded(run(1))).to.equal(1);
-    expect(await guarded(run(2))).to.equal(undefined);
+    expect(await guarded(run(2))).to.equal(1);
 
     expect(runs).to.equal(1);
   });

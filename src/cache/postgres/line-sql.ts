@@ -185,7 +185,7 @@ BEGIN
 
   IF step.kind = 'together' THEN
     SELECT r.result INTO kept FROM ${result} AS r WHERE r.key = step.key AND r.expires > asked;
-    IF own.token IS NULL OR refusal IS NOT NULL THEN
+    IF kept IS NOT NULL AND (own.token IS NULL OR refusal IS NOT NULL) THEN
       DELETE FROM ${answered} AS a WHERE a.key = step.key AND a.owner = step.owner AND a.expires > asked;
       IF FOUND THEN
         refusal := json_build_object('answered', kept, 'next', (

@@ -271,7 +271,7 @@ function verbs.enter(key, line, verb, part, owner)
     if not marks then return parked end
   end
   local isRerun = tonumber(attempt) > 1
-  local itself, last, isForeign
+  local itself, final, isForeign
   for _, place in ipairs(held) do
     if find(place.record, part, TOKEN_AT, true) == TOKEN_AT and isLock(place.record) then
       -- The same step, sent again because its answer got lost.
@@ -285,17 +285,19 @@ function verbs.enter(key, line, verb, part, owner)
     end
     local holder = recordOwner(place.record)
     if holder and holder.owner == owner then itself = place end
-    if not last and (isMismatch(place.record, wanted) or isTogether and isDone(place.record)) then last = place end
+    -- It is no duplicate, or the work is done. There is nothing to wait for.
+    if not final and (isMismatch(place.record, wanted) or isTogether and isDone(place.record)) then final = place end
     if place.record == '' then isForeign = true end
   end
-  if isTogether and redis.call('ZREM', name, PARKED .. owner) == 1 then
+  local text = isTogether and resultText(name)
+  if text and redis.call('ZREM', name, PARKED .. owner) == 1 then
     local next = redis.call('ZRANGE', name, ${MAX_ANSWERED}, ${MAX_ANSWERED})[1]
-    return { 'answered', resultText(name) or '', next and sub(next, 2) or '' }
+    return { 'answered', text, next and sub(next, 2) or '' }
   end
-  if itself or last then
+  if itself or final then
     if not itself then redis.call('ZREM', line, PARKED .. owner) end
-    local place = itself or last
-    return { 'held', place.record, place.left, -2, '', isTogether and isDone(place.record) and resultText(name) or nil }
+    local place = itself or final
+    return { 'held', place.record, place.left, -2, '', text and isDone(place.record) and text or nil }
   end
   local position = parked > 0 and positionOf(line, marks, owner)
   if kind ~= '-' and joins ~= '1' and not position then return { 'absent' } end
