@@ -58,8 +58,11 @@ describe('the looks of a board at a datastore', () => {
       const first = await Promise.all(Array.from({ length: 5 }, ask));
       const again = await Promise.all(Array.from({ length: 5 }, ask));
       const inOneLook = await scans();
-      await delay(1600);
-      await ask();
+      const hasLookedAgain = async () => {
+        await ask();
+        return (await scans()) > inOneLook;
+      };
+      await until(hasLookedAgain, 'it looks again');
 
       for (const { locks, problems } of [...first, ...again]) {
         expect(locks.map(({ queue }: any) => queue).sort()).to.deep.equal(queues.map(q => q.qualifiedName));

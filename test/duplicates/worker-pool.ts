@@ -258,7 +258,8 @@ export class WorkerPool {
       if (member.hasCrashed) return;
       const isDelayed = (error as Error).name === 'DelayedError';
       const isRetried = !(error instanceof UnrecoverableError) && job.attemptsMade + 1 < ATTEMPTS;
-      const isReplaced = lock?.signal.reason?.reason === 'replaced';
+      // One that moved itself is in the middle of its work, replaced or not.
+      const isReplaced = !isDelayed && lock?.signal.reason?.reason === 'replaced';
       if (lock) history.hasReserved(id, attempt, { isReplaced, runsAgain: isDelayed || isRetried });
       if (isDelayed) return;
       await job.moveToFailed(error as Error, token, false).catch(() => {});

@@ -20,7 +20,7 @@ describe('bullmq-once force-release', () => {
   afterEach(() => own.close());
 
   it("releases nothing where it can't ask (no terminal)", async () => {
-    const handle = await own.hold('k', { ttl: 120 });
+    const handle = await own.hold('k', { ttl: 3000 });
 
     const { code, err } = await cli('force-release', 'k', ...own.args);
 
@@ -31,7 +31,7 @@ describe('bullmq-once force-release', () => {
   });
 
   it('releases locks, and says which keys are not held (--yes)', async () => {
-    const handle = await own.hold('k', { ttl: 120 });
+    const handle = await own.hold('k', { ttl: 3000 });
 
     const { code, out } = await cli('force-release', 'k', 'other', ...own.args, '--yes');
     await until(() => handle.signal.aborted);
