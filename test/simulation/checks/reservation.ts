@@ -1,0 +1,31 @@
+/** 11. What is reserved for a job is nobody else's while BullMQ has the job to run, and is free as soon as BullMQ has not. */
+
+import type { Facts, JobFacts } from '../facts.ts';
+import type { QueueModel } from '../queue-model.ts';
+import type { Check } from './check.ts';
+
+export function reservation(facts: Facts, queues: readonly QueueModel[]): Check {
+  function isToRun({ queue, id, timestamp }: JobFacts): boolean {
+    const stored = queues[queue]?.get(id);
+    return stored !== undefined && stored.timestamp === timestamp && stored.finishedOn === undefined;
+  }
+  return {
+    onFreed({ owner, state, attempt }) {
+      const job = facts.byOwner.get(owner);
+      if (!job || state !== 'reserved' || !isToRun(job)) return;
+      // Its own newer run may free what it can't reclaim.
+      if (job.handouts.some(handout => handout.attempt !== attempt && handout.at > facts.now - 1000)) return;
+      facts.violate(11, `what is reserved for job ${job.nth} is freed, and BullMQ has the job to run`);
+    },
+    onEvent(event, job) {
+      if (event.type !== 'skipped' && event.type !== 'raised') return;
+      const { holder, observed } = event;
+      if (observed || holder?.state !== 'reserved' || !job) return;
+      const other = facts.byOwner.get(holder.owner);
+      const askedSince = job.handouts.at(-1)?.at ?? Number.POSITIVE_INFINITY;
+      if (!other || other.endedAt === undefined || other.endedAt >= askedSince || isToRun(other)) return;
+      if (!facts.isCalm('networkUntil', 'serverUntil', 'processUntil', 'dataLostAt')) return;
+      facts.violate(11, `job ${job.nth} is ${event.type} for a reservation of job ${other.nth}, which has ended`);
+    },
+  };
+}
