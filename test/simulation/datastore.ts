@@ -153,7 +153,7 @@ export class Datastore {
   /** Goes on with other data: a replica's, or none. */
   restore(keys: ReadonlyMap<string, StoredKey>): void {
     this.#keys = new Map(keys);
-    this.#lastFence = 0;
+    this.#lastFence = Math.max(0, ...[...keys.values()].flatMap(({ places }) => places.map(({ fence }) => fence)));
   }
 
   #moment(): { now: number; wall: number } {

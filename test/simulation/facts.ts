@@ -38,6 +38,8 @@ export interface Handout {
 export interface Run {
   readonly job: JobFacts;
   readonly attempt: number;
+  /** The job as its worker has it. */
+  readonly model: JobModel;
   readonly process: SimulatedProcess;
   readonly lock: LockHandle;
   readonly signal: AbortSignal;
@@ -121,6 +123,8 @@ export class Facts {
     operatorAt: -Infinity,
     clockJumpedAt: -Infinity,
   };
+  /** The wall clocks of the workers differ by minutes or more. */
+  readonly haveClocksFarApart: boolean;
   readonly #now: () => number;
   readonly #serverNow: () => number;
   readonly #ofKeys = new Map<string, Lease[]>();
@@ -132,8 +136,9 @@ export class Facts {
     options: OptionsPlan,
     now: () => number,
     serverNow: () => number,
-    { trace }: { readonly trace: boolean },
+    { trace, haveClocksFarApart }: { readonly trace: boolean; readonly haveClocksFarApart: boolean },
   ) {
+    this.haveClocksFarApart = haveClocksFarApart;
     this.options = options;
     this.#now = now;
     this.#serverNow = serverNow;
@@ -238,7 +243,7 @@ export class Facts {
   }
 }
 
-/** How a job that is being processed is known here. */
-export function runOf(job: JobFacts, { attemptsStarted }: JobModel): Run | undefined {
-  return job.runs.findLast(({ attempt }) => attempt === attemptsStarted);
+/** The run of a job's processor that belongs to one time that a worker has got the job. */
+export function runOf(job: JobFacts, model: JobModel): Run | undefined {
+  return job.runs.find(run => run.model === model);
 }
