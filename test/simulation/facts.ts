@@ -52,6 +52,16 @@ export interface Run {
   outcome: { readonly value: unknown } | { readonly error: unknown } | undefined;
 }
 
+/** When a job first joined the line of its key, or acquired it. */
+export interface Entry {
+  /** The handout after which it did. */
+  readonly nth: number;
+  /** It may stand in any order with the others: the docs except it. */
+  isLoose: boolean;
+  readonly joined: boolean;
+  readonly at: number;
+}
+
 export interface JobFacts {
   /** The number of the job in the history. */
   readonly nth: number;
@@ -69,8 +79,7 @@ export interface JobFacts {
   readonly runs: Run[];
   /** Refused by the datastore, by attempt. */
   readonly refusedIn: Set<number>;
-  /** When it first joined the line or acquired the key. */
-  entry: { readonly nth: number; readonly isLoose: boolean; readonly joined: boolean; readonly at: number } | undefined;
+  entry: Entry | undefined;
   firstGrantAt: number | undefined;
   /** BullMQ has it no more, or will not run it again. */
   endedAt: number | undefined;

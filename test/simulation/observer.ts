@@ -115,6 +115,8 @@ export class Observer implements DatastoreObserver {
   onDataLost(kept: ReadonlyMap<string, StoredKey>): void {
     const { facts } = this;
     for (const lease of facts.allLeases()) facts.endLease(lease, 'lost');
+    // Lines are lost with the locks: their jobs join anew, in the order in which they come.
+    for (const { entry } of facts.jobs) if (entry) entry.isLoose = true;
     for (const { places } of kept.values()) {
       for (const { token, state, expiresAt } of places) facts.revive(token, state, expiresAt);
     }
@@ -163,6 +165,10 @@ export class Observer implements DatastoreObserver {
       },
       onStalled: stored => facts.tell(() => `job ${find(stored)?.nth} has stalled`),
     };
+  }
+
+  onReceived(job: JobFacts, model: JobModel): void {
+    for (const check of this.#checks) check.onReceived?.(job, model);
   }
 
   onStarted(run: Run): void {

@@ -132,9 +132,14 @@ class World {
       ...this.#optionsOf(options),
       ...(pool.length > 0 && { cache: new RedisCache({ pool }) }),
     } as never) as unknown as Processor;
+    const received: Processor = (job, token, signal) => {
+      const facts = this.#factsOf(job);
+      if (facts) this.#observer.onReceived(facts, job);
+      return processor(job, token, signal);
+    };
     const workers = this.#server.queues.map(
       queue =>
-        new WorkerModel(process, connect(), queue, worker, processor, (job, outcome) => {
+        new WorkerModel(process, connect(), queue, worker, received, (job, outcome) => {
           const facts = this.#factsOf(job);
           if (facts) this.#observer.onProcessed(facts, job, outcome);
         }),

@@ -23,6 +23,8 @@ export interface Check {
   /** The library has freed a key by force. */
   onFreed?(lease: Lease): void;
   onHandedOut?(job: JobFacts, attempt: number): void;
+  /** The guard is given a job. */
+  onReceived?(job: JobFacts, model: JobModel): void;
   onStarted?(run: Run): void;
   /** The work looks at its lock. */
   onLook?(run: Run): void;

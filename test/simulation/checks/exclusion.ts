@@ -40,11 +40,13 @@ function isReplaced(run: Run): boolean {
   return run.signal.reason?.reason === 'replaced' && run.lock.held;
 }
 
-/** Its lease was ended by someone else: it learns of that by its next renewal. */
+/** Its lease was ended by someone else, or by a clock that jumped: it learns of that by its next renewal. */
 export function wasTaken(facts: Facts, { lock, job }: Run): boolean {
   for (const lease of facts.leases.values()) {
     if (lease.fence !== lock.fence || lease.owner !== job.owner) continue;
-    const { end } = lease;
+    const { end, grantedAt } = lease;
+    const { serverJumpedAt, dataLostAt } = facts.troubles;
+    if (Math.max(serverJumpedAt, dataLostAt) >= grantedAt) return true;
     return end === 'reclaimed' || end === 'forced' || end === 'lost';
   }
   return true;

@@ -8,11 +8,13 @@ import { finishedMeansFree } from './finished-means-free.ts';
 import { hidesNothing } from './hides-nothing.ts';
 import { inOrder } from './in-order.ts';
 import { knowsInTime } from './knows-in-time.ts';
+import { newest } from './newest.ts';
 import { noAnswerIsNoDuplicate } from './no-answer-is-no-duplicate.ts';
 import { notLost } from './not-lost.ts';
 import { onlyTheHolder } from './only-the-holder.ts';
 import { ownLease } from './own-lease.ts';
 import { reservation } from './reservation.ts';
+import { waiters } from './waiters.ts';
 
 export const CHECKS: readonly MakeCheck[] = [
   exclusion,
@@ -26,5 +28,7 @@ export const CHECKS: readonly MakeCheck[] = [
   hidesNothing,
   notLost,
   inOrder,
+  newest,
+  waiters,
   reservation,
 ];

@@ -41,10 +41,10 @@ export function knowsInTime(facts: Facts): Check {
   };
 }
 
-/** The server's clock jumped while the lease was held. */
+/** The server's clock jumped, or an older state of the lease came back, while the lease was held. */
 function isExcused(facts: Facts, { grantedAt, endedAt }: Lease): boolean {
-  const { serverJumpedAt } = facts.troubles;
-  return serverJumpedAt >= grantedAt && serverJumpedAt <= endedAt;
+  const { serverJumpedAt, dataLostAt } = facts.troubles;
+  return [serverJumpedAt, dataLostAt].some(at => at >= grantedAt && at <= endedAt);
 }
 
 /** Its process stood still, so that no timer could run. */

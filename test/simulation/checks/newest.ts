@@ -1,0 +1,67 @@
+/** 10. `'keep-last'` and `'replace'`: the newest job runs last, and only older ones are skipped. */
+
+import type { Facts, JobFacts } from '../facts.ts';
+import type { Check } from './check.ts';
+
+export function newest(facts: Facts): Check {
+  const { whenLocked, mode } = facts.options;
+  if ((whenLocked !== 'keep-last' && whenLocked !== 'replace') || mode === 'observe') return {};
+  /** The last job that acquired each key for a run from the beginning. */
+  const last = new Map<string, { readonly job: JobFacts; readonly at: number }>();
+
+  return {
+    onGranted({ step, job, before, isRepeated }) {
+      if (!job || isRepeated) return;
+      const goesOn = before.some(({ owner }) => owner === job.owner);
+      const previous = last.get(job.storedKey);
+      if (goesOn) return;
+      last.set(job.storedKey, { job, at: facts.now });
+      if (!previous || previous.job === job || !isNewer(previous.job, job)) return;
+      if (!facts.isCalm('dataLostAt', 'serverJumpedAt', 'operatorAt')) return;
+      // One that failed for good, or was removed, has outdone nobody.
+      if (previous.job.end !== undefined && previous.job.successes === 0) return;
+      const isFirst = step.attempt === 1;
+      if (isFirst && !(job.isNumbered && previous.job.isNumbered)) return;
+      // Who has run last is not remembered for ever.
+      if (facts.now - previous.at > 2 * step.ttl) return;
+      facts.violate(10, `job ${job.nth} runs after job ${previous.job.nth}, which is newer`);
+    },
+    onEvent(event, job) {
+      if (event.type !== 'skipped' || !job || event.holder?.owner === job.owner) return;
+      const since = job.handouts.at(-1)?.at ?? 0;
+      const isExcuse = (other: JobFacts): boolean =>
+        other !== job &&
+        other.storedKey === job.storedKey &&
+        !isNewer(job, other) &&
+        (other.firstGrantAt !== undefined || (other.handouts.length > 0 && (other.endedAt ?? Infinity) >= since));
+      if (!facts.jobs.some(isExcuse)) facts.violate(10, `job ${job.nth} is skipped, and there is no newer one`);
+      const own = facts.leasesOf(job.storedKey).find(({ owner }) => owner === job.owner);
+      if (own?.state === 'reserved') facts.violate(10, `job ${job.nth} is skipped in the middle of its work`);
+    },
+    atEnd() {
+      if (!facts.isCalm('dataLostAt', 'serverJumpedAt', 'operatorAt')) return;
+      for (const key of new Set(facts.jobs.map(({ storedKey }) => storedKey))) {
+        checkLast(facts.jobs.filter(({ storedKey }) => storedKey === key));
+      }
+    },
+  };
+
+  /** The newest of the jobs that have run to their end was not skipped. */
+  function checkLast(jobs: readonly JobFacts[]): void {
+    for (const job of jobs) {
+      if (!job.wasSkipped || job.successes > 0) continue;
+      const hasNewer = jobs.some(other => other !== job && !isNewer(job, other) && other.runs.length > 0);
+      if (!hasNewer) facts.violate(10, `job ${job.nth} was skipped, and no newer one has run`);
+    }
+  }
+}
+
+/**
+ * Whether a job is certainly newer than another: by the numbers of their queue, else by the times of their creation. A time that was
+ * made up decides nothing.
+ */
+function isNewer(one: JobFacts, other: JobFacts): boolean {
+  if (one.hasOddTime || other.hasOddTime) return false;
+  if (one.queue === other.queue && one.isNumbered && other.isNumbered) return one.nth > other.nth;
+  return one.timestamp > other.timestamp;
+}
