@@ -89,12 +89,13 @@ export class LeaseRenewer {
   release(lease: Lease, dedupeFor: number, reservation?: Reservation): Promise<boolean> {
     const wasHeld = this.#end(lease);
     return new Promise(resolve => {
-      if (!wasHeld) {
+      // What was lost because `maxHold` was over is stored until its ttl ends.
+      if (!wasHeld && performance.now() >= lease.safeUntil) {
         this.#release(lease, dedupeFor, reservation, { onSent: () => resolve(false) });
         return;
       }
       this.#release(lease, dedupeFor, reservation, {
-        onAnswer: answer => resolve(answer === true),
+        onAnswer: answer => resolve(wasHeld && answer === true),
         onOverdue: () => resolve(false),
       });
     });
