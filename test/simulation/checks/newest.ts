@@ -21,13 +21,15 @@ export function newest(facts: Facts): Check {
       // One that failed for good, or was removed, has outdone nobody.
       if (previous.job.end !== undefined && previous.job.successes === 0) return;
       const isFirst = step.attempt === 1;
-      if (isFirst && !(job.isNumbered && previous.job.isNumbered)) return;
+      if (isFirst && !areNumbered(job, previous.job)) return;
       // Who has run last is not remembered for ever.
       if (facts.now - previous.at > 2 * step.ttl) return;
       facts.violate(10, `job ${job.nth} runs after job ${previous.job.nth}, which is newer`);
     },
     onEvent(event, job) {
       if (event.type !== 'skipped' || !job || event.holder?.owner === job.owner) return;
+      // Times of creation are compared with the server's clock.
+      if (!facts.isCalm('serverJumpedAt')) return;
       const since = job.handouts.at(-1)?.at ?? 0;
       const isExcuse = (other: JobFacts): boolean =>
         other !== job &&
@@ -62,6 +64,10 @@ export function newest(facts: Facts): Check {
  */
 function isNewer(one: JobFacts, other: JobFacts): boolean {
   if (one.hasOddTime || other.hasOddTime) return false;
-  if (one.queue === other.queue && one.isNumbered && other.isNumbered) return one.nth > other.nth;
+  if (areNumbered(one, other)) return one.nth > other.nth;
   return one.timestamp > other.timestamp;
+}
+
+function areNumbered(one: JobFacts, other: JobFacts): boolean {
+  return one.queue === other.queue && one.isNumbered && other.isNumbered;
 }
