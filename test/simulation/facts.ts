@@ -134,6 +134,8 @@ export class Facts {
   };
   /** The wall clocks of the workers differ by minutes or more. */
   readonly haveClocksFarApart: boolean;
+  /** The locks are not kept on the queue's own connection. */
+  readonly isCacheNamed: boolean;
   readonly #now: () => number;
   readonly #serverNow: () => number;
   readonly #ofKeys = new Map<string, Lease[]>();
@@ -145,8 +147,13 @@ export class Facts {
     options: OptionsPlan,
     now: () => number,
     serverNow: () => number,
-    { trace, haveClocksFarApart }: { readonly trace: boolean; readonly haveClocksFarApart: boolean },
+    {
+      trace,
+      haveClocksFarApart,
+      isCacheNamed,
+    }: { readonly trace: boolean; readonly haveClocksFarApart: boolean; readonly isCacheNamed: boolean },
   ) {
+    this.isCacheNamed = isCacheNamed;
     this.haveClocksFarApart = haveClocksFarApart;
     this.options = options;
     this.#now = now;

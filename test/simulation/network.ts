@@ -57,6 +57,8 @@ export class Connection {
     this.#random = random;
     this.#kind = kind;
     this.#latency = latency;
+    this.#isUp = server.isUp;
+    if (!this.#isUp) this.#reconnectIn(RECONNECT_MS);
   }
 
   get isUp(): boolean {

@@ -62,7 +62,7 @@ class World {
       plan.options,
       () => this.#scheduler.now,
       () => clock.wall(),
-      { trace, haveClocksFarApart: areFarApart(plan) },
+      { trace, haveClocksFarApart: areFarApart(plan), isCacheNamed: plan.cache === 'a pool' },
     );
     this.#observer = new Observer(this.#facts);
     const host = new SimulatedProcess('server', this.#scheduler, this.#random.fork(), EXACT, this.#onUncaught);

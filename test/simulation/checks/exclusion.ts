@@ -18,7 +18,7 @@ export function exclusion(facts: Facts): Check {
       }
     },
     onStarted(run) {
-      if (!run.lock.isGuarded || run.signal.aborted) return;
+      if (!run.lock.isGuarded || run.signal.aborted || facts.options.mode === 'observe') return;
       const others = [...facts.activeRuns].filter(other => other !== run && believes(facts, other, run));
       if (others.length < facts.concurrency) return;
       const names = others.map(({ job }) => `job ${job.nth}`).join(', ');

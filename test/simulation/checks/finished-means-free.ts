@@ -3,6 +3,9 @@
 import type { Facts } from '../facts.ts';
 import type { Check } from './check.ts';
 
+/** The last part of a ttl, in which the holder counts its lease as lost, and what clocks may differ. */
+const UNSAFE_PART = 0.15;
+
 export function finishedMeansFree(facts: Facts): Check {
   return {
     onFinished(job, { attemptsStarted }) {
@@ -13,9 +16,11 @@ export function finishedMeansFree(facts: Facts): Check {
         .leasesOf(job.storedKey)
         .find(({ owner, fence, state }) => owner === job.owner && fence === run.lock.fence && state === 'held');
       if (!held) return;
-      const { serverUntil, networkUntil, processUntil } = facts.troubles;
-      const wasTroubled = Math.max(serverUntil, networkUntil, processUntil) >= run.endedAt - held.ttl;
-      if (!wasTroubled) facts.violate(6, `job ${job.nth} has finished, and its key is held by it`);
+      const { serverUntil, networkUntil, processUntil, serverJumpedAt } = facts.troubles;
+      const troubledAt = Math.max(serverUntil, networkUntil, processUntil, serverJumpedAt);
+      // A release is not waited for when its lease is no longer safe.
+      const isSafe = held.expiresAt - facts.serverNow > held.ttl * UNSAFE_PART;
+      if (troubledAt < run.endedAt - held.ttl && isSafe) facts.violate(6, `job ${job.nth} has finished, and its key is held by it`);
     },
     atEnd() {
       for (const { owner, state } of facts.allLeases()) {

@@ -52,7 +52,10 @@ export function newest(facts: Facts): Check {
   function checkLast(jobs: readonly JobFacts[]): void {
     for (const job of jobs) {
       if (!job.wasSkipped || job.successes > 0) continue;
-      const hasNewer = jobs.some(other => other !== job && !isNewer(job, other) && other.runs.length > 0);
+      // A newer one may have failed before it could run: its datastore failed.
+      const hasNewer = jobs.some(
+        other => other !== job && !isNewer(job, other) && (other.runs.length > 0 || other.end === 'failed'),
+      );
       if (!hasNewer) facts.violate(10, `job ${job.nth} was skipped, and no newer one has run`);
     }
   }

@@ -20,6 +20,8 @@ export function reservation(facts: Facts, queues: readonly QueueModel[]): Check 
     onEvent(event, job) {
       if (event.type !== 'skipped' && event.type !== 'raised') return;
       const { holder, observed } = event;
+      // A cache that was named may serve queues of other servers: a job that is not found may be one of theirs.
+      if (facts.isCacheNamed) return;
       if (observed || holder?.state !== 'reserved' || !job) return;
       const other = facts.byOwner.get(holder.owner);
       const askedSince = job.handouts.at(-1)?.at ?? Number.POSITIVE_INFINITY;
