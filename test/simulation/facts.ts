@@ -244,7 +244,10 @@ export class Facts {
     return [...this.#ofKeys.keys()].flatMap(storedKey => [...this.leasesOf(storedKey)]);
   }
 
-  /** Where nothing was broken within the last ms. */
+  /** Calls back later. */
+  after: (ms: number, run: () => void) => void = () => {};
+
+  /** Whether nothing of these kinds was broken so far. */
   isCalm(...kinds: readonly (keyof Troubles)[]): boolean {
     return kinds.every(kind => this.troubles[kind] === Number.NEGATIVE_INFINITY);
   }

@@ -64,6 +64,7 @@ class World {
       () => clock.wall(),
       { trace, haveClocksFarApart: areFarApart(plan), isCacheNamed: plan.cache === 'a pool' },
     );
+    this.#facts.after = (ms, run) => this.#scheduler.after(ms, run);
     this.#observer = new Observer(this.#facts);
     const host = new SimulatedProcess('server', this.#scheduler, this.#random.fork(), EXACT, this.#onUncaught);
     const rules = library.rulesFor({ ...host.globals({}), Date: { now: () => clock.wall() } });

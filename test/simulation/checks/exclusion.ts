@@ -11,11 +11,20 @@ export function exclusion(facts: Facts): Check {
       const own = before.length - others.length;
       if (others.length >= facts.concurrency || own > 1) {
         const names = before.map(({ owner, state }) => `${facts.nameOf(owner)} (${state})`).join(', ');
-        facts.violate(1, `${facts.nameOf(step.owner)} is granted the key that is held by ${names}`);
+        const isReserved = others.some(({ state }) => state === 'reserved');
+        facts.violate(isReserved ? 11 : 1, `${facts.nameOf(step.owner)} is granted the key that is held by ${names}`);
       }
       if (own === 1 && !result.reclaimed && before.some(one => one.owner === step.owner && one.state === 'held')) {
         facts.violate(1, `${facts.nameOf(step.owner)} holds the key already, and is granted it again`);
       }
+    },
+    onFreed({ owner, state }) {
+      const job = facts.byOwner.get(owner);
+      const isAtWork = [...facts.activeRuns].some(run => run.job === job && !run.hasReleased);
+      if (state !== 'held' || !job || job.endedAt !== undefined || !isAtWork) return;
+      // A run that BullMQ started anew frees what its older one has.
+      if (job.handouts.length > 1) return;
+      facts.violate(1, `the key is taken by force from job ${job.nth}, which is at work`);
     },
     onStarted(run) {
       if (!run.lock.isGuarded || run.signal.aborted || facts.options.mode === 'observe') return;

@@ -12,7 +12,10 @@ import { newest } from './newest.ts';
 import { noAnswerIsNoDuplicate } from './no-answer-is-no-duplicate.ts';
 import { notLost } from './not-lost.ts';
 import { onlyTheHolder } from './only-the-holder.ts';
+import { outcomes } from './outcomes.ts';
 import { ownLease } from './own-lease.ts';
+import { promptness } from './promptness.ts';
+import { replaced } from './replaced.ts';
 import { reservation } from './reservation.ts';
 import { waiters } from './waiters.ts';
 
@@ -30,5 +33,8 @@ export const CHECKS: readonly MakeCheck[] = [
   inOrder,
   newest,
   waiters,
+  outcomes,
+  promptness,
+  replaced,
   reservation,
 ];

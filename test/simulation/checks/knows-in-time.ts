@@ -14,6 +14,11 @@ export function knowsInTime(facts: Facts): Check {
     return undefined;
   }
   return {
+    onEvent(event, job) {
+      if (event.type !== 'lost' || event.reason === 'max-hold-exceeded' || event.reason === 'replaced') return;
+      const isCalm = Object.values(facts.troubles).every(at => at === Number.NEGATIVE_INFINITY);
+      if (isCalm) facts.violate(5, `the lock of job ${job?.nth} is lost (${event.reason}), and nothing was broken`);
+    },
     onLook(run) {
       const { lock, signal, job } = run;
       if (!lock.isGuarded || run.hasReleased || facts.options.mode === 'observe') return;

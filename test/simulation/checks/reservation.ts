@@ -1,6 +1,6 @@
 /** 11. What is reserved for a job is nobody else's while BullMQ has the job to run, and is free as soon as BullMQ has not. */
 
-import type { Facts, JobFacts } from '../facts.ts';
+import type { Facts, JobFacts, Run } from '../facts.ts';
 import type { QueueModel } from '../queue-model.ts';
 import type { Check } from './check.ts';
 
@@ -9,7 +9,18 @@ export function reservation(facts: Facts, queues: readonly QueueModel[]): Check 
     const stored = queues[queue]?.get(id);
     return stored !== undefined && stored.timestamp === timestamp && stored.finishedOn === undefined;
   }
+  const { holdThroughRetries = false } = facts.options;
   return {
+    onReleased({ reservation }, lease) {
+      const run = facts.byOwner.get(lease?.owner ?? '')?.runs.find(({ lock }) => lock.fence === lease?.fence);
+      if (!run?.outcome || !('error' in run.outcome) || run.hasReleased) return;
+      const runsAgain = willRunAgain(run, run.outcome.error as Error);
+      if (runsAgain === undefined) return;
+      const isReplaced = run.signal.reason?.reason === 'replaced' && (run.outcome.error as Error).name !== 'DelayedError';
+      const isExpected = holdThroughRetries && runsAgain && !isReplaced;
+      if (isExpected === (reservation !== undefined)) return;
+      facts.violate(11, `job ${run.job.nth} ${isExpected ? 'has not reserved' : 'has reserved'} its key`);
+    },
     onFreed({ owner, state, attempt }) {
       const job = facts.byOwner.get(owner);
       if (!job || state !== 'reserved' || !isToRun(job)) return;
@@ -30,4 +41,11 @@ export function reservation(facts: Facts, queues: readonly QueueModel[]): Check 
       facts.violate(11, `job ${job.nth} is ${event.type} for a reservation of job ${other.nth}, which has ended`);
     },
   };
+}
+
+/** `undefined`: a worker may also end it because it has started too often. */
+function willRunAgain({ model }: Run, { name }: Error): boolean | undefined {
+  if (model.queue.opts.maxStartedAttempts !== undefined) return undefined;
+  if (name === 'DelayedError') return true;
+  return name !== 'UnrecoverableError' && model.attemptsMade + 1 < (model.opts.attempts ?? 1);
 }
