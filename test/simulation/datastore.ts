@@ -145,6 +145,11 @@ export class Datastore {
     return this.#at(storedKey);
   }
 
+  /** Removes what has expired. */
+  purge(): void {
+    for (const storedKey of [...this.#keys.keys()]) this.#store(storedKey, this.#at(storedKey));
+  }
+
   /** All data, as a replica has them. */
   snapshot(): ReadonlyMap<string, StoredKey> {
     return new Map(this.#keys);

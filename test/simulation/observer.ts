@@ -49,9 +49,9 @@ export class Observer implements DatastoreObserver {
       for (const check of this.#checks) check.onRefused?.(step, result, job);
       return;
     }
+    const before = facts.leasesOf(step.storedKey);
     const known = facts.leases.get(step.token);
     const isRepeated = known?.state === 'held';
-    const before = facts.leasesOf(step.storedKey);
     facts.tell(
       () =>
         `  ${name} acquires ${step.storedKey} (run ${step.attempt}, fence …${result.fence % 1e8}${result.reclaimed ? ', reclaimed' : ''}${isRepeated ? ', again' : ''})`,
@@ -108,6 +108,9 @@ export class Observer implements DatastoreObserver {
   }
 
   onStrikeOut({ storedKey, owner }: LineQuery, struck: boolean): void {
+    const entry = this.facts.byOwner.get(owner)?.entry;
+    // It joins anew if it comes again.
+    if (struck && entry) entry.isLoose = true;
     if (struck) this.facts.tell(() => `  ${this.facts.nameOf(owner)} is struck out of the line of ${storedKey}`);
   }
 

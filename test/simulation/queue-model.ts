@@ -296,7 +296,6 @@ export class QueueModel {
       prioritized: [...this.#prioritized],
       stalled: [...this.#stalled],
       lastId: this.#lastId,
-      isPaused: this.#isPaused,
     };
   }
 
@@ -308,7 +307,6 @@ export class QueueModel {
     this.#prioritized = [...snapshot.prioritized];
     this.#stalled = new Set(snapshot.stalled);
     this.#lastId = snapshot.lastId;
-    this.#isPaused = snapshot.isPaused;
     this.#mark('0', 0);
   }
 
@@ -406,7 +404,6 @@ export interface QueueSnapshot {
   readonly prioritized: readonly Scored[];
   readonly stalled: readonly string[];
   readonly lastId: number;
-  readonly isPaused: boolean;
 }
 
 function insert(list: Scored[], one: Scored): void {

@@ -290,7 +290,7 @@ class World {
       }
       case 'freeze': {
         const { process } = placeOf(step.process);
-        process.frozenUntil = this.#scheduler.now + step.ms;
+        process.frozenUntil = Math.max(process.frozenUntil, this.#scheduler.now + step.ms);
         facts.note('processUntil', process.frozenUntil);
         return;
       }
@@ -337,6 +337,9 @@ class World {
         });
         return;
       case 'jump of the server':
+        // What has expired does not come back.
+        server.locks.purge();
+        facts.allLeases();
         server.clock.jump(step.ms);
         facts.note('serverJumpedAt');
         return;

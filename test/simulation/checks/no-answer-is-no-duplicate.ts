@@ -13,7 +13,7 @@ export function noAnswerIsNoDuplicate(facts: Facts): Check {
     if (job.refusedIn.has(attempt)) return true;
     const { whenLocked } = options;
     const waits = typeof whenLocked === 'object' && 'waitFor' in whenLocked;
-    return waits && (facts.refusedAt.get(job.storedKey) ?? -1) >= (job.handouts.at(-1)?.at ?? Infinity);
+    return waits && (facts.refusedAt.get(job.storedKey) ?? -1) >= (job.handouts.find(one => one.attempt === attempt)?.at ?? Infinity);
   };
   return {
     onStarted({ job, lock }) {

@@ -14,6 +14,8 @@ export function ownLease(facts: Facts): Check {
       if (event.type !== 'skipped' && event.type !== 'delayed' && event.type !== 'parked') return;
       const { holder, observed } = event;
       if (observed || !job || holder?.owner !== job.owner || holder.state === 'done') return;
+      // A server that took over counts the job's runs anew.
+      if (!facts.isCalm('dataLostAt')) return;
       facts.violate(4, `job ${job.nth} is ${event.type} because of itself`);
     },
     onReleased({ dedupeFor, reservation, token }, lease) {

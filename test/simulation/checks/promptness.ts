@@ -20,9 +20,16 @@ export function promptness(facts: Facts, queues: readonly QueueModel[]): Check {
     return jobs;
   };
 
+  const changedAt = new Map<string, number>();
+  const noteChange = (storedKey: string): void => {
+    changedAt.set(storedKey, facts.now);
+    if (isCalm()) facts.after(PROMPT_MS, () => check(storedKey));
+  };
+
   /** Someone who is parked is waiting, active or gone by now: only not all of them are still asleep. */
   function check(storedKey: string): void {
-    if (!isCalm() || facts.leasesOf(storedKey).length >= facts.concurrency) return;
+    const isAtRest = (changedAt.get(storedKey) ?? 0) <= facts.now - PROMPT_MS;
+    if (!isCalm() || !isAtRest || facts.leasesOf(storedKey).length >= facts.concurrency) return;
     const jobs = [...parkedFor(storedKey)];
     if (jobs.length === 0) return;
     const states = jobs.map(job => queues[job.queue]?.get(job.id)?.state);
@@ -33,6 +40,7 @@ export function promptness(facts: Facts, queues: readonly QueueModel[]): Check {
   return {
     onRefused({ storedKey }, result, job) {
       if (!job || !('standing' in result)) return;
+      noteChange(storedKey);
       const jobs = parkedFor(storedKey);
       if (result.standing?.is === 'in-line') jobs.add(job);
       else jobs.delete(job);
@@ -42,11 +50,11 @@ export function promptness(facts: Facts, queues: readonly QueueModel[]): Check {
       }
     },
     onGranted({ step, job }) {
+      noteChange(step.storedKey);
       if (job) parkedFor(step.storedKey).delete(job);
       if (whenLocked !== 'in-order') parkedFor(step.storedKey).clear();
     },
-    onReleased({ storedKey, reservation }) {
-      if (!reservation && isCalm()) facts.after(PROMPT_MS, () => check(storedKey));
-    },
+    onReleased: ({ storedKey }) => noteChange(storedKey),
+    onFreed: ({ storedKey }) => noteChange(storedKey),
   };
 }
