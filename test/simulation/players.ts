@@ -1,6 +1,6 @@
 /** Plays many histories in several processes. The program that they run is bundled once: as it is written it would run at half the speed. */
 
-import { fork } from 'node:child_process';
+import { type ChildProcess, fork } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -57,12 +57,15 @@ export async function playMany(
       platform: 'node',
       target: 'node20',
     });
-    const reports = await Promise.all(
-      Array.from({ length: processes }, (_, i) => {
-        const assignment = { from: from + i, count: count - i, every: processes, stopsAtFirst };
-        return playInProcess(program, libraryFile, assignment, onFound);
-      }),
-    );
+    const children = Array.from({ length: processes }, (_, i) => {
+      const assignment = { from: from + i, count: count - i, every: processes, stopsAtFirst };
+      return fork(program, [libraryFile, JSON.stringify(assignment)], { execArgv: NODE_OPTIONS });
+    });
+    const onFoundByOne = (found: Found): void => {
+      onFound(found);
+      if (stopsAtFirst) for (const child of children) child.kill();
+    };
+    const reports = await Promise.all(children.map(child => resultOf(child, onFoundByOne)));
     const played = reports.reduce((sum, report) => sum + report.played, 0);
     const ms = reports.reduce((sum, report) => sum + report.ms, 0);
     return { played, perSecond: (played / ms) * 1000 };
@@ -71,22 +74,21 @@ export async function playMany(
   }
 }
 
-function playInProcess(
-  program: string,
-  library: string,
-  assignment: Assignment,
+function resultOf(
+  child: ChildProcess,
   onFound: (found: Found) => void,
-): Promise<{ played: number; ms: number }> {
+): Promise<{ readonly played: number; readonly ms: number }> {
   return new Promise((resolve, reject) => {
-    const child = fork(program, [library, JSON.stringify(assignment)], { execArgv: NODE_OPTIONS });
-    let result: { played: number; ms: number } | undefined;
+    let result: { readonly played: number; readonly ms: number } | undefined;
     child.on('message', (report: Report) => {
       if ('seed' in report) onFound(report);
       else result = report;
     });
-    child.on('exit', code => {
-      if (result) resolve(result);
-      else reject(new Error(`a process that plays histories ended with ${code}`));
+    child.on('exit', (code, signal) => {
+      // It was told to stop.
+      if (signal === 'SIGTERM') resolve(result ?? { played: 0, ms: 0 });
+      else if (result) resolve(result);
+      else reject(new Error(`a process that plays histories ended with ${code ?? signal}`));
     });
   });
 }

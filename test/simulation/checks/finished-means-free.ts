@@ -5,6 +5,8 @@ import type { Check } from './check.ts';
 
 /** The last part of a ttl, in which the holder counts its lease as lost, and what clocks may differ. */
 const UNSAFE_PART = 0.15;
+/** A lease is counted from before its request was sent. */
+const LATENCY_MS = 20;
 
 export function finishedMeansFree(facts: Facts): Check {
   return {
@@ -19,7 +21,7 @@ export function finishedMeansFree(facts: Facts): Check {
       const { serverUntil, networkUntil, processUntil, serverJumpedAt } = facts.troubles;
       const troubledAt = Math.max(serverUntil, networkUntil, processUntil, serverJumpedAt);
       // A release is not waited for when its lease is no longer safe.
-      const isSafe = held.expiresAt - facts.serverNow > held.ttl * UNSAFE_PART;
+      const isSafe = held.expiresAt - facts.serverNow > held.ttl * UNSAFE_PART + LATENCY_MS;
       if (troubledAt < run.endedAt - held.ttl && isSafe) facts.violate(6, `job ${job.nth} has finished, and its key is held by it`);
     },
     atEnd() {

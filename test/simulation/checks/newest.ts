@@ -50,6 +50,8 @@ export function newest(facts: Facts): Check {
 
   /** The newest of the jobs that have run to their end was not skipped. */
   function checkLast(jobs: readonly JobFacts[]): void {
+    // Those of several queues are compared now by their numbers, now by time, now by arrival: one may be newest in no order.
+    if (jobs.some(({ queue, isNumbered }) => queue !== jobs[0]?.queue || isNumbered !== jobs[0]?.isNumbered)) return;
     for (const job of jobs) {
       if (!job.wasSkipped || job.successes > 0) continue;
       // A newer one may have failed before it could run: its datastore failed.

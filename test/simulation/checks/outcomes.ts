@@ -18,7 +18,9 @@ export function outcomes(facts: Facts): Check {
         return;
       }
       const isOwn = holder?.owner === job.owner;
-      const mayBe = isOwn ? ['skipped', 'raised'] : outcomesOf(whenLocked, raiseIfLock);
+      // A server that took over counts the job's runs anew.
+      const isOfOlderRun = isOwn && facts.isCalm('dataLostAt');
+      const mayBe = isOfOlderRun ? ['skipped', 'raised'] : outcomesOf(whenLocked, raiseIfLock);
       if (!mayBe.includes(type)) facts.violate(8, `job ${job.nth} is ${type}`);
       if (whenLocked === 'raise' && type === 'raised' && holder?.state === 'done') {
         facts.violate(8, `job ${job.nth} is raised, and the work is done`);

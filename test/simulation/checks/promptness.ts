@@ -8,9 +8,11 @@ import type { Check } from './check.ts';
 const PROMPT_MS = 150;
 
 export function promptness(facts: Facts, queues: readonly QueueModel[]): Check {
-  const { whenLocked, scope, dedupeFor, mode } = facts.options;
+  const { whenLocked, scope, dedupeFor, mode, maxHold } = facts.options;
   const parks = whenLocked === 'in-order' || whenLocked === 'keep-last' || whenLocked === 'replace';
   if (!parks || scope !== undefined || dedupeFor !== undefined || mode === 'observe') return {};
+  // A reservation that ends by itself promotes nobody.
+  if (maxHold !== undefined) return {};
   const isCalm = (): boolean => Object.values(facts.troubles).every(at => at === Number.NEGATIVE_INFINITY);
   /** Those who were refused a place of a key and are parked for it. */
   const parked = new Map<string, Set<JobFacts>>();

@@ -15,10 +15,10 @@ export function replaced(facts: Facts): Check {
     onGranted({ step, isRepeated }) {
       if (!isRepeated) parkedSince.delete(step.storedKey);
     },
-    onLook({ job, abortedAt, startedAt, lock }) {
+    onLook({ job, abortedAt, startedAt, lock, hasReleased }) {
       const since = Math.max(parkedSince.get(job.storedKey) ?? Number.POSITIVE_INFINITY, startedAt);
       const isCalm = Object.values(facts.troubles).every(at => at === Number.NEGATIVE_INFINITY);
-      if (abortedAt === undefined && isCalm && lock.isGuarded && facts.now - since > QUICK_MS) {
+      if (abortedAt === undefined && isCalm && lock.isGuarded && !hasReleased && facts.now - since > QUICK_MS) {
         facts.violate(5, `a newer job than job ${job.nth} is parked, and its signal has not aborted`);
       }
     },
