@@ -7,6 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
 import type { Redis } from 'ioredis';
 import pg from 'pg';
+import { exchangeWith } from '../../src/cache/batching/exchange.ts';
 import type {
   AcquireResult,
   AcquireStep,
@@ -19,7 +20,6 @@ import type {
   ReleaseStep,
   RenewStep,
 } from '../../src/cache/contract.ts';
-import { exchangeWith } from '../../src/cache/batching/exchange.ts';
 import { MemoryCache } from '../../src/cache/memory.ts';
 import { PostgresCache } from '../../src/cache/postgres/postgres-cache.ts';
 import { RedisCache } from '../../src/cache/redis/redis-cache.ts';
@@ -121,12 +121,17 @@ class Story {
       const acquisitions = this.#some(() => this.#acquisition());
       if (this.#lapses) return { verb, releases: [], renewals: [], acquisitions };
       const releases = this.#some(() => this.#ofPlain(step => this.#release(step))).flat();
-      const renewals = this.#some(() => this.#ofPlain(({ storedKey, token }) => ({ storedKey, token, ttl: LONG }))).flat();
+      const renewals = this.#some(() =>
+        this.#ofPlain(({ storedKey, token }) => ({ storedKey, token, ttl: LONG })),
+      ).flat();
       return { verb, releases, renewals, acquisitions };
     }
     const storedKey = () => this.nameOf(this.#random.oneOf(KEYS));
     if (verb === 'strikeOut') {
-      return { verb, steps: this.#some(() => ({ storedKey: storedKey(), owner: this.#random.oneOf(OWNERS) })) };
+      return {
+        verb,
+        steps: this.#some(() => ({ storedKey: storedKey(), owner: this.#random.oneOf(OWNERS) })),
+      };
     }
     return { verb, storedKeys: [...new Set(this.#some(storedKey))] };
   }
@@ -167,7 +172,13 @@ class Story {
   #who(key: Key): Pick<AcquireStep, 'storedKey' | 'token' | 'owner' | 'attempt' | 'ttl'> {
     const random = this.#random;
     const token = `t${this.#asked.length}.${this.#prefix}`;
-    return { storedKey: this.nameOf(key), token, owner: random.oneOf(OWNERS), attempt: random.between(0, 3), ttl: this.#ttl() };
+    return {
+      storedKey: this.nameOf(key),
+      token,
+      owner: random.oneOf(OWNERS),
+      attempt: random.between(0, 3),
+      ttl: this.#ttl(),
+    };
   }
 
   #leaving(): LeaveStep[] {
@@ -187,7 +198,12 @@ class Story {
     const random = this.#random;
     const lastsFor = this.#ttl();
     const reservation = random.chance(0.25) ? { dueIn: random.oneOf([0, lastsFor]), lastsFor } : undefined;
-    return { storedKey, token, dedupeFor: random.chance(0.25) ? this.#ttl() : 0, ...(reservation && { reservation }) };
+    return {
+      storedKey,
+      token,
+      dedupeFor: random.chance(0.25) ? this.#ttl() : 0,
+      ...(reservation && { reservation }),
+    };
   }
 }
 
@@ -205,12 +221,16 @@ class Player {
     const cache = this.#cache;
     switch (batch.verb) {
       case 'enter':
-        return (await cache.enter(batch.steps)).map((result, i) => this.#entered(batch.steps[i] as EnterStep, result));
+        return (await cache.enter(batch.steps)).map((result, i) =>
+          this.#entered(batch.steps[i] as EnterStep, result),
+        );
       case 'leave':
         return cache.leave(batch.steps);
       case 'exchange': {
         const { released, renewed, acquired } = await exchangeWith(cache, batch);
-        const granted = acquired.map((result, i) => this.#entered(batch.acquisitions[i] as AcquireStep, result));
+        const granted = acquired.map((result, i) =>
+          this.#entered(batch.acquisitions[i] as AcquireStep, result),
+        );
         return { released, renewed, granted };
       }
       case 'strikeOut':
@@ -229,13 +249,22 @@ class Player {
 
   #entered(step: AcquireStep, result: AcquireResult | EnterResult | Error): unknown {
     if (result instanceof Error) throw result;
-    if (!result.acquired) return { refusedBy: described(result.record), standing: 'standing' in result ? result.standing : undefined };
+    if (!result.acquired)
+      return {
+        refusedBy: described(result.record),
+        standing: 'standing' in result ? result.standing : undefined,
+      };
     const { fence, reclaimed } = result;
     const before = this.#fences.get(step.token);
     const highest = this.#highest.get(step.storedKey) ?? 0;
     this.#fences.set(step.token, fence);
     this.#highest.set(step.storedKey, Math.max(fence, highest));
-    return { reclaimed, next: 'next' in result ? result.next : undefined, isSame: before === fence, rises: fence > highest };
+    return {
+      reclaimed,
+      next: 'next' in result ? result.next : undefined,
+      isSame: before === fence,
+      rises: fence > highest,
+    };
   }
 }
 
@@ -247,7 +276,14 @@ function toJson(value: unknown): string {
 function described(record: LockRecord | undefined): object | undefined {
   if (!record) return undefined;
   const { state, owner, attempt, ttl, dueIn, expiresIn } = record;
-  return { state, owner, attempt, ttl, isDue: dueIn !== undefined && dueIn < LONG / 2, isLong: expiresIn > LONG / 2 };
+  return {
+    state,
+    owner,
+    attempt,
+    ttl,
+    isDue: dueIn !== undefined && dueIn < LONG / 2,
+    isLong: expiresIn > LONG / 2,
+  };
 }
 
 describe('Batches of steps', () => {
@@ -267,7 +303,9 @@ describe('Batches of steps', () => {
     const random = new Random(SEED);
     for (let played = 0; played < BATCHES; played += BATCHES_A_STORY) {
       const story = new Story(random);
-      const players = [new MemoryCache(), new RedisCache(redis), new PostgresCache(pool)].map(cache => new Player(cache));
+      const players = [new MemoryCache(), new RedisCache(redis), new PostgresCache(pool)].map(
+        cache => new Player(cache),
+      );
       const told: unknown[] = [];
       for (let i = 0; i < BATCHES_A_STORY; i++) {
         const { batch, lapses } = story.next();
@@ -275,7 +313,8 @@ describe('Batches of steps', () => {
         const compare = async (what: (player: Player) => Promise<unknown>): Promise<void> => {
           const [expected, ...others] = (await Promise.all(players.map(what))).map(toJson);
           const how = `seed ${SEED}, after ${played} batches: ${toJson(told)}`;
-          for (const [j, answer] of others.entries()) expect(answer, `${['Lua', 'SQL'][j]}, ${how}`).to.equal(expected);
+          for (const [j, answer] of others.entries())
+            expect(answer, `${['Lua', 'SQL'][j]}, ${how}`).to.equal(expected);
         };
         await compare(player => player.play(batch));
         if (lapses) await delay(LAPSE_MS);

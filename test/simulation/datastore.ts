@@ -158,7 +158,10 @@ export class Datastore {
   /** Goes on with other data: a replica's, or none. */
   restore(keys: ReadonlyMap<string, StoredKey>): void {
     this.#keys = new Map(keys);
-    this.#lastFence = Math.max(0, ...[...keys.values()].flatMap(({ places }) => places.map(({ fence }) => fence)));
+    this.#lastFence = Math.max(
+      0,
+      ...[...keys.values()].flatMap(({ places }) => places.map(({ fence }) => fence)),
+    );
   }
 
   #moment(): { now: number; wall: number } {
@@ -179,7 +182,8 @@ export class Datastore {
     if (!stored) return EMPTY;
     const now = this.#clock.wall();
     const { places, parked, lastRun } = stored;
-    const isFresh = places.every(({ expiresAt }) => expiresAt > now) && !(lastRun && lastRun.expiresAt <= now);
+    const isFresh =
+      places.every(({ expiresAt }) => expiresAt > now) && !(lastRun && lastRun.expiresAt <= now);
     if (isFresh) return stored;
     return {
       places: places.filter(({ expiresAt }) => expiresAt > now),
@@ -189,7 +193,8 @@ export class Datastore {
   }
 
   #store(storedKey: string, stored: StoredKey): void {
-    if (stored.places.length > 0 || stored.parked.length > 0 || stored.lastRun) this.#keys.set(storedKey, stored);
+    if (stored.places.length > 0 || stored.parked.length > 0 || stored.lastRun)
+      this.#keys.set(storedKey, stored);
     else this.#keys.delete(storedKey);
   }
 }

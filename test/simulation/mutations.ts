@@ -62,7 +62,8 @@ export const MUTATIONS: readonly Mutation[] = [
     guarantee: 3,
     file: LOCK_RULES,
     find: "return { state: 'running', token, fence, attempt, since, ttl, owner, expiresAt: now + ttl };",
-    replace: "return { state: 'running', token, fence, attempt, since, ttl, owner, expiresAt: now + 10 * ttl };",
+    replace:
+      "return { state: 'running', token, fence, attempt, since, ttl, owner, expiresAt: now + 10 * ttl };",
   },
   {
     name: 'maxHold is ignored',
@@ -90,7 +91,8 @@ export const MUTATIONS: readonly Mutation[] = [
     guarantee: 4,
     file: 'src/guard/job-context.ts',
     find: 'owner: ownerOf(job),',
-    replace: 'owner: ownerOf({ ...job, id: `${job.id}x${attemptOf(job)}`, queueQualifiedName: job.queueQualifiedName }),',
+    replace:
+      'owner: ownerOf({ ...job, id: `${job.id}x${attemptOf(job)}`, queueQualifiedName: job.queueQualifiedName }),',
   },
   {
     name: 'runs are not counted',
@@ -275,7 +277,8 @@ export const MUTATIONS: readonly Mutation[] = [
     guarantee: 9,
     file: HANDLE,
     find: 'await this.#releaseAtEnd(0, reserve?.(error, { isReplaced }));\n      throw error;',
-    replace: 'await this.#releaseAtEnd(0, reserve?.(error, { isReplaced }));\n      throw new Error(String(error));',
+    replace:
+      'await this.#releaseAtEnd(0, reserve?.(error, { isReplaced }));\n      throw new Error(String(error));',
   },
   {
     name: 'a listener that throws harms the job',
@@ -334,7 +337,7 @@ export const MUTATIONS: readonly Mutation[] = [
     replace: 'void giveWay;',
   },
   {
-    name: 'a release says that it is nobody\'s turn',
+    name: "a release says that it is nobody's turn",
     guarantee: 10,
     file: LINE_RULES,
     find: 'return line && stored.parked[free - 1]?.owner;',
@@ -355,7 +358,7 @@ export const MUTATIONS: readonly Mutation[] = [
     replace: 'void [lookAgain, startedAt];',
   },
   {
-    name: 'an owner can\'t be struck out of a line',
+    name: "an owner can't be struck out of a line",
     guarantee: 10,
     file: LINE_RULES,
     find: 'return parked.length < stored.parked.length ? { ...stored, parked } : stored;',
@@ -421,7 +424,7 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'a key that is kept as done is free (Redis)',
     guarantee: 4,
     file: 'src/cache/redis/line-scripts.ts',
-    find: "problem = replacePlace(key, own, token, DONE .. sub(own.record, TOKEN_AT), dedupeFor)",
+    find: 'problem = replacePlace(key, own, token, DONE .. sub(own.record, TOKEN_AT), dedupeFor)',
     replace: 'problem = nil',
     test: 'test/cache/same-line-rules.test.ts',
   },

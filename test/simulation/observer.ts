@@ -69,7 +69,10 @@ export class Observer implements DatastoreObserver {
     const { facts } = this;
     facts.leasesOf(step.storedKey);
     const lease = facts.leases.get(step.token);
-    facts.tell(() => `  ${lease ? facts.nameOf(lease.owner) : step.token} ${renewed ? 'renews' : "can't renew"} ${step.storedKey}`);
+    facts.tell(
+      () =>
+        `  ${lease ? facts.nameOf(lease.owner) : step.token} ${renewed ? 'renews' : "can't renew"} ${step.storedKey}`,
+    );
     if (!renewed) return;
     for (const check of this.#checks) check.onRenewed?.(step, lease);
     if (lease?.state === 'held') lease.expiresAt = facts.serverNow + step.ttl;
@@ -111,7 +114,8 @@ export class Observer implements DatastoreObserver {
     const entry = this.facts.byOwner.get(owner)?.entry;
     // It joins anew if it comes again.
     if (struck && entry) entry.isLoose = true;
-    if (struck) this.facts.tell(() => `  ${this.facts.nameOf(owner)} is struck out of the line of ${storedKey}`);
+    if (struck)
+      this.facts.tell(() => `  ${this.facts.nameOf(owner)} is struck out of the line of ${storedKey}`);
   }
 
   /** @param kept - the locks are as they were a while ago. */
@@ -176,7 +180,9 @@ export class Observer implements DatastoreObserver {
 
   onStarted(run: Run): void {
     this.facts.activeRuns.add(run);
-    this.facts.tell(() => `job ${run.job.nth} runs on ${run.process.name}${run.lock.isGuarded ? '' : ' without a lock'}`);
+    this.facts.tell(
+      () => `job ${run.job.nth} runs on ${run.process.name}${run.lock.isGuarded ? '' : ' without a lock'}`,
+    );
     for (const check of this.#checks) check.onStarted?.(run);
   }
 
@@ -185,7 +191,10 @@ export class Observer implements DatastoreObserver {
   }
 
   onProcessed(job: JobFacts, model: JobModel, outcome: { value: unknown } | { error: unknown }): void {
-    this.facts.tell(() => `job ${job.nth} leaves the guard with ${'value' in outcome ? JSON.stringify(outcome.value) : outcome.error}`);
+    this.facts.tell(
+      () =>
+        `job ${job.nth} leaves the guard with ${'value' in outcome ? JSON.stringify(outcome.value) : outcome.error}`,
+    );
     for (const check of this.#checks) check.onProcessed?.(job, model, outcome);
   }
 
@@ -193,7 +202,10 @@ export class Observer implements DatastoreObserver {
     const { facts } = this;
     const job = 'owner' in event && event.owner !== undefined ? facts.byOwner.get(event.owner) : undefined;
     if (event.type !== 'acquired' && event.type !== 'released' && event.type !== 'renewed') {
-      facts.tell(() => `  event: job ${job?.nth} is ${event.type}${'reason' in event ? ` (${event.reason})` : ''}${'error' in event ? `: ${event.error}` : ''}`);
+      facts.tell(
+        () =>
+          `  event: job ${job?.nth} is ${event.type}${'reason' in event ? ` (${event.reason})` : ''}${'error' in event ? `: ${event.error}` : ''}`,
+      );
     }
     for (const check of this.#checks) check.onEvent?.(event, job);
   }

@@ -88,7 +88,8 @@ export class QueueModel {
   }
 
   add(data: unknown, opts: JobOptions, timestamp: number): string {
-    const id = opts.jobId ?? String(++this.#lastId);
+    const number = ++this.#lastId;
+    const id = opts.jobId ?? String(number);
     if (this.#jobs.has(id)) return id;
     const job: StoredJob = {
       id,
@@ -192,7 +193,7 @@ export class QueueModel {
   moveStalledToWait(maxStalledCount: number, interval: number): void {
     if (this.#now() < this.#stalledCheckUntil) return;
     this.#stalledCheckUntil = this.#now() + interval;
-    for (const id of this.#stalled) {
+    for (const id of inOrderOfRedis(this.#stalled)) {
       const job = this.#jobs.get(id);
       if (!job || this.#lockOf(job) || !this.#active.includes(id)) continue;
       this.#active.splice(this.#active.indexOf(id), 1);
@@ -200,7 +201,10 @@ export class QueueModel {
       if (job.stalledCounter > maxStalledCount) {
         job.deferredFailure = 'job stalled more than allowable limit';
       }
-      this.#enqueue(job, { first: true });
+      // Whatever its priority.
+      job.state = 'waiting';
+      this.#waiting.unshift(id);
+      if (!this.#isPaused) this.#mark('0', 0);
       this.#observer.onStalled(job);
     }
     this.#stalled = new Set(this.#active);
@@ -410,4 +414,10 @@ function insert(list: Scored[], one: Scored): void {
   const i = list.findIndex(({ score }) => score > one.score);
   if (i < 0) list.push(one);
   else list.splice(i, 0, one);
+}
+
+/** The order in which Redis lists a small set of numbers. That of other ids is not known. */
+function inOrderOfRedis(ids: Iterable<string>): string[] {
+  const listed = [...ids];
+  return listed.every(id => /^\d+$/.test(id)) ? listed.sort((a, b) => Number(a) - Number(b)) : listed;
 }

@@ -27,7 +27,8 @@ const { values } = parseArgs({
 
 let survivors = 0;
 for (const mutation of MUTATIONS.filter(({ name }) => name.includes(values.only))) {
-  const how = mutation.test === undefined ? await findBySimulation(mutation) : findByTest(mutation, mutation.test);
+  const how =
+    mutation.test === undefined ? await findBySimulation(mutation) : findByTest(mutation, mutation.test);
   if (how === undefined) survivors++;
   console.log(`${mutation.guarantee}. ${mutation.name}: ${how ?? 'NOT FOUND'}`);
 }
@@ -46,7 +47,9 @@ async function findBySimulation(mutation: Mutation): Promise<string | undefined>
     },
   );
   const [violation] = first?.violations ?? [];
-  return first && `seed ${first.seed}, guarantee ${violation?.guarantee}: ${violation?.message.split('\n')[0]}`;
+  return (
+    first && `seed ${first.seed}, guarantee ${violation?.guarantee}: ${violation?.message.split('\n')[0]}`
+  );
 }
 
 /** Runs a test on a copy of the project that has the change. */
@@ -56,8 +59,12 @@ function findByTest({ file, find, replace }: Mutation, test: string): string | u
     for (const name of COPIED) cpSync(join(root, name), join(folder, name), { recursive: true });
     symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'));
     const source = readFileSync(join(root, file), 'utf8');
-    if (source.split(find).length !== 2) throw new Error(`${file} does not have the text to be changed once:\n${find}`);
-    writeFileSync(join(folder, file), source.replace(find, () => replace));
+    if (source.split(find).length !== 2)
+      throw new Error(`${file} does not have the text to be changed once:\n${find}`);
+    writeFileSync(
+      join(folder, file),
+      source.replace(find, () => replace),
+    );
     const { status, stdout } = spawnSync('npx', ['mocha', test], { cwd: folder, encoding: 'utf8' });
     const failed = /(\d+) failing/.exec(stdout);
     return status !== 0 && failed ? `${test}: ${failed[0]}` : undefined;

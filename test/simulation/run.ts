@@ -41,7 +41,9 @@ async function runOne(seed: number): Promise<void> {
   console.log(storyOf(plan, history));
   if (history.violations.length === 0) return;
   const smallest = await shrink(plan, library);
-  console.log(`\nThe same with as few steps as it takes:\n${storyOf(smallest, await play(smallest, library, { trace: true }))}`);
+  console.log(
+    `\nThe same with as few steps as it takes:\n${storyOf(smallest, await play(smallest, library, { trace: true }))}`,
+  );
   process.exitCode = 1;
 }
 
@@ -56,19 +58,23 @@ async function runMany(count: number, from: number): Promise<void> {
       processes: numberFrom('processes'),
       onFound({ seed, violations: [first] }) {
         violations++;
-        if (violations <= MAX_SEEDS) console.log(`seed ${seed}: guarantee ${first?.guarantee}: ${first?.message}`);
+        if (violations <= MAX_SEEDS)
+          console.log(`seed ${seed}: guarantee ${first?.guarantee}: ${first?.message}`);
         if (++stories > MAX_STORIES) return;
         seeds.push(seed);
       },
     },
   );
   for (const seed of seeds) await runOne(seed);
-  console.log(`${played} histories, ${violations} violations, ${perSecond.toFixed(0)} histories a second in each process`);
+  console.log(
+    `${played} histories, ${violations} violations, ${perSecond.toFixed(0)} histories a second in each process`,
+  );
   if (violations > 0) process.exitCode = 1;
 }
 
 function numberFrom(name: 'seed' | 'count' | 'from' | 'processes'): number {
   const value = Number(values[name]);
-  if (!Number.isSafeInteger(value)) throw new TypeError(`--${name} must be a whole number, not '${values[name]}'`);
+  if (!Number.isSafeInteger(value))
+    throw new TypeError(`--${name} must be a whole number, not '${values[name]}'`);
   return value;
 }

@@ -63,7 +63,9 @@ class SimulatedCache implements LockCache {
     return this.#send('exchange', ({ locks }) => ({
       released: batch.releases.map(step => this.#unlessRefused('writes', () => locks.release(step))),
       renewed: batch.renewals.map(step => this.#unlessRefused('writes', () => locks.renew(step))),
-      acquired: batch.acquisitions.map(step => this.#unlessRefused('acquisitions', () => locks.acquire(step))),
+      acquired: batch.acquisitions.map(step =>
+        this.#unlessRefused('acquisitions', () => locks.acquire(step)),
+      ),
     }));
   }
 

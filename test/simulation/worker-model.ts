@@ -104,7 +104,10 @@ export class WorkerModel {
   readonly #process: Processor;
   readonly #onProcessed: OnProcessed;
   /** The jobs whose locks are renewed here, by id. */
-  readonly #tracked = new Map<string, { token: string; ts: number | undefined; controller: AbortController }>();
+  readonly #tracked = new Map<
+    string,
+    { token: string; ts: number | undefined; controller: AbortController }
+  >();
   #running = 0;
   #isDrained = false;
   #blockUntil = 0;

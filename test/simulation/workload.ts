@@ -1,8 +1,8 @@
 /** Makes a plan of a seed: all options, all strategies, all faults; in many histories only a few of them, so that others are not hidden. */
 
 import { Random } from '../faults/random.ts';
-import type { Machine } from './process.ts';
 import type { JobPlan, OptionsPlan, Plan, RunPlan, Step, WhenLockedPlan } from './plan.ts';
+import type { Machine } from './process.ts';
 
 /** In ms. What is added and broken is so within this time. */
 const DURATION = 4000;
@@ -53,7 +53,9 @@ function optionsOf(random: Random, queues: number): OptionsPlan {
   const concurrency = takesPlaces && random.chance(0.2) ? random.between(2, 3) : 1;
   return {
     whenLocked,
-    ...(typeof whenLocked === 'object' && 'waitFor' in whenLocked && random.chance(0.5) && { raiseIfLock: true }),
+    ...(typeof whenLocked === 'object' &&
+      'waitFor' in whenLocked &&
+      random.chance(0.5) && { raiseIfLock: true }),
     ...(concurrency > 1 && { concurrency }),
     ...(random.chance(0.8) && { ttl: random.oneOf([300, 500, 1000, 3000]) }),
     ...(random.chance(0.05) && { maxHold: random.oneOf([200, 1000]) }),
@@ -67,7 +69,19 @@ function optionsOf(random: Random, queues: number): OptionsPlan {
 }
 
 function whenLockedOf(random: Random): WhenLockedPlan {
-  const form = random.oneOf(['skip', 'raise', 'in-order', 'in-order', 'in-order', 'keep-last', 'keep-last', 'replace', 'callback', 'delay', 'waitFor'] as const);
+  const form = random.oneOf([
+    'skip',
+    'raise',
+    'in-order',
+    'in-order',
+    'in-order',
+    'keep-last',
+    'keep-last',
+    'replace',
+    'callback',
+    'delay',
+    'waitFor',
+  ] as const);
   if (form === 'delay') {
     const delay = random.chance(0.3) ? ('holder' as const) : random.oneOf([20, 200]);
     return { delay, ...(random.chance(0.3) && { limit: random.between(0, 4) }) };
@@ -115,7 +129,16 @@ function jobsOf(random: Random, queues: number, keys: number, options: OptionsPl
 function runOf(random: Random, { whenLocked }: OptionsPlan): RunPlan {
   return {
     ms: random.oneOf([1, 5, 20, 60, 200, 600]),
-    how: random.oneOf(['complete', 'complete', 'complete', 'complete', 'fail', 'fail', 'fail for good', 'delay itself'] as const),
+    how: random.oneOf([
+      'complete',
+      'complete',
+      'complete',
+      'complete',
+      'fail',
+      'fail',
+      'fail for good',
+      'delay itself',
+    ] as const),
     ...(random.chance(whenLocked === 'replace' ? 0.6 : 0.2) && { obeys: true }),
     ...(random.chance(0.04) && { releasesEarly: true }),
   };

@@ -1,7 +1,7 @@
 /** Plays a plan: processes with the library, a server, and what happens to them. */
 
-import { Random } from '../faults/random.ts';
 import type { LockHandle } from '../../src/lock/lock-handle.ts';
+import { Random } from '../faults/random.ts';
 import { Clock, EPOCH } from './clock.ts';
 import { Datastore } from './datastore.ts';
 import { Facts, type JobFacts, type Run, type Violation } from './facts.ts';
@@ -28,7 +28,11 @@ export interface History {
 }
 
 /** @param trace - keeps a line for each thing that happens. */
-export async function play(plan: Plan, library: Library, { trace = false }: { trace?: boolean } = {}): Promise<History> {
+export async function play(
+  plan: Plan,
+  library: Library,
+  { trace = false }: { trace?: boolean } = {},
+): Promise<History> {
   const world = new World(plan, library, trace);
   return world.play();
 }
@@ -66,7 +70,13 @@ class World {
     );
     this.#facts.after = (ms, run) => this.#scheduler.after(ms, run);
     this.#observer = new Observer(this.#facts);
-    const host = new SimulatedProcess('server', this.#scheduler, this.#random.fork(), EXACT, this.#onUncaught);
+    const host = new SimulatedProcess(
+      'server',
+      this.#scheduler,
+      this.#random.fork(),
+      EXACT,
+      this.#onUncaught,
+    );
     const rules = library.rulesFor({ ...host.globals({}), Date: { now: () => clock.wall() } });
     const queues = Array.from(
       { length: plan.queues },
@@ -90,7 +100,8 @@ class World {
     await this.#scheduler.run(last + settling, () => this.#isOver);
     await this.#rejections();
     // A job that was delayed by a clock an hour ahead comes back an hour later.
-    if (this.#facts.violations.length === 0 && !areFarApart(this.#plan)) this.#observer.atEnd(this.#server.queues);
+    if (this.#facts.violations.length === 0 && !areFarApart(this.#plan))
+      this.#observer.atEnd(this.#server.queues);
     const { violations, trace, jobs, now } = this.#facts;
     return { violations, trace, duration: now, jobs };
   }
@@ -129,10 +140,13 @@ class World {
     const RedisCache: CacheClass = cacheClassFor(this.#server, () => guard);
     const guard: Guard = this.#library.guardFor(process.globals({ 'simulation:cache': { RedisCache } }));
     const pool = cache === 'a pool' ? [connect(), connect(), connect()] : [];
-    const processor = guard.onceProcessor(this.#processorOf(process) as never, {
-      ...this.#optionsOf(options),
-      ...(pool.length > 0 && { cache: new RedisCache({ pool }) }),
-    } as never) as unknown as Processor;
+    const processor = guard.onceProcessor(
+      this.#processorOf(process) as never,
+      {
+        ...this.#optionsOf(options),
+        ...(pool.length > 0 && { cache: new RedisCache({ pool }) }),
+      } as never,
+    ) as unknown as Processor;
     const received: Processor = (job, token, signal) => {
       const facts = this.#factsOf(job);
       if (facts) this.#observer.onReceived(facts, job);
@@ -224,7 +238,8 @@ class World {
   async #end({ how }: RunPlan, job: JobModel, token: string, process: SimulatedProcess): Promise<unknown> {
     if (how === 'complete') return { done: job.id };
     if (how === 'fail') throw new Error('asked to fail');
-    if (how === 'fail for good') throw Object.assign(new Error('asked to fail for good'), { name: 'UnrecoverableError' });
+    if (how === 'fail for good')
+      throw Object.assign(new Error('asked to fail for good'), { name: 'UnrecoverableError' });
     await job.moveToDelayed(process.clock.wall() + DELAYS_ITSELF_MS, token);
     throw Object.assign(new Error('it delays itself'), { name: 'DelayedError' });
   }
@@ -273,7 +288,8 @@ class World {
       case 'force-release':
         facts.note('operatorAt');
         for (const storedKey of server.locks.storedKeys) {
-          if (storedKey.endsWith(`:${step.key}`)) server.locks.forceRelease({ storedKey }, { byOperator: true });
+          if (storedKey.endsWith(`:${step.key}`))
+            server.locks.forceRelease({ storedKey }, { byOperator: true });
         }
         return;
       case 'crash':

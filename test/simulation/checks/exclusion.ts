@@ -12,9 +12,16 @@ export function exclusion(facts: Facts): Check {
       if (others.length >= facts.concurrency || own > 1) {
         const names = before.map(({ owner, state }) => `${facts.nameOf(owner)} (${state})`).join(', ');
         const isReserved = others.some(({ state }) => state === 'reserved');
-        facts.violate(isReserved ? 11 : 1, `${facts.nameOf(step.owner)} is granted the key that is held by ${names}`);
+        facts.violate(
+          isReserved ? 11 : 1,
+          `${facts.nameOf(step.owner)} is granted the key that is held by ${names}`,
+        );
       }
-      if (own === 1 && !result.reclaimed && before.some(one => one.owner === step.owner && one.state === 'held')) {
+      if (
+        own === 1 &&
+        !result.reclaimed &&
+        before.some(one => one.owner === step.owner && one.state === 'held')
+      ) {
         facts.violate(1, `${facts.nameOf(step.owner)} holds the key already, and is granted it again`);
       }
     },

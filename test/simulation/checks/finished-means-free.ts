@@ -16,13 +16,16 @@ export function finishedMeansFree(facts: Facts): Check {
       if (run?.endedAt === undefined || !run.lock.isGuarded || facts.options.mode === 'observe') return;
       const held = facts
         .leasesOf(job.storedKey)
-        .find(({ owner, fence, state }) => owner === job.owner && fence === run.lock.fence && state === 'held');
+        .find(
+          ({ owner, fence, state }) => owner === job.owner && fence === run.lock.fence && state === 'held',
+        );
       if (!held) return;
       const { serverUntil, networkUntil, processUntil, serverJumpedAt } = facts.troubles;
       const troubledAt = Math.max(serverUntil, networkUntil, processUntil, serverJumpedAt);
       // A release is not waited for when its lease is no longer safe.
       const isSafe = held.expiresAt - facts.serverNow > held.ttl * UNSAFE_PART + LATENCY_MS;
-      if (troubledAt < run.endedAt - held.ttl && isSafe) facts.violate(6, `job ${job.nth} has finished, and its key is held by it`);
+      if (troubledAt < run.endedAt - held.ttl && isSafe)
+        facts.violate(6, `job ${job.nth} has finished, and its key is held by it`);
     },
     atEnd() {
       for (const { owner, state } of facts.allLeases()) {

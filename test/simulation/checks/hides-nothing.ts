@@ -28,7 +28,10 @@ export function hidesNothing(facts: Facts): Check {
       const { name, message } = outcome.error as Error;
       const isBullmqs = OF_BULLMQ.test(message) || message === 'Connection is closed.';
       if (!OWN_ERRORS.includes(name) && !isBullmqs) {
-        facts.violate(9, `job ${job.nth} fails with an error that is nobody's: ${(outcome.error as Error).stack}`);
+        facts.violate(
+          9,
+          `job ${job.nth} fails with an error that is nobody's: ${(outcome.error as Error).stack}`,
+        );
       }
     },
   };

@@ -17,7 +17,8 @@ export function knowsInTime(facts: Facts): Check {
     onEvent(event, job) {
       if (event.type !== 'lost' || (event.reason !== 'expired' && event.reason !== 'unreachable')) return;
       const isCalm = Object.values(facts.troubles).every(at => at === Number.NEGATIVE_INFINITY);
-      if (isCalm) facts.violate(5, `the lock of job ${job?.nth} is lost (${event.reason}), and nothing was broken`);
+      if (isCalm)
+        facts.violate(5, `the lock of job ${job?.nth} is lost (${event.reason}), and nothing was broken`);
     },
     onLook(run) {
       const { lock, signal, job } = run;

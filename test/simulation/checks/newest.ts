@@ -35,8 +35,10 @@ export function newest(facts: Facts): Check {
         other !== job &&
         other.storedKey === job.storedKey &&
         !isNewer(job, other) &&
-        (other.firstGrantAt !== undefined || (other.handouts.length > 0 && (other.endedAt ?? Infinity) >= since));
-      if (!facts.jobs.some(isExcuse)) facts.violate(10, `job ${job.nth} is skipped, and there is no newer one`);
+        (other.firstGrantAt !== undefined ||
+          (other.handouts.length > 0 && (other.endedAt ?? Infinity) >= since));
+      if (!facts.jobs.some(isExcuse))
+        facts.violate(10, `job ${job.nth} is skipped, and there is no newer one`);
       const own = facts.leasesOf(job.storedKey).find(({ owner }) => owner === job.owner);
       if (own?.state === 'reserved') facts.violate(10, `job ${job.nth} is skipped in the middle of its work`);
     },
@@ -51,7 +53,8 @@ export function newest(facts: Facts): Check {
   /** The newest of the jobs that have run to their end was not skipped. */
   function checkLast(jobs: readonly JobFacts[]): void {
     // Those of several queues are compared now by their numbers, now by time, now by arrival: one may be newest in no order.
-    if (jobs.some(({ queue, isNumbered }) => queue !== jobs[0]?.queue || isNumbered !== jobs[0]?.isNumbered)) return;
+    if (jobs.some(({ queue, isNumbered }) => queue !== jobs[0]?.queue || isNumbered !== jobs[0]?.isNumbered))
+      return;
     for (const job of jobs) {
       if (!job.wasSkipped || job.successes > 0) continue;
       // A newer one may have failed before it could run: its datastore failed.

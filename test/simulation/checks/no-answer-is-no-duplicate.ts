@@ -13,7 +13,11 @@ export function noAnswerIsNoDuplicate(facts: Facts): Check {
     if (job.refusedIn.has(attempt)) return true;
     const { whenLocked } = options;
     const waits = typeof whenLocked === 'object' && 'waitFor' in whenLocked;
-    return waits && (facts.refusedAt.get(job.storedKey) ?? -1) >= (job.handouts.find(one => one.attempt === attempt)?.at ?? Infinity);
+    return (
+      waits &&
+      (facts.refusedAt.get(job.storedKey) ?? -1) >=
+        (job.handouts.find(one => one.attempt === attempt)?.at ?? Infinity)
+    );
   };
   return {
     onStarted({ job, lock }) {
@@ -25,7 +29,8 @@ export function noAnswerIsNoDuplicate(facts: Facts): Check {
         return;
       }
       const isGranted = [...facts.leases.values()].some(
-        ({ owner, fence, storedKey }) => owner === job.owner && fence === lock.fence && storedKey === job.storedKey,
+        ({ owner, fence, storedKey }) =>
+          owner === job.owner && fence === lock.fence && storedKey === job.storedKey,
       );
       if (!isGranted) facts.violate(8, `job ${job.nth} runs with a lock that nobody has granted`);
     },

@@ -22,13 +22,17 @@ export function ownLease(facts: Facts): Check {
       const run = facts.byOwner.get(lease?.owner ?? '')?.runs.find(one => one.lock.fence === lease?.fence);
       const isOver = run?.outcome !== undefined && 'value' in run.outcome && !run.hasReleased;
       if (!isOver || dedupeFor === (facts.options.dedupeFor ?? 0) || reservation) return;
-      facts.violate(4, `the work of ${facts.nameOf(lease?.owner ?? token)} is done, and its key is not kept as done`);
+      facts.violate(
+        4,
+        `the work of ${facts.nameOf(lease?.owner ?? token)} is done, and its key is not kept as done`,
+      );
     },
     onStarted({ job, lock, attempt }) {
       if (!lock.isGuarded) return;
       if (job.end === 'completed') facts.violate(4, `job ${job.nth} runs again after it has completed`);
       const done = facts.leasesOf(job.storedKey).find(one => one.owner === job.owner && one.state === 'done');
-      if (done && done.attempt < attempt) facts.violate(4, `job ${job.nth} runs again though its work is done`);
+      if (done && done.attempt < attempt)
+        facts.violate(4, `job ${job.nth} runs again though its work is done`);
     },
   };
 }

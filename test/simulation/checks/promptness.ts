@@ -36,7 +36,10 @@ export function promptness(facts: Facts, queues: readonly QueueModel[]): Check {
     if (jobs.length === 0) return;
     const states = jobs.map(job => queues[job.queue]?.get(job.id)?.state);
     if (!states.every(state => state === 'delayed')) return;
-    facts.violate(10, `the key is free, and nobody of ${jobs.map(({ nth }) => `job ${nth}`).join(', ')} is promoted`);
+    facts.violate(
+      10,
+      `the key is free, and nobody of ${jobs.map(({ nth }) => `job ${nth}`).join(', ')} is promoted`,
+    );
   }
 
   return {
@@ -46,7 +49,11 @@ export function promptness(facts: Facts, queues: readonly QueueModel[]): Check {
       const jobs = parkedFor(storedKey);
       if (result.standing?.is === 'in-line') jobs.add(job);
       else jobs.delete(job);
-      if ('standing' in result && result.standing?.is === 'in-line' && result.standing.outdone !== undefined) {
+      if (
+        'standing' in result &&
+        result.standing?.is === 'in-line' &&
+        result.standing.outdone !== undefined
+      ) {
         const outdone = facts.byOwner.get(result.standing.outdone);
         if (outdone) jobs.delete(outdone);
       }

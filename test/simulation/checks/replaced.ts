@@ -3,7 +3,6 @@
 import type { Facts } from '../facts.ts';
 import type { Check } from './check.ts';
 
-
 export function replaced(facts: Facts): Check {
   if (facts.options.whenLocked !== 'replace' || facts.options.mode === 'observe') return {};
   const parkedSince = new Map<string, number>();
@@ -18,7 +17,13 @@ export function replaced(facts: Facts): Check {
     onLook({ job, abortedAt, startedAt, lock, hasReleased }) {
       const since = Math.max(parkedSince.get(job.storedKey) ?? Number.POSITIVE_INFINITY, startedAt);
       const isCalm = Object.values(facts.troubles).every(at => at === Number.NEGATIVE_INFINITY);
-      if (abortedAt === undefined && isCalm && lock.isGuarded && !hasReleased && facts.now - since > QUICK_MS) {
+      if (
+        abortedAt === undefined &&
+        isCalm &&
+        lock.isGuarded &&
+        !hasReleased &&
+        facts.now - since > QUICK_MS
+      ) {
         facts.violate(5, `a newer job than job ${job.nth} is parked, and its signal has not aborted`);
       }
     },

@@ -16,7 +16,8 @@ export function reservation(facts: Facts, queues: readonly QueueModel[]): Check 
       if (!run?.outcome || !('error' in run.outcome) || run.hasReleased) return;
       const runsAgain = willRunAgain(run, run.outcome.error as Error);
       if (runsAgain === undefined) return;
-      const isReplaced = run.signal.reason?.reason === 'replaced' && (run.outcome.error as Error).name !== 'DelayedError';
+      const isReplaced =
+        run.signal.reason?.reason === 'replaced' && (run.outcome.error as Error).name !== 'DelayedError';
       const isExpected = holdThroughRetries && runsAgain && !isReplaced;
       if (isExpected === (reservation !== undefined)) return;
       facts.violate(11, `job ${run.job.nth} ${isExpected ? 'has not reserved' : 'has reserved'} its key`);
@@ -38,7 +39,10 @@ export function reservation(facts: Facts, queues: readonly QueueModel[]): Check 
       const askedSince = job.handouts.at(-1)?.at ?? Number.POSITIVE_INFINITY;
       if (!other || other.endedAt === undefined || other.endedAt >= askedSince || isToRun(other)) return;
       if (!facts.isCalm('networkUntil', 'serverUntil', 'processUntil', 'dataLostAt')) return;
-      facts.violate(11, `job ${job.nth} is ${event.type} for a reservation of job ${other.nth}, which has ended`);
+      facts.violate(
+        11,
+        `job ${job.nth} is ${event.type} for a reservation of job ${other.nth}, which has ended`,
+      );
     },
   };
 }

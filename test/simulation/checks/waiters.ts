@@ -19,17 +19,33 @@ export function waiters(facts: Facts): Check {
     },
     onStarted(run) {
       const { job, attempt, process, lock } = run;
-      const own = waiting.findIndex(one => one.job === job && one.attempt === attempt && one.process === process);
+      const own = waiting.findIndex(
+        one => one.job === job && one.attempt === attempt && one.process === process,
+      );
       const earlier = waiting
         .slice(0, Math.max(own, 0))
         .filter(one => one.process === process && one.job.storedKey === job.storedKey && one.job !== job);
       waiting = waiting.filter((_, i) => i !== own);
       if (earlier.length === 0 || !lock.isGuarded || facts.concurrency > 1) return;
-      const isOwn = [...facts.leases.values()].some(({ owner, end }) => owner === job.owner && end !== undefined);
-      if (isOwn || !facts.isCalm('processUntil', 'networkUntil', 'serverUntil', 'dataLostAt', 'operatorAt', 'serverJumpedAt')) return;
+      const isOwn = [...facts.leases.values()].some(
+        ({ owner, end }) => owner === job.owner && end !== undefined,
+      );
+      if (
+        isOwn ||
+        !facts.isCalm(
+          'processUntil',
+          'networkUntil',
+          'serverUntil',
+          'dataLostAt',
+          'operatorAt',
+          'serverJumpedAt',
+        )
+      )
+        return;
       // Those that have come back may have been granted their own.
       const names = earlier.filter(one => !one.job.runs.length).map(one => `job ${one.job.nth}`);
-      if (names.length > 0) facts.violate(10, `job ${job.nth} runs before ${names.join(', ')}, which came to its process before`);
+      if (names.length > 0)
+        facts.violate(10, `job ${job.nth} runs before ${names.join(', ')}, which came to its process before`);
     },
     onProcessed(job, { attemptsStarted }) {
       waiting = waiting.filter(one => one.job !== job || one.attempt !== attemptsStarted);
