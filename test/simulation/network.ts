@@ -9,6 +9,8 @@ import type { SimulatedProcess } from './process.ts';
 /** The server, as a connection sees it. */
 export interface Reachable {
   readonly isUp: boolean;
+  /** Called when a command was carried out, before its answer is sent. */
+  onDone(command: string, process: SimulatedProcess): void;
 }
 
 /** What a client does with commands that were not answered when its connection was lost. */
@@ -39,6 +41,8 @@ export class Connection {
   #lastAnswer = 0;
   /** Sent, and not answered. */
   #pending: Command[] = [];
+  /** They were under way when the connection was lost, and arrive all the same. */
+  #survivors: ReadonlySet<Command> = new Set();
   /** Not sent yet. */
   #waiting: Command[] = [];
   /** When it was last not as it should be, in virtual time. */
@@ -100,6 +104,19 @@ export class Connection {
   /** The connection is lost. Some of what is under way still arrives; no answer does. */
   cut(downFor: number = RECONNECT_MS): void {
     if (!this.#isUp) return;
+    const lost = this.#lose(downFor);
+    if (this.#kind === 'sends again') this.#waiting = [...lost, ...this.#waiting];
+    else this.process.enter(() => rejectAll(lost));
+    this.#reconnectIn(downFor);
+  }
+
+  /** Its process has died. */
+  die(): void {
+    if (this.#isUp) this.#lose(0);
+  }
+
+  /** @returns what was not answered. */
+  #lose(downFor: number): Command[] {
     this.#isUp = false;
     this.#isHalfOpen = false;
     this.#epoch++;
@@ -108,12 +125,8 @@ export class Connection {
     this.#survivors = new Set(this.#pending.slice(0, arriving));
     const lost = this.#pending;
     this.#pending = [];
-    if (this.#kind === 'sends again') this.#waiting = [...lost, ...this.#waiting];
-    else this.process.enter(() => lost.forEach(({ reject }) => reject(connectionLost())));
-    this.#reconnectIn(downFor);
+    return lost;
   }
-
-  #survivors: ReadonlySet<Command> = new Set();
 
   #reconnectIn(ms: number): void {
     this.process.scheduler.after(ms * (0.5 + this.#random.next()), () => {
@@ -163,6 +176,7 @@ export class Connection {
     } catch (error) {
       settle = () => command.reject(error as Error);
     }
+    this.#server.onDone(command.name, this.process);
     if (epoch !== this.#epoch || this.#isHalfOpen) return;
     const { scheduler } = this.process;
     this.#lastAnswer = Math.max(this.#lastAnswer, scheduler.now + this.#delay());
@@ -177,11 +191,11 @@ export class Connection {
   }
 }
 
-const CONNECTION_LOST = 'Connection is closed.';
-
-function connectionLost(): Error {
-  return new Error(CONNECTION_LOST);
+function rejectAll(commands: readonly Command[]): void {
+  for (const { reject } of commands) reject(new Error(CONNECTION_LOST));
 }
+
+const CONNECTION_LOST = 'Connection is closed.';
 
 /** Whether an error says that a connection was lost. */
 export function isConnectionError(error: unknown): boolean {

@@ -56,6 +56,13 @@ export type Step = { readonly at: number } & (
   | { readonly do: 'pause'; readonly queue: number; readonly ms: number }
   | { readonly do: 'force-release'; readonly key: string }
   | { readonly do: 'crash' | 'deploy'; readonly process: number; readonly ms: number }
+  /** At the moment when the server has carried out such a command the next time, whoever has sent it. */
+  | {
+      readonly do: 'at the next';
+      readonly command: string;
+      readonly fault: 'cut' | 'crash' | 'freeze';
+      readonly ms: number;
+    }
   | { readonly do: 'freeze'; readonly process: number; readonly ms: number }
   | { readonly do: 'jump'; readonly process: number; readonly ms: number }
   | { readonly do: 'cut' | 'stall'; readonly process: number; readonly ms: number }

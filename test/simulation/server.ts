@@ -21,6 +21,7 @@ export class Server implements Reachable {
   isUp = true;
   /** It is out of memory, or a replica that is read-only. */
   refuses: 'nothing' | 'acquisitions' | 'writes' = 'nothing';
+  onDone: Reachable['onDone'] = () => {};
   /** Called with the key of a release. */
   readonly listeners: Map<string, Set<() => void>> = new Map<string, Set<() => void>>();
 

@@ -7,8 +7,31 @@ import type { Machine } from './process.ts';
 /** In ms. What is added and broken is so within this time. */
 const DURATION = 4000;
 
-type Fault = 'processes' | 'clocks' | 'network' | 'server' | 'data' | 'operators';
-const FAULTS: readonly Fault[] = ['processes', 'clocks', 'network', 'server', 'data', 'operators'];
+/** The commands that a fault may hit. */
+const COMMANDS = [
+  ...([
+    'exchange',
+    'exchange',
+    'enter',
+    'leave',
+    'leave',
+    'promote',
+    'lines',
+    'strikeOut',
+    'forceRelease',
+  ] as const),
+  ...([
+    'moveToActive',
+    'moveToCompleted',
+    'moveToCompleted',
+    'moveToFailed',
+    'moveToDelayed',
+    'retryJob',
+  ] as const),
+];
+
+type Fault = 'moments' | 'processes' | 'clocks' | 'network' | 'server' | 'data' | 'operators';
+const FAULTS: readonly Fault[] = ['moments', 'processes', 'clocks', 'network', 'server', 'data', 'operators'];
 
 export function planOf(seed: number): Plan {
   const random = new Random(seed);
@@ -163,6 +186,13 @@ function faultOf(random: Random, fault: Fault, process: number, queues: number, 
         { do: 'freeze', process, ms: random.oneOf([50, 300, 1200, 3000]) },
         { do: 'deploy', process, ms },
       ]);
+    case 'moments':
+      return {
+        do: 'at the next',
+        command: random.oneOf(COMMANDS),
+        fault: random.oneOf(['cut', 'crash', 'freeze']),
+        ms,
+      };
     case 'clocks':
       return { do: 'jump', process, ms: random.oneOf([-3_600_000, -700, 900, 3_600_000]) };
     case 'network':

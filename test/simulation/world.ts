@@ -53,6 +53,8 @@ class World {
   readonly #observer: Observer;
   readonly #server: Server;
   readonly #places: Place[] = [];
+  /** What is to be broken when a command is carried out. */
+  #triggers: (Step & { do: 'at the next' })[] = [];
   #started = 0;
   #stepsLeft: number;
 
@@ -83,6 +85,7 @@ class World {
       (_, i) => new QueueModel(`q${i}`, () => clock.wall(), this.#observer.ofQueue(i)),
     );
     this.#server = new Server(this.#scheduler, clock, new Datastore(rules, clock, this.#observer), queues);
+    this.#server.onDone = this.#trigger;
     this.#observer.watch(queues);
   }
 
@@ -161,7 +164,9 @@ class World {
     );
     const connections = [...pool, ...workers.map(({ connection }) => connection)];
     this.#places[i] = { process, connections, workers };
-    process.enter(() => workers.forEach(one => one.run()));
+    process.enter(() => {
+      for (const one of workers) one.run();
+    });
   }
 
   #optionsOf({ whenLocked, listenerThrows, ...rest }: OptionsPlan): object {
@@ -300,10 +305,15 @@ class World {
       case 'deploy': {
         const i = step.process % this.#places.length;
         const place = placeOf(i);
-        place.process.enter(() => place.workers.forEach(worker => void worker.close()));
+        place.process.enter(() => {
+          for (const one of place.workers) void one.close();
+        });
         this.#start(i);
         return;
       }
+      case 'at the next':
+        this.#triggers.push(step);
+        return;
       case 'freeze': {
         const { process } = placeOf(step.process);
         process.frozenUntil = Math.max(process.frozenUntil, this.#scheduler.now + step.ms);
@@ -362,9 +372,18 @@ class World {
     }
   }
 
+  readonly #trigger = (command: string, process: SimulatedProcess): void => {
+    const trigger = this.#triggers.find(one => one.command === command);
+    const i = this.#places.findIndex(place => place.process === process);
+    if (!trigger || i < 0) return;
+    this.#triggers = this.#triggers.filter(one => one !== trigger);
+    this.#do({ at: this.#scheduler.now, do: trigger.fault, process: i, ms: trigger.ms });
+  };
+
   #kill(i: number): void {
-    const { process } = this.#places[i] as Place;
+    const { process, connections } = this.#places[i] as Place;
     process.isAlive = false;
+    for (const connection of connections) connection.die();
     for (const run of this.#facts.activeRuns) if (run.process === process) this.#facts.activeRuns.delete(run);
   }
 
