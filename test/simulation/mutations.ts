@@ -347,8 +347,8 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'promotions are lost',
     guarantee: 10,
     file: 'src/bullmq/promote.ts',
-    find: "await new Job(worker, '', {}, {}, id).promote?.();",
-    replace: 'void [Job, worker, id];',
+    find: 'await job.promote();',
+    replace: 'void job.promote;',
   },
   {
     name: 'a job that was parked does not look once more',

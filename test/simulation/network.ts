@@ -47,8 +47,6 @@ export class Connection {
   #waiting: Command[] = [];
   /** When it was last not as it should be, in virtual time. */
   lastTrouble: number = Number.NEGATIVE_INFINITY;
-  /** Called when it is up again after it was lost. */
-  onUp: () => void = () => {};
 
   constructor(
     process: SimulatedProcess,
@@ -129,21 +127,20 @@ export class Connection {
   }
 
   #reconnectIn(ms: number): void {
-    this.process.scheduler.after(ms * (0.5 + this.#random.next()), () => {
-      if (!this.#server.isUp) {
-        this.#noteTrouble(0);
-        this.#reconnectIn(RECONNECT_MS);
-        return;
-      }
+    this.process.scheduler.after(ms * (0.5 + this.#random.next()), () =>
       this.process.enter(() => {
-        this.#isUp = true;
         this.#noteTrouble(0);
-        const waiting = this.#waiting;
-        this.#waiting = [];
-        for (const command of waiting) this.#dispatch(command);
-        this.onUp();
-      });
-    });
+        if (this.#server.isUp) this.#comeUp();
+        else this.#reconnectIn(RECONNECT_MS);
+      }),
+    );
+  }
+
+  #comeUp(): void {
+    this.#isUp = true;
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const command of waiting) this.#dispatch(command);
   }
 
   #noteTrouble(ms: number): void {

@@ -53,6 +53,8 @@ class World {
   readonly #observer: Observer;
   readonly #server: Server;
   readonly #places: Place[] = [];
+  /** Those of processes that are being replaced included. */
+  readonly #connections: Connection[] = [];
   /** What is to be broken when a command is carried out. */
   #triggers: (Step & { do: 'at the next' })[] = [];
   #started = 0;
@@ -163,6 +165,7 @@ class World {
         }),
     );
     const connections = [...pool, ...workers.map(({ connection }) => connection)];
+    this.#connections.push(...connections);
     this.#places[i] = { process, connections, workers };
     process.enter(() => {
       for (const one of workers) one.run();
@@ -389,7 +392,7 @@ class World {
 
   #takeDown(ms: number): void {
     this.#server.isUp = false;
-    for (const { connections } of this.#places) for (const connection of connections) connection.cut(ms);
+    for (const connection of this.#connections) if (connection.process.isAlive) connection.cut(ms);
     this.#facts.note('serverUntil', this.#scheduler.now + ms + AFTER_TROUBLE_MS);
     this.#scheduler.after(ms, () => {
       this.#server.isUp = true;
