@@ -5,13 +5,7 @@
 
 import type { Random } from '../faults/random.ts';
 import type { SimulatedProcess } from './process.ts';
-
-/** The server, as a connection sees it. */
-export interface Reachable {
-  readonly isUp: boolean;
-  /** Called when a command was carried out, before its answer is sent. */
-  onDone(command: string, process: SimulatedProcess): void;
-}
+import type { Server } from './server.ts';
 
 /** What a client does with commands that were not answered when its connection was lost. */
 export type ClientKind = 'sends again' | 'gives up';
@@ -27,7 +21,7 @@ const RECONNECT_MS = 40;
 
 export class Connection {
   readonly process: SimulatedProcess;
-  readonly #server: Reachable;
+  readonly server: Server;
   readonly #random: Random;
   readonly #kind: ClientKind;
   readonly #latency: number;
@@ -50,12 +44,12 @@ export class Connection {
 
   constructor(
     process: SimulatedProcess,
-    server: Reachable,
+    server: Server,
     random: Random,
     { kind, latency }: { readonly kind: ClientKind; readonly latency: number },
   ) {
     this.process = process;
-    this.#server = server;
+    this.server = server;
     this.#random = random;
     this.#kind = kind;
     this.#latency = latency;
@@ -130,7 +124,7 @@ export class Connection {
     this.process.scheduler.after(ms * (0.5 + this.#random.next()), () =>
       this.process.enter(() => {
         this.#noteTrouble(0);
-        if (this.#server.isUp) this.#comeUp();
+        if (this.server.isUp) this.#comeUp();
         else this.#reconnectIn(RECONNECT_MS);
       }),
     );
@@ -163,7 +157,7 @@ export class Connection {
   }
 
   #arrive(command: Command, epoch: number): void {
-    if (!this.#server.isUp) return;
+    if (!this.server.isUp) return;
     // What was under way when the connection was lost arrives, or is lost with it.
     if (epoch !== this.#epoch && !this.#survivors.has(command)) return;
     let settle: () => void;
@@ -173,7 +167,7 @@ export class Connection {
     } catch (error) {
       settle = () => command.reject(error as Error);
     }
-    this.#server.onDone(command.name, this.process);
+    this.server.onDone(command.name, this.process);
     if (epoch !== this.#epoch || this.#isHalfOpen) return;
     const { scheduler } = this.process;
     this.#lastAnswer = Math.max(this.#lastAnswer, scheduler.now + this.#delay());

@@ -24,12 +24,12 @@ export interface Found {
 }
 
 /** What a process sends: a violation, or at last how much it has played. */
-export type Report = Found | { readonly played: number; readonly ms: number };
+export type Report = Found | Played;
 
+/** How much a process has played, and how much time of a core that took. */
 export interface Played {
   readonly played: number;
-  /** Histories a second of one process. */
-  readonly perSecond: number;
+  readonly ms: number;
 }
 
 /** Objects live for one history: the less often they are collected, the more of them are garbage by then. */
@@ -68,18 +68,15 @@ export async function playMany(
     const reports = await Promise.all(children.map(child => resultOf(child, onFoundByOne)));
     const played = reports.reduce((sum, report) => sum + report.played, 0);
     const ms = reports.reduce((sum, report) => sum + report.ms, 0);
-    return { played, perSecond: (played / ms) * 1000 };
+    return { played, ms };
   } finally {
     await rm(folder, { recursive: true });
   }
 }
 
-function resultOf(
-  child: ChildProcess,
-  onFound: (found: Found) => void,
-): Promise<{ readonly played: number; readonly ms: number }> {
+function resultOf(child: ChildProcess, onFound: (found: Found) => void): Promise<Played> {
   return new Promise((resolve, reject) => {
-    let result: { readonly played: number; readonly ms: number } | undefined;
+    let result: Played | undefined;
     child.on('message', (report: Report) => {
       if ('seed' in report) onFound(report);
       else result = report;

@@ -2,7 +2,7 @@
 
 import type { Random } from '../faults/random.ts';
 import { Clock } from './clock.ts';
-import { type Globals, requireHarmless } from './library.ts';
+import type { Host, Timer } from './library.ts';
 import type { Scheduler } from './scheduler.ts';
 
 /** How a process is. */
@@ -14,14 +14,7 @@ export interface Machine {
   readonly lateness: number;
 }
 
-interface Timer {
-  isCleared: boolean;
-  unref(): Timer;
-  ref(): Timer;
-  hasRef(): boolean;
-}
-
-export class SimulatedProcess {
+export class SimulatedProcess implements Host {
   readonly name: string;
   readonly clock: Clock;
   readonly scheduler: Scheduler;
@@ -30,7 +23,7 @@ export class SimulatedProcess {
   frozenUntil = 0;
   /** What it threw where nobody could catch it. */
   readonly onUncaught: (error: unknown) => void;
-  readonly #random: Random;
+  readonly random: Random;
   readonly #lateness: number;
 
   constructor(
@@ -44,7 +37,7 @@ export class SimulatedProcess {
     this.scheduler = scheduler;
     this.clock = new Clock(scheduler, { rate, offset });
     this.onUncaught = onUncaught;
-    this.#random = random;
+    this.random = random;
     this.#lateness = lateness;
   }
 
@@ -77,64 +70,47 @@ export class SimulatedProcess {
     });
   }
 
-  setTimeout = (run: (...args: any[]) => void, ms = 0, ...args: unknown[]): Timer => {
+  setTimeout(run: (...args: any[]) => void, ms = 0, ...args: unknown[]): Timer {
     const timer = newTimer();
     this.after(Math.max(nodeDelay(ms) + this.#lateness, 0.05), () => timer.isCleared || run(...args));
     return timer;
-  };
-
-  /** What the library gets instead of Node's globals. */
-  globals(modules: Readonly<Record<string, unknown>>): Globals {
-    const { clock, scheduler } = this;
-    const clear = (timer: Timer | undefined): void => {
-      if (timer) timer.isCleared = true;
-    };
-    const setInterval = (run: () => void, ms: number): Timer => {
-      const timer = newTimer();
-      const next = (): void => {
-        this.after(nodeDelay(ms) + Math.max(this.#lateness, 0), () => {
-          if (timer.isCleared) return;
-          run();
-          next();
-        });
-      };
-      next();
-      return timer;
-    };
-    const own: Record<string, unknown> = {
-      ...modules,
-      'node:crypto': { ...CRYPTO, randomBytes: (n: number) => this.#randomBytes(n) },
-      'node:os': { hostname: () => this.name },
-      'node:diagnostics_channel': { channel: () => SILENT_CHANNEL },
-      'node:timers/promises': { setTimeout: this.#sleepUnlessAborted },
-    };
-    return {
-      require: name => own[name] ?? requireHarmless(name),
-      process: {
-        pid: 1,
-        env: {},
-        nextTick: (run: (...args: unknown[]) => void, ...args: unknown[]) =>
-          scheduler.nextTick(() => this.enter(() => run(...args))),
-        emitWarning: () => {},
-      },
-      performance: { now: () => clock.monotonic() },
-      Date: { now: () => clock.wall() },
-      Math: Object.create(Math, { random: { value: () => this.#random.next() } }),
-      setTimeout: this.setTimeout,
-      clearTimeout: clear,
-      setInterval,
-      clearInterval: clear,
-      setImmediate: (run: (...args: unknown[]) => void, ...args: unknown[]) =>
-        this.after(TURN_MS, () => run(...args)),
-    };
   }
 
-  readonly #sleepUnlessAborted = (
+  setInterval(run: () => void, ms: number): Timer {
+    const timer = newTimer();
+    const next = (): void => {
+      this.after(nodeDelay(ms) + Math.max(this.#lateness, 0), () => {
+        if (timer.isCleared) return;
+        run();
+        next();
+      });
+    };
+    next();
+    return timer;
+  }
+
+  setImmediate(run: (...args: any[]) => void, ...args: unknown[]): void {
+    this.after(TURN_MS, () => run(...args));
+  }
+
+  nextTick(run: () => void): void {
+    this.scheduler.nextTick(() => this.enter(run));
+  }
+
+  monotonic(): number {
+    return this.clock.monotonic();
+  }
+
+  wall(): number {
+    return this.clock.wall();
+  }
+
+  sleepUnlessAborted(
     ms: number,
     value: unknown,
     { signal }: { signal?: AbortSignal } = {},
-  ): Promise<unknown> =>
-    new Promise((resolve, reject) => {
+  ): Promise<unknown> {
+    return new Promise((resolve, reject) => {
       if (signal?.aborted) {
         reject(signal.reason);
         return;
@@ -145,16 +121,11 @@ export class SimulatedProcess {
         reject(signal.reason);
       });
     });
-
-  #randomBytes(n: number): Buffer {
-    return Buffer.from(Array.from({ length: n }, () => this.#random.between(0, 255)));
   }
 }
 
 /** How long a turn of the event loop takes, in ms. */
 const TURN_MS = 0.03;
-const CRYPTO = requireHarmless('node:crypto') as object;
-const SILENT_CHANNEL = { hasSubscribers: false, publish(): void {} };
 
 function newTimer(): Timer {
   const timer: Timer = { isCleared: false, unref: () => timer, ref: () => timer, hasRef: () => true };

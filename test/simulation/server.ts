@@ -3,7 +3,7 @@
 import type { StoredKey } from '../../src/cache/line-rules.ts';
 import type { Clock } from './clock.ts';
 import type { Datastore } from './datastore.ts';
-import type { Reachable } from './network.ts';
+import type { SimulatedProcess } from './process.ts';
 import type { QueueModel, QueueSnapshot } from './queue-model.ts';
 import type { Scheduler } from './scheduler.ts';
 
@@ -13,7 +13,7 @@ export interface Replica {
   readonly queues: readonly QueueSnapshot[];
 }
 
-export class Server implements Reachable {
+export class Server {
   readonly clock: Clock;
   readonly locks: Datastore;
   readonly queues: readonly QueueModel[];
@@ -21,7 +21,8 @@ export class Server implements Reachable {
   isUp = true;
   /** It is out of memory, or a replica that is read-only. */
   refuses: 'nothing' | 'acquisitions' | 'writes' = 'nothing';
-  onDone: Reachable['onDone'] = () => {};
+  /** Called when a command was carried out, before its answer is sent. */
+  onDone: (command: string, process: SimulatedProcess) => void = () => {};
   /** Called with the key of a release. */
   readonly listeners: Map<string, Set<() => void>> = new Map<string, Set<() => void>>();
 

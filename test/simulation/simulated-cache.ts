@@ -17,7 +17,6 @@ import type {
   ReleaseStep,
   RenewStep,
 } from '../../src/cache/contract.ts';
-import type { Guard } from './library.ts';
 import type { Connection } from './network.ts';
 import type { Server } from './server.ts';
 
@@ -30,11 +29,11 @@ export interface SimulatedClient {
 /** The class `RedisCache` of one process. */
 export type CacheClass = new (client: SimulatedClient) => LockCache;
 
-/** @param libraryOf - the library of the process, once it is evaluated. */
-export function cacheClassFor(server: Server, libraryOf: () => Guard): CacheClass {
+/** @param refuse - marks an error as the datastore's own, as the library of the process knows it. */
+export function cacheClassFor(refuse: (error: Error) => Error): CacheClass {
   return class RedisCache extends SimulatedCache {
     constructor(client: SimulatedClient) {
-      super(client, server, libraryOf);
+      super(client, refuse);
     }
   };
 }
@@ -44,13 +43,13 @@ class SimulatedCache implements LockCache {
   readonly overtakes: boolean;
   readonly #client: SimulatedClient;
   readonly #server: Server;
-  readonly #libraryOf: () => Guard;
+  readonly #refuse: (error: Error) => Error;
   #sent = 0;
 
-  constructor(client: SimulatedClient, server: Server, libraryOf: () => Guard) {
+  constructor(client: SimulatedClient, refuse: (error: Error) => Error) {
     this.#client = client;
-    this.#server = server;
-    this.#libraryOf = libraryOf;
+    this.#server = this.#connection().server;
+    this.#refuse = refuse;
     this.overtakes = client.pool !== undefined;
   }
 
@@ -173,7 +172,7 @@ class SimulatedCache implements LockCache {
   #unlessRefused<Answer>(kind: 'acquisitions' | 'writes', act: () => Answer): Answer | Error {
     const { refuses } = this.#server;
     const isRefused = refuses === 'writes' || (refuses === 'acquisitions' && kind === 'acquisitions');
-    return isRefused ? this.#libraryOf().refused(new Error('OOM command not allowed')) : act();
+    return isRefused ? this.#refuse(new Error('OOM command not allowed')) : act();
   }
 }
 

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { bundleLibrary } from './bundle.ts';
-import { type Library, loadLibrary } from './library.ts';
+import { Library } from './library.ts';
 import { MUTATIONS } from './mutations.ts';
 import { shrink } from './shrink.ts';
 import { storyOf } from './story.ts';
@@ -10,7 +10,7 @@ import { play } from './world.ts';
 describe('The simulation', () => {
   let library: Library;
   before(async () => {
-    library = loadLibrary(await bundleLibrary());
+    library = new Library(await bundleLibrary());
   });
 
   it('plays the same history for the same seed, byte for byte', async () => {
@@ -19,7 +19,7 @@ describe('The simulation', () => {
       const first = storyOf(plan, await play(plan, library, { trace: true }));
       const again = storyOf(
         planOf(seed),
-        await play(planOf(seed), loadLibrary(await bundleLibrary()), { trace: true }),
+        await play(planOf(seed), new Library(await bundleLibrary()), { trace: true }),
       );
 
       expect(again).to.equal(first);
@@ -36,7 +36,7 @@ describe('The simulation', () => {
 
   it('finds a library that is broken, and shows it in a few lines (the line is last in, first out)', async () => {
     const mutation = MUTATIONS.find(({ name }) => name === 'the line is last in, first out');
-    const broken = loadLibrary(await bundleLibrary(mutation));
+    const broken = new Library(await bundleLibrary(mutation));
     let seed = 1;
     while ((await play(planOf(seed), broken)).violations.length === 0) seed++;
 

@@ -2,10 +2,10 @@
 
 import type { LockHandle } from '../../src/lock/lock-handle.ts';
 import { Random } from '../faults/random.ts';
-import { Clock, EPOCH } from './clock.ts';
+import { EPOCH } from './clock.ts';
 import { Datastore } from './datastore.ts';
 import { Facts, type JobFacts, type Run, type Violation } from './facts.ts';
-import type { Guard, Library } from './library.ts';
+import type { Library } from './library.ts';
 import { Connection } from './network.ts';
 import { Observer } from './observer.ts';
 import type { JobPlan, OptionsPlan, Plan, RunPlan, Step } from './plan.ts';
@@ -13,7 +13,6 @@ import { SimulatedProcess } from './process.ts';
 import { QueueModel } from './queue-model.ts';
 import { Scheduler } from './scheduler.ts';
 import { Server } from './server.ts';
-import { type CacheClass, cacheClassFor } from './simulated-cache.ts';
 import { type JobModel, type Processor, WorkerModel } from './worker-model.ts';
 
 /** After the last step all jobs must have ended within this time, in ms. */
@@ -65,11 +64,10 @@ class World {
     this.#library = library;
     this.#random = new Random(plan.seed ^ 0x5eed);
     this.#stepsLeft = plan.steps.length;
-    const clock = new Clock(this.#scheduler);
     this.#facts = new Facts(
       plan.options,
       () => this.#scheduler.now,
-      () => clock.wall(),
+      () => host.wall(),
       { trace, haveClocksFarApart: areFarApart(plan), isCacheNamed: plan.cache === 'a pool' },
     );
     this.#facts.after = (ms, run) => this.#scheduler.after(ms, run);
@@ -81,7 +79,8 @@ class World {
       EXACT,
       this.#onUncaught,
     );
-    const rules = library.rulesFor({ ...host.globals({}), Date: { now: () => clock.wall() } });
+    const { clock } = host;
+    const rules = library.rulesFor(host);
     const queues = Array.from(
       { length: plan.queues },
       (_, i) => new QueueModel(`q${i}`, () => clock.wall(), this.#observer.ofQueue(i)),
@@ -104,6 +103,7 @@ class World {
     const settling = areFarApart(this.#plan) ? MAX_SETTLING_MS / 10 : MAX_SETTLING_MS;
     await this.#scheduler.run(last + settling, () => this.#isOver);
     await this.#rejections();
+    this.#library.reclaim();
     // A job that was delayed by a clock an hour ahead comes back an hour later.
     if (this.#facts.violations.length === 0 && !areFarApart(this.#plan))
       this.#observer.atEnd(this.#server.queues);
@@ -142,10 +142,9 @@ class World {
     );
     const connect = (): Connection =>
       new Connection(process, this.#server, this.#random.fork(), { kind: client, latency });
-    const RedisCache: CacheClass = cacheClassFor(this.#server, () => guard);
-    const guard: Guard = this.#library.guardFor(process.globals({ 'simulation:cache': { RedisCache } }));
+    const { onceProcessor, RedisCache } = this.#library.guardFor(process);
     const pool = cache === 'a pool' ? [connect(), connect(), connect()] : [];
-    const processor = guard.onceProcessor(
+    const processor = onceProcessor(
       this.#processorOf(process) as never,
       {
         ...this.#optionsOf(options),
