@@ -34,7 +34,7 @@ export interface OptionsPlan {
 /** One run of a job's processor. */
 export interface RunPlan {
   readonly ms: number;
-  readonly how: 'complete' | 'fail' | 'fail for good' | 'delay itself';
+  readonly how: 'complete' | 'fail' | 'fail for good' | 'delay itself' | 'go back';
   /** It ends as soon as its signal aborts. */
   readonly obeys?: boolean;
   /** It releases its lock before its end. */
@@ -80,6 +80,8 @@ export interface Plan {
   /** Locks are kept on the queue's own connection, or on a pool of connections that is named as the cache. */
   readonly cache: 'of the queue' | 'a pool';
   readonly queues: number;
+  /** How many workers each process has for each queue. */
+  readonly workers: number;
   readonly worker: WorkerOptions;
   readonly machines: readonly Machine[];
   readonly client: ClientKind;

@@ -32,8 +32,8 @@ export interface Played {
   readonly ms: number;
 }
 
-/** Objects live for one history: the less often they are collected, the more of them are garbage by then. */
-const NODE_OPTIONS = ['--max-semi-space-size=64'];
+/** Objects live for one history: the less often they are collected, the more of them are garbage by then. Errors are many. */
+const NODE_OPTIONS = ['--max-semi-space-size=64', '--stack-trace-limit=0'];
 
 /**
  * Plays histories of some seeds.

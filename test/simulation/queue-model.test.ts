@@ -15,7 +15,19 @@ const HOUR = 3_600_000;
 const MAX_STALLED = 1;
 
 const VERBS = [
-  ...(['add', 'add', 'add', 'fetch', 'fetch', 'fetch', 'complete', 'fail', 'fail', 'delay itself'] as const),
+  ...([
+    'add',
+    'add',
+    'add',
+    'fetch',
+    'fetch',
+    'fetch',
+    'complete',
+    'fail',
+    'fail',
+    'delay itself',
+    'go back',
+  ] as const),
   ...([
     'locks expire',
     'stalled check',
@@ -118,7 +130,7 @@ class Pair {
   }
 
   /** Ends a run, or goes on with it: also one that is no longer its worker's. */
-  async #end(verb: 'complete' | 'fail' | 'delay itself' | 'extend', job: Job, token: string) {
+  async #end(verb: 'complete' | 'fail' | 'delay itself' | 'go back' | 'extend', job: Job, token: string) {
     const id = job.id as string;
     const what = `${verb} ${id}`;
     const now = Date.now();
@@ -134,6 +146,13 @@ class Pair {
         what,
         async () => Number(await job.extendLock(token, HOUR)) === 1,
         () => this.model.extendLock(id, token, HOUR),
+      );
+    }
+    if (verb === 'go back') {
+      return this.#both(
+        what,
+        async () => void (await job.moveToWait(token)),
+        () => this.model.moveToWait(id, token),
       );
     }
     if (verb === 'delay itself') {

@@ -181,6 +181,19 @@ export class QueueModel {
     this.#delay(job, timestamp, delay);
   }
 
+  /** An active job goes back to where it was handed out from, before all others. */
+  moveToWait(id: string, token: string): void {
+    const job = this.#unlock(id, token);
+    this.#leaveActive(job);
+    const priority = job.opts.priority ?? 0;
+    if (priority > 0) {
+      job.state = 'prioritized';
+      insert(this.#prioritized, { id, score: priority * 2 ** 32 });
+      return;
+    }
+    this.#enqueue(job, { first: true });
+  }
+
   extendLock(id: string, token: string, duration: number): boolean {
     const job = this.#jobs.get(id);
     if (!job || this.#lockOf(job)?.token !== token) return false;

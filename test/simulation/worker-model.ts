@@ -74,6 +74,11 @@ export class JobModel {
     this.delay = delay;
   }
 
+  async moveToWait(token = ''): Promise<void> {
+    const { connection, server } = this.queue;
+    await connection.send('moveToWait', () => server.moveToWait(this.id, token));
+  }
+
   async promote(): Promise<void> {
     const { connection, server } = this.queue;
     await connection.send('promote', () => server.promote(this.id));

@@ -45,6 +45,7 @@ export function planOf(seed: number): Plan {
     options,
     cache: random.chance(0.25) ? ('a pool' as const) : ('of the queue' as const),
     queues,
+    workers: random.chance(0.15) ? 2 : 1,
     worker: {
       concurrency: random.oneOf([1, 2, 3, 5]),
       lockDuration,
@@ -134,7 +135,7 @@ function jobsOf(random: Random, queues: number, keys: number, options: OptionsPl
       queue: random.between(0, queues - 1),
       key: `k${random.between(0, keys - 1)}`,
       opts: {
-        ...(hasOwnIds && random.chance(0.7) && { jobId: `id-${i}` }),
+        ...(hasOwnIds && random.chance(0.7) && { jobId: `id-${random.chance(0.1) ? 0 : i}` }),
         ...(random.chance(0.4) && { attempts: random.between(2, 4) }),
         ...(random.chance(0.3) && { backoff: random.oneOf([20, 200, 1500]) }),
         ...(!plain && !hasOddTimes && random.chance(0.15) && { delay: random.between(10, 800) }),
@@ -161,6 +162,7 @@ function runOf(random: Random, { whenLocked }: OptionsPlan): RunPlan {
       'fail',
       'fail for good',
       'delay itself',
+      ...(random.chance(0.2) ? (['go back'] as const) : []),
     ] as const),
     ...(random.chance(whenLocked === 'replace' ? 0.6 : 0.2) && { obeys: true }),
     ...(random.chance(0.04) && { releasesEarly: true }),

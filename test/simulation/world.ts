@@ -156,8 +156,9 @@ class World {
       if (facts) this.#observer.onReceived(facts, job);
       return processor(job, token, signal);
     };
-    const workers = this.#server.queues.map(
-      queue =>
+    const queuesOfWorkers = this.#server.queues.flatMap(queue => Array(this.#plan.workers).fill(queue));
+    const workers = queuesOfWorkers.map(
+      (queue: QueueModel) =>
         new WorkerModel(process, connect(), queue, worker, received, (job, outcome) => {
           const facts = this.#factsOf(job);
           if (facts) this.#observer.onProcessed(facts, job, outcome);
@@ -247,6 +248,10 @@ class World {
     if (how === 'fail') throw new Error('asked to fail');
     if (how === 'fail for good')
       throw Object.assign(new Error('asked to fail for good'), { name: 'UnrecoverableError' });
+    if (how === 'go back') {
+      await job.moveToWait(token);
+      throw Object.assign(new Error('it goes back'), { name: 'WaitingError' });
+    }
     await job.moveToDelayed(process.clock.wall() + DELAYS_ITSELF_MS, token);
     throw Object.assign(new Error('it delays itself'), { name: 'DelayedError' });
   }
@@ -401,6 +406,8 @@ class World {
   #add({ queue, key, opts, runs }: JobPlan): void {
     const now = Math.floor(EPOCH + this.#scheduler.now);
     const model = this.#server.queues[queue] as QueueModel;
+    // BullMQ adds nothing while it has a job of that id.
+    if (opts.jobId !== undefined && model.get(opts.jobId)) return;
     const timestamp = now + (opts.timestamp ?? 0);
     const nth = this.#facts.jobs.length;
     const { scope } = this.#plan.options;

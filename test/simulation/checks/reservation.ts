@@ -4,6 +4,9 @@ import type { Facts, JobFacts, Run } from '../facts.ts';
 import type { QueueModel } from '../queue-model.ts';
 import type { Check } from './check.ts';
 
+/** The processor has moved its job itself. */
+const MOVED = ['DelayedError', 'WaitingError'];
+
 export function reservation(facts: Facts, queues: readonly QueueModel[]): Check {
   function isToRun({ queue, id, timestamp }: JobFacts): boolean {
     const stored = queues[queue]?.get(id);
@@ -17,7 +20,7 @@ export function reservation(facts: Facts, queues: readonly QueueModel[]): Check 
       const runsAgain = willRunAgain(run, run.outcome.error as Error);
       if (runsAgain === undefined) return;
       const isReplaced =
-        run.signal.reason?.reason === 'replaced' && (run.outcome.error as Error).name !== 'DelayedError';
+        run.signal.reason?.reason === 'replaced' && !MOVED.includes((run.outcome.error as Error).name);
       const isExpected = holdThroughRetries && runsAgain && !isReplaced;
       if (isExpected === (reservation !== undefined)) return;
       facts.violate(11, `job ${run.job.nth} ${isExpected ? 'has not reserved' : 'has reserved'} its key`);
@@ -50,6 +53,6 @@ export function reservation(facts: Facts, queues: readonly QueueModel[]): Check 
 /** `undefined`: a worker may also end it because it has started too often. */
 function willRunAgain({ model }: Run, { name }: Error): boolean | undefined {
   if (model.queue.opts.maxStartedAttempts !== undefined) return undefined;
-  if (name === 'DelayedError') return true;
+  if (MOVED.includes(name)) return true;
   return name !== 'UnrecoverableError' && model.attemptsMade + 1 < (model.opts.attempts ?? 1);
 }
