@@ -256,6 +256,8 @@ export class LeaseRenewer {
   }
 
   #onRenewed(lease: Lease, sentAt: number, answer: boolean | Error): void {
+    // What was lost meanwhile, because `maxHold` is over, is stored for longer too.
+    if (answer === true) lease.countFrom(sentAt);
     if (lease.phase !== 'held') return;
     if (answer === false) {
       this.#lose(lease, 'revoked');
@@ -263,7 +265,6 @@ export class LeaseRenewer {
     }
     if (answer === true) {
       lease.isUnanswered = false;
-      lease.countFrom(sentAt);
       emitRenewed(lease.terms, lease.fence, lease.ttl);
     } else {
       lease.renewAt = performance.now() + lease.ttl * RENEW_TOGETHER;
