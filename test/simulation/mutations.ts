@@ -92,7 +92,7 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'src/guard/job-context.ts',
     find: 'owner: ownerOf(job),',
     replace:
-      'owner: ownerOf({ ...job, id: `${job.id}x${attemptOf(job)}`, queueQualifiedName: job.queueQualifiedName }),',
+      "owner: ownerOf({ ...job, id: job.id + 'x' + attemptOf(job), queueQualifiedName: job.queueQualifiedName }),",
   },
   {
     name: 'runs are not counted',
@@ -133,8 +133,8 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'a lease is counted from the answer to its renewal',
     guarantee: 5,
     file: RENEWER,
-    find: 'lease.isUnanswered = false;\n      lease.countFrom(sentAt);',
-    replace: 'lease.isUnanswered = false;\n      lease.countFrom(performance.now());',
+    find: 'if (answer === true) lease.countFrom(sentAt);',
+    replace: 'if (answer === true) lease.countFrom(performance.now());',
   },
   {
     name: 'an acquisition is granted although its answer came too late',
@@ -432,8 +432,8 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'any token releases (PostgreSQL)',
     guarantee: 2,
     file: 'src/cache/postgres/step-sql.ts',
-    find: "WHERE l.key = step.key AND ${which} AND l.token = step.token AND l.state = 'running' AND l.expires > clock_timestamp();",
-    replace: "WHERE l.key = step.key AND ${which} AND l.state = 'running' AND l.expires > clock_timestamp();",
+    find: "AND l.token = step.token AND l.state = 'running' AND l.expires > clock_timestamp();",
+    replace: "AND l.state = 'running' AND l.expires > clock_timestamp();",
     test: 'test/cache/same-rules.test.ts',
   },
 ];

@@ -28,6 +28,8 @@ export function reservation(facts: Facts, queues: readonly QueueModel[]): Check 
     onFreed({ owner, state, attempt }) {
       const job = facts.byOwner.get(owner);
       if (!job || state !== 'reserved' || !isToRun(job)) return;
+      // A server that took over counts the job's runs anew.
+      if (!facts.isCalm('dataLostAt')) return;
       // Its own newer run may free what it can't reclaim.
       if (job.handouts.some(handout => handout.attempt !== attempt && handout.at > facts.now - 1000)) return;
       facts.violate(11, `what is reserved for job ${job.nth} is freed, and BullMQ has the job to run`);
