@@ -35,6 +35,8 @@ export function exclusion(facts: Facts): Check {
     },
     onStarted(run) {
       if (!run.lock.isGuarded || run.signal.aborted || facts.options.mode === 'observe') return;
+      // What it was granted may have been taken from it while its process stood still.
+      if (wasTaken(facts, run)) return;
       const others = [...facts.activeRuns].filter(other => other !== run && believes(facts, other, run));
       if (others.length < facts.concurrency) return;
       const names = others.map(({ job }) => `job ${job.nth}`).join(', ');

@@ -18,9 +18,11 @@ export function outcomes(facts: Facts): Check {
         return;
       }
       const isOwn = holder?.owner === job.owner;
-      // A server that took over counts the job's runs anew.
-      const isOfOlderRun = isOwn && facts.isCalm('dataLostAt');
-      const mayBe = isOfOlderRun ? ['skipped', 'raised'] : outcomesOf(whenLocked, raiseIfLock);
+      // Another run of the same job holds the key. A server that took over counts its runs anew.
+      const mayBe = [
+        ...(isOwn ? ['skipped', 'raised'] : []),
+        ...(isOwn && facts.isCalm('dataLostAt') ? [] : outcomesOf(whenLocked, raiseIfLock)),
+      ];
       if (!mayBe.includes(type)) facts.violate(8, `job ${job.nth} is ${type}`);
       if (whenLocked === 'raise' && type === 'raised' && holder?.state === 'done') {
         facts.violate(8, `job ${job.nth} is raised, and the work is done`);

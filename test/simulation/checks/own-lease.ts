@@ -20,6 +20,7 @@ export function ownLease(facts: Facts): Check {
     },
     onReleased({ dedupeFor, reservation, token }, lease) {
       const run = facts.byOwner.get(lease?.owner ?? '')?.runs.find(one => one.lock.fence === lease?.fence);
+      if (!facts.isCalm('dataLostAt')) return;
       const isOver = run?.outcome !== undefined && 'value' in run.outcome && !run.hasReleased;
       if (!isOver || dedupeFor === (facts.options.dedupeFor ?? 0) || reservation) return;
       facts.violate(

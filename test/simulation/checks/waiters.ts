@@ -42,8 +42,8 @@ export function waiters(facts: Facts): Check {
         )
       )
         return;
-      // Those that have come back may have been granted their own.
-      const names = earlier.filter(one => !one.job.runs.length).map(one => `job ${one.job.nth}`);
+      // One that has come back first asks whether it has the key already.
+      const names = earlier.filter(one => one.attempt === 1).map(one => `job ${one.job.nth}`);
       if (names.length > 0)
         facts.violate(10, `job ${job.nth} runs before ${names.join(', ')}, which came to its process before`);
     },
