@@ -140,7 +140,9 @@ function jobsOf(random: Random, queues: number, keys: number, options: OptionsPl
         ...(random.chance(0.3) && { backoff: random.oneOf([20, 200, 1500]) }),
         ...(!plain && !hasOddTimes && random.chance(0.15) && { delay: random.between(10, 800) }),
         ...(!plain && random.chance(0.15) && { lifo: true }),
-        ...(!plain && random.chance(0.15) && { priority: random.between(1, 3) }),
+        ...(!plain &&
+          random.chance(0.15) &&
+          mayHavePriorities(options) && { priority: random.between(1, 3) }),
         ...(hasOddTimes && random.chance(0.3) && { timestamp: random.oneOf([-100_000, 3_600_000]) }),
       },
       runs: Array.from({ length: 3 }, () => runOf(random, options)),
@@ -148,6 +150,11 @@ function jobsOf(random: Random, queues: number, keys: number, options: OptionsPl
     steps.push({ at, do: 'add', job });
   }
   return steps;
+}
+
+/** BullMQ hands out jobs with a priority after all others: duplicates that come back again and again would starve them. */
+function mayHavePriorities({ whenLocked }: OptionsPlan): boolean {
+  return typeof whenLocked !== 'object' || !('delay' in whenLocked);
 }
 
 function runOf(random: Random, { whenLocked }: OptionsPlan): RunPlan {

@@ -56,7 +56,9 @@ export function newest(facts: Facts): Check {
     if (jobs.some(({ queue, isNumbered }) => queue !== jobs[0]?.queue || isNumbered !== jobs[0]?.isNumbered))
       return;
     for (const job of jobs) {
-      if (!job.wasSkipped || job.successes > 0) continue;
+      // One whose work is done finds itself, where BullMQ has lost sight of it.
+      const hasDone = job.runs.some(({ outcome }) => outcome !== undefined && 'value' in outcome);
+      if (!job.wasSkipped || job.successes > 0 || hasDone) continue;
       // A newer one may have failed before it could run: its datastore failed.
       const hasNewer = jobs.some(
         other => other !== job && !isNewer(job, other) && (other.runs.length > 0 || other.end === 'failed'),
