@@ -13,7 +13,7 @@ export function crashBlocksForTtl(facts: Facts): Check {
       if (
         !lease ||
         facts.now - lease.grantedAt < maxHold + LATE_MS ||
-        !facts.isCalm('networkUntil', 'serverUntil')
+        !facts.isCalm('networkUntil', 'serverUntil', 'processUntil')
       )
         return;
       facts.violate(3, `the lease of ${facts.nameOf(lease.owner)} is renewed though maxHold is over`);
