@@ -58,6 +58,13 @@ export const MUTATIONS: readonly Mutation[] = [
     replace: "return token !== '' && stored.state === 'running';",
   },
   {
+    name: 'a release frees the first place, whoever holds it',
+    guarantee: 2,
+    file: LINE_RULES,
+    find: 'const own = stored.places.find(place => isHeldBy(step, place));',
+    replace: 'const own = stored.places[0];',
+  },
+  {
     name: 'a lease lasts ten times as long as it says',
     guarantee: 3,
     file: LOCK_RULES,
