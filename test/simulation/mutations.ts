@@ -145,7 +145,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'an acquisition is granted although its answer came too late',
-    guarantee: 5,
+    guarantee: 8,
     file: RENEWER,
     find: '} else if (performance.now() >= lease.safeUntil) {',
     replace: '} else if (performance.now() < 0) {',

@@ -3,6 +3,8 @@
 import type { Facts, JobFacts } from '../facts.ts';
 import type { Check } from './check.ts';
 
+const SOON_PART = 0.4;
+
 export function noAnswerIsNoDuplicate(facts: Facts): Check {
   const { options } = facts;
   const isObserved = options.mode === 'observe';
@@ -20,13 +22,19 @@ export function noAnswerIsNoDuplicate(facts: Facts): Check {
     );
   };
   return {
-    onStarted({ job, lock }) {
+    onStarted({ job, lock, attempt, model, signal }) {
       if (isObserved) return;
       if (!lock.isGuarded) {
         if (options.onCacheError !== 'run' || !maySeeTrouble()) {
           facts.violate(8, `job ${job.nth} runs without a lock`);
         }
         return;
+      }
+      const handedOutAt = job.handouts.find(one => one.attempt === attempt)?.at ?? 0;
+      // Later the guard first asks BullMQ whether the job is still its worker's, and may be held up by that.
+      const isSoon = facts.now - handedOutAt < model.queue.opts.lockDuration * SOON_PART;
+      if (isSoon && !lock.held && signal.reason?.reason === 'expired') {
+        facts.violate(8, `job ${job.nth} begins with a lock whose answer came too late`);
       }
       const isGranted = [...facts.leases.values()].some(
         ({ owner, fence, storedKey }) =>
