@@ -30,7 +30,8 @@ export function ownLease(facts: Facts): Check {
     },
     onStarted({ job, lock, attempt }) {
       if (!lock.isGuarded) return;
-      if (job.end === 'completed') facts.violate(4, `job ${job.nth} runs again after it has completed`);
+      if (job.end === 'completed' && facts.isCalm('dataLostAt'))
+        facts.violate(4, `job ${job.nth} runs again after it has completed`);
       const done = facts.leasesOf(job.storedKey).find(one => one.owner === job.owner && one.state === 'done');
       if (done && done.attempt < attempt)
         facts.violate(4, `job ${job.nth} runs again though its work is done`);
