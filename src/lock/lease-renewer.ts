@@ -89,12 +89,13 @@ export class LeaseRenewer {
   release(lease: Lease, dedupeFor: number, keeping?: Keeping): Promise<boolean> {
     const wasHeld = this.#end(lease);
     return new Promise(resolve => {
-      if (!wasHeld) {
+      // What was lost because `maxHold` was over is stored until its ttl ends.
+      if (!wasHeld && performance.now() >= lease.safeUntil) {
         this.#release(lease, dedupeFor, keeping, { onSent: () => resolve(false) });
         return;
       }
       this.#release(lease, dedupeFor, keeping, {
-        onAnswer: answer => resolve(answer === true),
+        onAnswer: answer => resolve(wasHeld && answer === true),
         onOverdue: () => resolve(false),
       });
     });
@@ -257,6 +258,8 @@ export class LeaseRenewer {
   }
 
   #onRenewed(lease: Lease, sentAt: number, answer: boolean | Error): void {
+    // What was lost meanwhile, because `maxHold` is over, is stored for longer too.
+    if (answer === true) lease.countFrom(sentAt);
     if (lease.phase !== 'held') return;
     if (answer === false) {
       this.#lose(lease, 'revoked');
@@ -264,7 +267,6 @@ export class LeaseRenewer {
     }
     if (answer === true) {
       lease.isUnanswered = false;
-      lease.countFrom(sentAt);
       emitRenewed(lease.terms, lease.fence, lease.ttl);
     } else {
       lease.renewAt = performance.now() + lease.ttl * RENEW_TOGETHER;

@@ -42,6 +42,45 @@ describe('The release of a lease', () => {
     expect(released).to.equal(false);
   });
 
+  it('is waited for while the key may be stored (maxHold is over)', async () => {
+    const terms = leaseTerms({ storedKey: 'k', key: 'k', ttl: TTL, maxHold: 100 });
+    const lease = new Lease(terms);
+    await renewer.acquire(lease);
+    await clock.tickAsync(200);
+    cache.stuck = deferred();
+    let released: boolean | undefined;
+    void renewer.release(lease, 0).then(answer => {
+      released = answer;
+    });
+
+    await clock.tickAsync(10);
+    const early = released;
+    cache.stuck.resolve();
+    await clock.tickAsync(0);
+
+    expect(early).to.equal(undefined);
+    expect(released).to.equal(false);
+  });
+
+  it('is waited for while the key may be stored (maxHold is over, and a renewal was under way)', async () => {
+    const terms = leaseTerms({ storedKey: 'k', key: 'k', ttl: TTL, maxHold: 301 });
+    const lease = new Lease(terms);
+    await renewer.acquire(lease);
+    cache.stuck = deferred();
+    await clock.tickAsync(310);
+    cache.stuck.resolve();
+    await clock.tickAsync(540);
+    cache.stuck = deferred();
+    let released: boolean | undefined;
+    void renewer.release(lease, 0).then(answer => {
+      released = answer;
+    });
+
+    await clock.tickAsync(10);
+
+    expect([lease.loss?.reason, released]).to.deep.equal(['max-hold-exceeded', undefined]);
+  });
+
   it('resolves when the lease is no longer safe at the latest (a reservation is not answered)', async () => {
     const lease = await acquire();
     cache.stuck = deferred();

@@ -1,0 +1,38 @@
+/** 9. What the processor returns or throws comes out unchanged, and nothing else comes out of the guard but its own errors. */
+
+import type { Facts } from '../facts.ts';
+import { runOf } from '../facts.ts';
+import type { Check } from './check.ts';
+
+const OWN_ERRORS = ['LockError', 'LockLostError', 'CacheError', 'DelayedError'];
+/** What BullMQ says of a job that is not this worker's any more. */
+const OF_BULLMQ = /^(Missing lock|Missing key|Lock mismatch|Job .* is not in the active)/;
+
+export function hidesNothing(facts: Facts): Check {
+  return {
+    onProcessed(job, model, outcome) {
+      const run = runOf(job, model);
+      if (run?.outcome) {
+        const isSame =
+          'value' in outcome
+            ? 'value' in run.outcome && run.outcome.value === outcome.value
+            : 'error' in run.outcome && run.outcome.error === outcome.error;
+        if (!isSame) facts.violate(9, `what job ${job.nth} returned or threw does not come out of the guard`);
+        return;
+      }
+      if (run) {
+        facts.violate(9, `the guard is done with job ${job.nth} before its processor is`);
+        return;
+      }
+      if ('value' in outcome) return;
+      const { name, message } = outcome.error as Error;
+      const isBullmqs = OF_BULLMQ.test(message) || message === 'Connection is closed.';
+      if (!OWN_ERRORS.includes(name) && !isBullmqs) {
+        facts.violate(
+          9,
+          `job ${job.nth} fails with an error that is nobody's: ${(outcome.error as Error).stack}`,
+        );
+      }
+    },
+  };
+}

@@ -1,0 +1,59 @@
+/** 5. Work that looks at its lock never sees it held when it can have ended, and its signal aborts in time. */
+
+import type { Facts, Lease, Run } from '../facts.ts';
+import type { Check } from './check.ts';
+
+/** A timer may be late by so much, in ms. */
+const TIMER_MS = 5;
+
+export function knowsInTime(facts: Facts): Check {
+  function leaseOf({ lock, job }: Run): Lease | undefined {
+    for (const lease of facts.leases.values()) {
+      if (lease.fence === lock.fence && lease.owner === job.owner) return lease;
+    }
+    return undefined;
+  }
+  return {
+    onEvent(event, job) {
+      if (event.type !== 'lost' || (event.reason !== 'expired' && event.reason !== 'unreachable')) return;
+      const isCalm = Object.values(facts.troubles).every(at => at === Number.NEGATIVE_INFINITY);
+      if (isCalm)
+        facts.violate(5, `the lock of job ${job?.nth} is lost (${event.reason}), and nothing was broken`);
+    },
+    onLook(run) {
+      const { lock, signal, job } = run;
+      if (!lock.isGuarded || run.hasReleased || facts.options.mode === 'observe') return;
+      const lease = leaseOf(run);
+      if (!lease) return;
+      facts.leasesOf(job.storedKey);
+      const hasAbortedByItself = run.abortedAt !== undefined;
+      const { held } = lock;
+      if (held && lease.state === 'over' && lease.end === 'expired' && !isExcused(facts, lease)) {
+        facts.violate(5, `job ${job.nth} sees its lock held, and its lease has expired`);
+      }
+      const revokedFor = facts.now - lease.endedAt;
+      const isRevoked = lease.end === 'reclaimed' || lease.end === 'forced' || lease.end === 'lost';
+      if (held && lease.state === 'over' && isRevoked && revokedFor > lease.ttl) {
+        facts.violate(5, `job ${job.nth} sees its lock held, and it was ${lease.end} ${revokedFor} ms ago`);
+      }
+      if (!held && !signal.aborted) {
+        facts.violate(5, `job ${job.nth} sees its lock lost, and its signal is not aborted`);
+      }
+      const isLate = lease.end === 'expired' && facts.now - lease.endedAt > TIMER_MS;
+      if (isLate && !hasAbortedByItself && !wasStill(run, lease) && !isExcused(facts, lease)) {
+        facts.violate(5, `the signal of job ${job.nth} has emitted nothing, and its lease has expired`);
+      }
+    },
+  };
+}
+
+/** The server's clock jumped, or an older state of the lease came back, while the lease was held. */
+function isExcused(facts: Facts, { grantedAt, endedAt }: Lease): boolean {
+  const { serverJumpedAt, dataLostAt } = facts.troubles;
+  return [serverJumpedAt, dataLostAt].some(at => at >= grantedAt && at <= endedAt);
+}
+
+/** Its process stood still, so that no timer could run. */
+function wasStill({ process }: Run, { endedAt }: Lease): boolean {
+  return process.frozenUntil >= endedAt - TIMER_MS;
+}

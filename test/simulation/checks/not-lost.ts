@@ -1,0 +1,36 @@
+/** 10. No job is lost: when all is over BullMQ has finished each of them, with a run of its own or for a reason that is documented. */
+
+import type { Facts } from '../facts.ts';
+import type { Check } from './check.ts';
+
+const LEGITIMATE = [
+  'asked to fail',
+  'job stalled more than allowable limit',
+  'job started more than allowable limit',
+];
+
+export function notLost(facts: Facts): Check {
+  return {
+    atEnd(queues) {
+      for (const job of facts.jobs) {
+        const stored = queues[job.queue]?.get(job.id);
+        if (job.end === 'removed' || stored?.timestamp !== job.timestamp) continue;
+        if (stored.state !== 'completed' && stored.state !== 'failed') {
+          facts.violate(10, `job ${job.nth} is ${stored.state} when all is over`);
+          continue;
+        }
+        if (stored.state === 'completed' && job.successes === 0 && !job.wasSkipped) {
+          facts.violate(10, `job ${job.nth} has completed, but has neither run nor been skipped`);
+        }
+        const reason = stored.failedReason ?? '';
+        const isOwn = LEGITIMATE.some(one => reason.includes(one)) || isOfGuard(reason);
+        if (stored.state === 'failed' && !isOwn) facts.violate(10, `job ${job.nth} has failed: ${reason}`);
+      }
+    },
+  };
+}
+
+/** What a duplicate may fail with, and what a job may whose datastore failed. */
+function isOfGuard(reason: string): boolean {
+  return /^lock |lock|^Missing|^Lock mismatch|Connection is closed|is not in the active/.test(reason);
+}

@@ -1,0 +1,40 @@
+/** 4. A job is never a duplicate of itself: it reclaims the lease of its older run, and does not repeat work that was done. */
+
+import type { Facts } from '../facts.ts';
+import type { Check } from './check.ts';
+
+export function ownLease(facts: Facts): Check {
+  return {
+    onRefused({ storedKey, owner, attempt }) {
+      const own = facts.leasesOf(storedKey).find(lease => lease.owner === owner && lease.attempt < attempt);
+      if (!own || own.state === 'done') return;
+      facts.violate(4, `${facts.nameOf(owner)} is refused, though its older run has the key (${own.state})`);
+    },
+    onEvent(event, job) {
+      if (event.type !== 'skipped' && event.type !== 'delayed' && event.type !== 'parked') return;
+      const { holder, observed } = event;
+      if (observed || !job || holder?.owner !== job.owner || holder.state === 'done') return;
+      // A server that took over counts the job's runs anew.
+      if (!facts.isCalm('dataLostAt')) return;
+      facts.violate(4, `job ${job.nth} is ${event.type} because of itself`);
+    },
+    onReleased({ dedupeFor, reservation, token }, lease) {
+      const run = facts.byOwner.get(lease?.owner ?? '')?.runs.find(one => one.lock.fence === lease?.fence);
+      if (!facts.isCalm('dataLostAt')) return;
+      const isOver = run?.outcome !== undefined && 'value' in run.outcome && !run.hasReleased;
+      if (!isOver || dedupeFor === (facts.options.dedupeFor ?? 0) || reservation) return;
+      facts.violate(
+        4,
+        `the work of ${facts.nameOf(lease?.owner ?? token)} is done, and its key is not kept as done`,
+      );
+    },
+    onStarted({ job, lock, attempt }) {
+      if (!lock.isGuarded) return;
+      if (job.end === 'completed' && facts.isCalm('dataLostAt'))
+        facts.violate(4, `job ${job.nth} runs again after it has completed`);
+      const done = facts.leasesOf(job.storedKey).find(one => one.owner === job.owner && one.state === 'done');
+      if (done && done.attempt < attempt)
+        facts.violate(4, `job ${job.nth} runs again though its work is done`);
+    },
+  };
+}

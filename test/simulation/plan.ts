@@ -1,0 +1,91 @@
+/** A history to be played, as plain data: who takes part, with which options, and what happens when. */
+
+import type { ClientKind } from './network.ts';
+import type { Machine } from './process.ts';
+import type { JobOptions } from './queue-model.ts';
+import type { WorkerOptions } from './worker-model.ts';
+
+export type WhenLockedPlan =
+  | 'skip'
+  | 'raise'
+  | 'in-order'
+  | 'keep-last'
+  | 'replace'
+  | 'callback'
+  | { readonly delay: number | 'holder'; readonly limit?: number }
+  | { readonly waitFor: number };
+
+/** The options of `onceProcessor`. */
+export interface OptionsPlan {
+  readonly whenLocked: WhenLockedPlan;
+  readonly raiseIfLock?: boolean;
+  readonly concurrency?: number;
+  readonly ttl?: number;
+  readonly maxHold?: number;
+  readonly dedupeFor?: number;
+  readonly holdThroughRetries?: boolean;
+  readonly onCacheError?: 'raise' | 'run';
+  readonly mode?: 'enforce' | 'observe';
+  readonly scope?: string;
+  /** `onEvent` throws. */
+  readonly listenerThrows?: boolean;
+}
+
+/** One run of a job's processor. */
+export interface RunPlan {
+  readonly ms: number;
+  readonly how: 'complete' | 'fail' | 'fail for good' | 'delay itself' | 'go back';
+  /** It ends as soon as its signal aborts. */
+  readonly obeys?: boolean;
+  /** It releases its lock before its end. */
+  readonly releasesEarly?: boolean;
+}
+
+export interface JobPlan {
+  readonly queue: number;
+  readonly key: string;
+  readonly opts: JobOptions;
+  readonly runs: readonly RunPlan[];
+}
+
+/** What happens, and when. Times are in ms of virtual time. A process or a job is named by its number. */
+export type Step = { readonly at: number } & (
+  | { readonly do: 'add'; readonly job: JobPlan }
+  | { readonly do: 'remove' | 'promote' | 'retry'; readonly nth: number }
+  | { readonly do: 'drain'; readonly queue: number; readonly delayed: boolean }
+  | { readonly do: 'pause'; readonly queue: number; readonly ms: number }
+  | { readonly do: 'force-release'; readonly key: string }
+  | { readonly do: 'crash' | 'deploy'; readonly process: number; readonly ms: number }
+  /** At the moment when the server has carried out such a command the next time, whoever has sent it. */
+  | {
+      readonly do: 'at the next';
+      readonly command: string;
+      readonly fault: 'cut' | 'crash' | 'freeze';
+      readonly ms: number;
+    }
+  | { readonly do: 'freeze'; readonly process: number; readonly ms: number }
+  | { readonly do: 'jump'; readonly process: number; readonly ms: number }
+  | { readonly do: 'cut' | 'stall'; readonly process: number; readonly ms: number }
+  | { readonly do: 'slow'; readonly process: number; readonly ms: number; readonly extra: number }
+  | { readonly do: 'server down'; readonly ms: number }
+  | { readonly do: 'lose locks' }
+  | { readonly do: 'fail over'; readonly lag: number }
+  | { readonly do: 'refuse'; readonly what: 'acquisitions' | 'writes'; readonly ms: number }
+  | { readonly do: 'jump of the server'; readonly ms: number }
+);
+
+export interface Plan {
+  readonly seed: number;
+  readonly options: OptionsPlan;
+  /** Locks are kept on the queue's own connection, or on a pool of connections that is named as the cache. */
+  readonly cache: 'of the queue' | 'a pool';
+  readonly queues: number;
+  /** How many workers each process has for each queue. */
+  readonly workers: number;
+  readonly worker: WorkerOptions;
+  readonly machines: readonly Machine[];
+  readonly client: ClientKind;
+  /** Of a connection, one way, in ms. */
+  readonly latency: number;
+  readonly steps: readonly Step[];
+}

@@ -1,0 +1,436 @@
+/**
+ * A model of what BullMQ keeps of one queue on its server, and of its scripts: each method is one atomic step, as BullMQ's Lua is.
+ * `queue-model.test.ts` holds it against the real one.
+ */
+
+export type JobState = 'waiting' | 'active' | 'delayed' | 'prioritized' | 'completed' | 'failed';
+
+export interface JobOptions {
+  readonly jobId?: string | undefined;
+  readonly timestamp?: number | undefined;
+  readonly delay?: number | undefined;
+  readonly lifo?: boolean | undefined;
+  readonly priority?: number | undefined;
+  readonly attempts?: number | undefined;
+  readonly backoff?: number | undefined;
+}
+
+/** A job, as BullMQ stores it. */
+export interface StoredJob {
+  readonly id: string;
+  readonly data: unknown;
+  readonly timestamp: number;
+  readonly opts: JobOptions;
+  state: JobState;
+  delay: number;
+  attemptsMade: number;
+  attemptsStarted: number;
+  stalledCounter: number;
+  stacktrace: readonly string[];
+  processedOn: number | undefined;
+  finishedOn: number | undefined;
+  failedReason: string | undefined;
+  /** It is to fail when it is handed out. */
+  deferredFailure: string | undefined;
+  returnvalue: unknown;
+  lock: { readonly token: string; readonly expiresAt: number } | undefined;
+}
+
+/** What is answered to a worker that asks for a job. */
+export interface Fetched {
+  readonly job?: Readonly<StoredJob> | undefined;
+  /** When the next delayed job is due. */
+  readonly delayUntil?: number | undefined;
+}
+
+/** The order of `score` is the order of handing out. */
+interface Scored {
+  readonly id: string;
+  readonly score: number;
+}
+
+/** Is told of what becomes of jobs. */
+export interface QueueObserver {
+  onHandedOut(job: StoredJob): void;
+  onFinished(job: StoredJob, how: 'completed' | 'failed'): void;
+  onRemoved(job: StoredJob): void;
+  onStalled(job: StoredJob): void;
+}
+
+const NOBODY: QueueObserver = { onHandedOut() {}, onFinished() {}, onRemoved() {}, onStalled() {} };
+
+export class QueueModel {
+  readonly name: string;
+  readonly #now: () => number;
+  readonly #observer: QueueObserver;
+  #jobs = new Map<string, StoredJob>();
+  /** The first is handed out next. */
+  #waiting: string[] = [];
+  /** The last that was handed out comes first. */
+  #active: string[] = [];
+  #delayed: Scored[] = [];
+  #prioritized: Scored[] = [];
+  #stalled = new Set<string>();
+  #stalledCheckUntil = 0;
+  #lastId = 0;
+  #priorities = 0;
+  #isPaused = false;
+  /** Something may be fetched: 0, or when the next delayed job is due. */
+  #markers = new Map<string, number>();
+  /** Workers that wait for a marker. */
+  #waiters: ((score: number) => void)[] = [];
+
+  /** @param now - the server's clock, in ms since the epoch. */
+  constructor(name: string, now: () => number, observer: QueueObserver = NOBODY) {
+    this.name = name;
+    this.#now = now;
+    this.#observer = observer;
+  }
+
+  add(data: unknown, opts: JobOptions, timestamp: number): string {
+    const number = ++this.#lastId;
+    const id = opts.jobId ?? String(number);
+    if (this.#jobs.has(id)) return id;
+    const job: StoredJob = {
+      id,
+      data,
+      timestamp: opts.timestamp ?? timestamp,
+      opts,
+      state: 'waiting',
+      delay: opts.delay ?? 0,
+      attemptsMade: 0,
+      attemptsStarted: 0,
+      stalledCounter: 0,
+      stacktrace: [],
+      processedOn: undefined,
+      finishedOn: undefined,
+      failedReason: undefined,
+      deferredFailure: undefined,
+      returnvalue: undefined,
+      lock: undefined,
+    };
+    this.#jobs.set(id, job);
+    if (job.delay > 0) this.#delay(job, job.timestamp, job.delay);
+    else this.#enqueue(job, { first: opts.lifo === true });
+    return id;
+  }
+
+  /** Hands out the next job. */
+  moveToActive(token: string, timestamp: number, lockDuration: number): Fetched {
+    this.#promoteDelayed(timestamp);
+    if (this.#isPaused) return {};
+    const id = this.#waiting.shift() ?? this.#prioritized.shift()?.id;
+    if (id === undefined) return { delayUntil: this.#nextDelayed() };
+    const job = this.#jobs.get(id) as StoredJob;
+    this.#active.unshift(id);
+    job.state = 'active';
+    job.lock = { token, expiresAt: this.#now() + lockDuration };
+    job.processedOn = timestamp;
+    job.attemptsStarted++;
+    this.#mark('0', 0);
+    this.#observer.onHandedOut(job);
+    return { job: { ...job } };
+  }
+
+  /** @throws Error it is not the token's to finish. */
+  finish(
+    id: string,
+    token: string,
+    how: 'completed' | 'failed',
+    value: unknown,
+    timestamp: number,
+    stacktrace?: readonly string[],
+  ): void {
+    const job = this.#unlock(id, token);
+    this.#leaveActive(job);
+    if (stacktrace) job.stacktrace = stacktrace;
+    job.attemptsMade++;
+    job.state = how;
+    job.finishedOn = timestamp;
+    if (how === 'completed') job.returnvalue = value;
+    else {
+      job.failedReason = value as string;
+      job.deferredFailure = undefined;
+    }
+    this.#observer.onFinished(job, how);
+  }
+
+  /** A failed job is to run again at once. */
+  retry(id: string, token: string, timestamp: number, reason: string, stacktrace: readonly string[]): void {
+    this.#promoteDelayed(timestamp);
+    const job = this.#unlock(id, token);
+    Object.assign(job, { failedReason: reason, stacktrace });
+    this.#leaveActive(job);
+    this.#enqueue(job, { first: job.opts.lifo === true });
+    job.attemptsMade++;
+  }
+
+  /** @param failure - it has failed, and is to run again later. Without it the job has moved itself, which costs no attempt. */
+  moveToDelayed(
+    id: string,
+    token: string,
+    timestamp: number,
+    delay: number,
+    failure?: { readonly reason: string; readonly stacktrace: readonly string[] },
+  ): void {
+    const job = this.#unlock(id, token);
+    if (failure) Object.assign(job, { failedReason: failure.reason, stacktrace: failure.stacktrace });
+    this.#leaveActive(job);
+    if (failure) job.attemptsMade++;
+    job.delay = delay;
+    this.#delay(job, timestamp, delay);
+  }
+
+  /** An active job goes back to where it was handed out from, before all others. */
+  moveToWait(id: string, token: string): void {
+    const job = this.#unlock(id, token);
+    this.#leaveActive(job);
+    const priority = job.opts.priority ?? 0;
+    if (priority > 0) {
+      job.state = 'prioritized';
+      insert(this.#prioritized, { id, score: priority * 2 ** 32 });
+      return;
+    }
+    this.#enqueue(job, { first: true });
+  }
+
+  extendLock(id: string, token: string, duration: number): boolean {
+    const job = this.#jobs.get(id);
+    if (!job || this.#lockOf(job)?.token !== token) return false;
+    job.lock = { token, expiresAt: this.#now() + duration };
+    this.#stalled.delete(id);
+    return true;
+  }
+
+  /** Active jobs whose lock has expired since the last check run again. */
+  moveStalledToWait(maxStalledCount: number, interval: number): void {
+    if (this.#now() < this.#stalledCheckUntil) return;
+    this.#stalledCheckUntil = this.#now() + interval;
+    for (const id of inOrderOfRedis(this.#stalled)) {
+      const job = this.#jobs.get(id);
+      if (!job || this.#lockOf(job) || !this.#active.includes(id)) continue;
+      this.#active.splice(this.#active.indexOf(id), 1);
+      job.stalledCounter++;
+      if (job.stalledCounter > maxStalledCount) {
+        job.deferredFailure = 'job stalled more than allowable limit';
+      }
+      // Whatever its priority.
+      job.state = 'waiting';
+      this.#waiting.unshift(id);
+      if (!this.#isPaused) this.#mark('0', 0);
+      this.#observer.onStalled(job);
+    }
+    this.#stalled = new Set(this.#active);
+  }
+
+  /** @throws Error the job is not delayed. */
+  promote(id: string): void {
+    const i = this.#delayed.findIndex(one => one.id === id);
+    if (i < 0) throw new Error(`Job ${id} is not in the delayed state. promote`);
+    this.#delayed.splice(i, 1);
+    const job = this.#jobs.get(id) as StoredJob;
+    job.delay = 0;
+    this.#enqueue(job, { first: false });
+  }
+
+  /** @returns whether it was removed, or was not there. An active job is not, while its lock lasts. */
+  remove(id: string): boolean {
+    const job = this.#jobs.get(id);
+    if (!job) return true;
+    if (this.#lockOf(job)) return false;
+    this.#delete(job);
+    return true;
+  }
+
+  /** Removes all jobs that are waiting, or also delayed. */
+  drain({ delayed }: { readonly delayed: boolean }): void {
+    const ids = [...this.#waiting, ...this.#prioritized.map(one => one.id)];
+    if (delayed) ids.push(...this.#delayed.map(one => one.id));
+    for (const id of ids) this.#delete(this.#jobs.get(id) as StoredJob);
+  }
+
+  pause(): void {
+    this.#isPaused = true;
+    this.#markers.clear();
+  }
+
+  resume(): void {
+    this.#isPaused = false;
+    if (this.#waiting.length + this.#prioritized.length > 0) this.#mark('0', 0);
+    else this.#markDelayed();
+  }
+
+  /** A finished job is to run again. @throws Error it has not failed. */
+  retryFailed(id: string, { resetAttempts }: { readonly resetAttempts: boolean }): void {
+    const job = this.#jobs.get(id);
+    if (job?.state !== 'failed') throw new Error(`Job ${id} is not in the failed state. reprocessJob`);
+    Object.assign(job, { finishedOn: undefined, processedOn: undefined, failedReason: undefined });
+    if (resetAttempts) Object.assign(job, { attemptsMade: 0, attemptsStarted: 0 });
+    this.#enqueue(job, { first: job.opts.lifo === true });
+  }
+
+  /** A copy of a job. */
+  get(id: string): Readonly<StoredJob> | undefined {
+    const job = this.#jobs.get(id);
+    return job && { ...job };
+  }
+
+  get jobs(): Iterable<Readonly<StoredJob>> {
+    return this.#jobs.values();
+  }
+
+  /** The ids of the active jobs, the last first. */
+  activeIds(): readonly string[] {
+    return [...this.#active];
+  }
+
+  /** In the order in which they are handed out. */
+  idsOf(state: 'waiting' | 'delayed' | 'prioritized'): readonly string[] {
+    if (state === 'waiting') return [...this.#waiting];
+    return (state === 'delayed' ? this.#delayed : this.#prioritized).map(({ id }) => id);
+  }
+
+  /** Calls back when something may be fetched, with 0 or the time when a delayed job is due. @returns what ends it. */
+  waitForMarker(onMarker: (score: number) => void): () => void {
+    const score = this.#takeMarker();
+    if (score !== undefined) {
+      onMarker(score);
+      return () => {};
+    }
+    this.#waiters.push(onMarker);
+    return () => {
+      this.#waiters = this.#waiters.filter(one => one !== onMarker);
+    };
+  }
+
+  /** All that is stored, as a replica has it. */
+  snapshot(): QueueSnapshot {
+    return {
+      jobs: [...this.#jobs].map(([id, job]) => [id, { ...job }]),
+      waiting: [...this.#waiting],
+      active: [...this.#active],
+      delayed: [...this.#delayed],
+      prioritized: [...this.#prioritized],
+      stalled: [...this.#stalled],
+      lastId: this.#lastId,
+    };
+  }
+
+  restore(snapshot: QueueSnapshot): void {
+    this.#jobs = new Map(snapshot.jobs.map(([id, job]) => [id, { ...job }]));
+    this.#waiting = [...snapshot.waiting];
+    this.#active = [...snapshot.active];
+    this.#delayed = [...snapshot.delayed];
+    this.#prioritized = [...snapshot.prioritized];
+    this.#stalled = new Set(snapshot.stalled);
+    this.#lastId = snapshot.lastId;
+    this.#mark('0', 0);
+  }
+
+  #lockOf(job: StoredJob): { readonly token: string } | undefined {
+    return job.lock && job.lock.expiresAt > this.#now() ? job.lock : undefined;
+  }
+
+  #unlock(id: string, token: string): StoredJob {
+    const job = this.#jobs.get(id);
+    if (!job) throw new Error(`Missing key for job ${id}`);
+    const lock = this.#lockOf(job);
+    if (!lock) throw new Error(`Missing lock for job ${id}`);
+    if (lock.token !== token) throw new Error(`Lock mismatch for job ${id}`);
+    job.lock = undefined;
+    this.#stalled.delete(id);
+    return job;
+  }
+
+  #leaveActive({ id }: StoredJob): void {
+    const i = this.#active.lastIndexOf(id);
+    if (i < 0) throw new Error(`Job ${id} is not in the active state`);
+    this.#active.splice(i, 1);
+  }
+
+  #enqueue(job: StoredJob, { first }: { readonly first: boolean }): void {
+    const priority = job.opts.priority ?? 0;
+    if (priority > 0) {
+      job.state = 'prioritized';
+      insert(this.#prioritized, { id: job.id, score: priority * 2 ** 32 + ++this.#priorities });
+    } else {
+      job.state = 'waiting';
+      if (first) this.#waiting.unshift(job.id);
+      else this.#waiting.push(job.id);
+    }
+    if (!this.#isPaused) this.#mark('0', 0);
+  }
+
+  #delay(job: StoredJob, timestamp: number, delay: number): void {
+    job.state = 'delayed';
+    const due = timestamp + Math.max(delay, 0);
+    const last = this.#delayed.findLast(one => Math.floor(one.score / 4096) === due);
+    insert(this.#delayed, { id: job.id, score: last ? last.score + 1 : due * 4096 });
+    this.#markDelayed();
+  }
+
+  #nextDelayed(): number | undefined {
+    const [next] = this.#delayed;
+    return next && Math.floor(next.score / 4096);
+  }
+
+  #markDelayed(): void {
+    const next = this.#nextDelayed();
+    if (next !== undefined) this.#mark('1', next);
+  }
+
+  #promoteDelayed(timestamp: number): void {
+    while (this.#delayed[0] && this.#delayed[0].score < (timestamp + 1) * 4096) {
+      const { id } = this.#delayed.shift() as Scored;
+      const job = this.#jobs.get(id) as StoredJob;
+      job.delay = 0;
+      this.#enqueue(job, { first: false });
+    }
+  }
+
+  #delete(job: StoredJob): void {
+    const { id } = job;
+    this.#jobs.delete(id);
+    this.#waiting = this.#waiting.filter(one => one !== id);
+    this.#active = this.#active.filter(one => one !== id);
+    this.#delayed = this.#delayed.filter(one => one.id !== id);
+    this.#prioritized = this.#prioritized.filter(one => one.id !== id);
+    this.#observer.onRemoved(job);
+  }
+
+  #mark(name: string, score: number): void {
+    this.#markers.set(name, score);
+    const waiter = this.#waiters.shift();
+    if (waiter) waiter(this.#takeMarker() as number);
+  }
+
+  #takeMarker(): number | undefined {
+    const [first] = [...this.#markers].sort(([, a], [, b]) => a - b);
+    if (!first) return undefined;
+    this.#markers.delete(first[0]);
+    return first[1];
+  }
+}
+
+/** What a queue stores. */
+export interface QueueSnapshot {
+  readonly jobs: readonly (readonly [string, StoredJob])[];
+  readonly waiting: readonly string[];
+  readonly active: readonly string[];
+  readonly delayed: readonly Scored[];
+  readonly prioritized: readonly Scored[];
+  readonly stalled: readonly string[];
+  readonly lastId: number;
+}
+
+function insert(list: Scored[], one: Scored): void {
+  const i = list.findIndex(({ score }) => score > one.score);
+  if (i < 0) list.push(one);
+  else list.splice(i, 0, one);
+}
+
+/** The order in which Redis lists a small set of numbers. That of other ids is not known. */
+function inOrderOfRedis(ids: Iterable<string>): string[] {
+  const listed = [...ids];
+  return listed.every(id => /^\d+$/.test(id)) ? listed.sort((a, b) => Number(a) - Number(b)) : listed;
+}
