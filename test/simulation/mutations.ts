@@ -92,7 +92,7 @@ export const MUTATIONS: readonly Mutation[] = [
     file: LOCK_RULES,
     find: "if (stored.state === 'done' || stored.owner !== owner) return false;",
     replace: 'if (stored.owner !== owner) return false;',
-    test: 'test/cache/same-rules.test.ts',
+    test: 'test/cache/contract/memory.test.ts',
   },
   {
     name: 'each run of a job is an owner of its own',

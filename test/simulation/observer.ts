@@ -148,7 +148,8 @@ export class Observer implements DatastoreObserver {
         const job = find(stored);
         if (!job) return;
         job.handouts.push({ nth: facts.handedOut++, at: facts.now, attempt: stored.attemptsStarted });
-        job.refusedIn.delete(stored.attemptsStarted);
+        // A server that took over counts the job's runs anew.
+        if (facts.isCalm('dataLostAt')) job.refusedIn.delete(stored.attemptsStarted);
         facts.tell(() => `job ${job.nth} is handed out (start ${stored.attemptsStarted})`);
         for (const check of this.#checks) check.onHandedOut?.(job, stored.attemptsStarted);
       },
