@@ -71,7 +71,7 @@ export class Observer implements DatastoreObserver {
     const lease = facts.leases.get(step.token);
     facts.tell(
       () =>
-        `  ${lease ? facts.nameOf(lease.owner) : 'who never had it'} ${renewed ? 'renews' : "can't renew"} ${step.storedKey}`,
+        `  ${lease ? facts.nameOf(lease.owner) : 'one that was granted nothing'} ${renewed ? 'renews' : "can't renew"} ${step.storedKey}`,
     );
     if (!renewed) return;
     for (const check of this.#checks) check.onRenewed?.(step, lease);
@@ -84,7 +84,7 @@ export class Observer implements DatastoreObserver {
     const lease = facts.leases.get(step.token);
     facts.tell(
       () =>
-        `  ${lease ? facts.nameOf(lease.owner) : 'who never had it'} ${released ? 'releases' : 'does not hold'} ${step.storedKey}${step.reservation ? ' and reserves it' : step.dedupeFor > 0 ? ' as done' : ''}`,
+        `  ${lease ? facts.nameOf(lease.owner) : 'one that was granted nothing'} ${released ? 'releases' : 'does not hold'} ${step.storedKey}${step.reservation ? ' and reserves it' : step.dedupeFor > 0 ? ' as done' : ''}`,
     );
     if (!released) return;
     for (const check of this.#checks) check.onReleased?.(step, lease);

@@ -23,6 +23,8 @@ export function promptness(facts: Facts, queues: readonly QueueModel[]): Check {
   };
 
   const changedAt = new Map<string, number>();
+  /** Keys that were reserved for a job that has ended: who frees one does not promote a job that was parked within the last second. */
+  const freed = new Set<string>();
   const noteChange = (storedKey: string): void => {
     changedAt.set(storedKey, facts.now);
     if (isCalm()) facts.after(PROMPT_MS, () => check(storedKey));
@@ -31,7 +33,13 @@ export function promptness(facts: Facts, queues: readonly QueueModel[]): Check {
   /** Someone who is parked is waiting, active or gone by now: only not all of them are still asleep. */
   function check(storedKey: string): void {
     const isAtRest = (changedAt.get(storedKey) ?? 0) <= facts.now - PROMPT_MS;
-    if (!isCalm() || !isAtRest || facts.leasesOf(storedKey).length >= facts.concurrency) return;
+    if (
+      freed.has(storedKey) ||
+      !isCalm() ||
+      !isAtRest ||
+      facts.leasesOf(storedKey).length >= facts.concurrency
+    )
+      return;
     const jobs = [...parkedFor(storedKey)];
     if (jobs.length === 0) return;
     const states = jobs.map(job => queues[job.queue]?.get(job.id)?.state);
@@ -64,6 +72,8 @@ export function promptness(facts: Facts, queues: readonly QueueModel[]): Check {
       if (whenLocked !== 'in-order') parkedFor(step.storedKey).clear();
     },
     onReleased: ({ storedKey }) => noteChange(storedKey),
-    onFreed: ({ storedKey }) => noteChange(storedKey),
+    onFreed: ({ storedKey }) => {
+      freed.add(storedKey);
+    },
   };
 }
