@@ -341,6 +341,8 @@ end
 -- Leaves keys held in another way. Their records begin with 'head'.
 local function keepHeld(first, last, lasts, head)
   local values, problem = readAll(first, last)
+  -- All were read before: what an earlier step has left is no longer held.
+  local left = {}
   for i = first, last do
     local value = values[i - first + 1]
     local token = match(ARGV[parts + i], '^%d+,"token":(.*)$')
@@ -348,11 +350,13 @@ local function keepHeld(first, last, lasts, head)
       answer(i, problem)
     elseif not value then
       endPlaceOf(i, token, head .. ARGV[parts + i], lasts)
-    elseif not holds(value, token) then
+    elseif left[KEYS[i]] or not holds(value, token) then
       marks[i] = '0'
     else
       local stored = head .. ARGV[parts + i] .. sub(value, TOKEN_AT + #token)
-      mark(i, failure(try('SET', KEYS[i], stored, 'PX', lasts)))
+      local failed = failure(try('SET', KEYS[i], stored, 'PX', lasts))
+      left[KEYS[i]] = not failed
+      mark(i, failed)
     end
   end
 end
