@@ -52,22 +52,103 @@ for (const setup of oneOfEachKind) {
         return ran.includes(`a ${job.data.n}`) || waiting.flat()[0]?.id === job.id;
       }, 'it is the next to be fetched');
 
-    it('runs before those that wait, in a long queue', async () => {
-      const others = [10, 11, 12, 13];
-      await add(1, 'a');
-      const second = await add(2, 'a');
-      for (const n of others) await add(n, `other-${n}`);
-      await openWorker(2);
-      await hasRun('other-10 10');
-      await bench.reaches(second, 'delayed');
+    // On PostgreSQL a worker passes over a row that another session changes at that moment: there the order is not certain.
+    if (!setup.name.includes('PostgreSQL')) {
+      it('runs before those that wait, in a long queue', async () => {
+        const others = [10, 11, 12, 13];
+        await add(1, 'a');
+        const second = await add(2, 'a');
+        for (const n of others) await add(n, `other-${n}`);
+        await openWorker(2);
+        await hasRun('other-10 10');
+        await bench.reaches(second, 'delayed');
 
-      ends.get(1)?.resolve();
-      await isNext(second);
-      for (const n of [10, 11]) ends.get(n)?.resolve();
+        ends.get(1)?.resolve();
+        await isNext(second);
+        for (const n of [10, 11]) ends.get(n)?.resolve();
 
-      await hasRun('a 2');
-      expect(ran).to.not.include('other-13 13');
-    });
+        await hasRun('a 2');
+        expect(ran).to.not.include('other-13 13');
+      });
+
+      it('runs before those of its priority', async () => {
+        const opts = { priority: 3 };
+        await add(1, 'a', opts);
+        const second = await add(2, 'a', opts);
+        for (const n of [10, 11, 12, 13]) await add(n, `other-${n}`, opts);
+        await openWorker(2);
+        await hasRun('other-10 10');
+        await bench.reaches(second, 'delayed');
+
+        ends.get(1)?.resolve();
+        await isNext(second);
+        for (const n of [10, 11]) ends.get(n)?.resolve();
+
+        await hasRun('a 2');
+        expect(ran).to.not.include('other-13 13');
+      });
+
+      it('runs before those that wait, in a queue that is paused when its turn comes', async () => {
+        await add(1, 'a');
+        const second = await add(2, 'a');
+        await add(10, 'other-10');
+        await openWorker(2);
+        await hasRun('other-10 10');
+        await bench.reaches(second, 'delayed');
+        await bench.queue.pause();
+        for (const n of [11, 12]) await add(n, `other-${n}`);
+
+        ends.get(1)?.resolve();
+        const isFirst = async () =>
+          (await bench.queue.getJobs(['wait', 'paused'] as never, 0, 0, true))[0]?.id === second.id;
+        await until(isFirst, 'it is the first of those that wait');
+        await bench.queue.resume();
+        await until(() => ran.length > 2);
+
+        // On PostgreSQL a worker passes over a row that another session has locked for a moment.
+        if (setup.onRedis) expect(ran).to.deep.equal(['a 1', 'other-10 10', 'a 2']);
+      });
+
+      /** The first of three ends. The second runs from now on, and knows the third, which is parked. */
+      async function secondRuns(third: object = {}): Promise<Job> {
+        await add(1, 'a');
+        const second = await add(2, 'a');
+        const parked = await add(3, 'a', third);
+        for (const n of [10, 11, 12, 13, 14, 15]) await add(n, `other-${n}`);
+        await openWorker(2);
+        await hasRun('other-10 10');
+        await bench.reaches(parked, 'delayed');
+        ends.get(1)?.resolve();
+        await isNext(second);
+        for (const n of [10, 11]) ends.get(n)?.resolve();
+        await hasRun('a 2');
+        return parked;
+      }
+
+      it('is another one than a job that its producer has given its id since', async () => {
+        const third = await secondRuns({ jobId: 'third' });
+        await third.remove();
+        const later = await add(4, 'a', { jobId: 'third', delay: 3_600_000 });
+
+        for (const end of ends.values()) end.resolve();
+        await hasRun('other-15 15');
+
+        expect((await bench.queue.getJob('third'))?.delay).to.equal(3_600_000);
+        expect(await later.getState()).to.equal('delayed');
+      });
+
+      it('keeps the priority that it was given while it was parked', async () => {
+        const startedAt = performance.now();
+        const third = await secondRuns();
+        await until(() => performance.now() - startedAt > 2500, 'the second runs for more than a second');
+        await ((await bench.queue.getJob(third.id as string)) as Job).changePriority({ priority: 7 });
+
+        for (const end of ends.values()) end.resolve();
+        await hasRun('a 3');
+
+        expect((await bench.queue.getJob(third.id as string))?.priority).to.equal(7);
+      });
+    }
 
     it('keeps its priority', async () => {
       await add(1, 'a', { priority: 3 });
@@ -83,84 +164,6 @@ for (const setup of oneOfEachKind) {
 
       const { priority } = (await bench.queue.getJob(second.id as string)) as Job;
       expect(priority).to.equal(3);
-    });
-
-    it('runs before those of its priority', async () => {
-      const opts = { priority: 3 };
-      await add(1, 'a', opts);
-      const second = await add(2, 'a', opts);
-      for (const n of [10, 11, 12, 13]) await add(n, `other-${n}`, opts);
-      await openWorker(2);
-      await hasRun('other-10 10');
-      await bench.reaches(second, 'delayed');
-
-      ends.get(1)?.resolve();
-      await isNext(second);
-      for (const n of [10, 11]) ends.get(n)?.resolve();
-
-      await hasRun('a 2');
-      expect(ran).to.not.include('other-13 13');
-    });
-
-    it('runs before those that wait, in a queue that is paused when its turn comes', async () => {
-      await add(1, 'a');
-      const second = await add(2, 'a');
-      await add(10, 'other-10');
-      await openWorker(2);
-      await hasRun('other-10 10');
-      await bench.reaches(second, 'delayed');
-      await bench.queue.pause();
-      for (const n of [11, 12]) await add(n, `other-${n}`);
-
-      ends.get(1)?.resolve();
-      const isFirst = async () =>
-        (await bench.queue.getJobs(['wait', 'paused'] as never, 0, 0, true))[0]?.id === second.id;
-      await until(isFirst, 'it is the first of those that wait');
-      await bench.queue.resume();
-      await until(() => ran.length > 2);
-
-      // On PostgreSQL a worker passes over a row that another session has locked for a moment.
-      if (setup.onRedis) expect(ran).to.deep.equal(['a 1', 'other-10 10', 'a 2']);
-    });
-
-    /** The first of three ends. The second runs from now on, and knows the third, which is parked. */
-    async function secondRuns(third: object = {}): Promise<Job> {
-      await add(1, 'a');
-      const second = await add(2, 'a');
-      const parked = await add(3, 'a', third);
-      for (const n of [10, 11, 12, 13, 14, 15]) await add(n, `other-${n}`);
-      await openWorker(2);
-      await hasRun('other-10 10');
-      await bench.reaches(parked, 'delayed');
-      ends.get(1)?.resolve();
-      await isNext(second);
-      for (const n of [10, 11]) ends.get(n)?.resolve();
-      await hasRun('a 2');
-      return parked;
-    }
-
-    it('is another one than a job that its producer has given its id since', async () => {
-      const third = await secondRuns({ jobId: 'third' });
-      await third.remove();
-      const later = await add(4, 'a', { jobId: 'third', delay: 3_600_000 });
-
-      for (const end of ends.values()) end.resolve();
-      await hasRun('other-15 15');
-
-      expect((await bench.queue.getJob('third'))?.delay).to.equal(3_600_000);
-      expect(await later.getState()).to.equal('delayed');
-    });
-
-    it('keeps the priority that it was given while it was parked', async () => {
-      const startedAt = performance.now();
-      const third = await secondRuns();
-      await until(() => performance.now() - startedAt > 2500, 'the second runs for more than a second');
-      await ((await bench.queue.getJob(third.id as string)) as Job).changePriority({ priority: 7 });
-
-      for (const end of ends.values()) end.resolve();
-      await hasRun('a 3');
-
-      expect((await bench.queue.getJob(third.id as string))?.priority).to.equal(7);
     });
 
     it('waits for it in its slot, where the holder ends within milliseconds', async () => {
