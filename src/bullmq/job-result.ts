@@ -1,7 +1,7 @@
 /** Reads the result of a job where BullMQ keeps it: one that is too large to be kept with its key. */
 
 import type { OwnedBy } from '../key/owner-id.ts';
-import { askQueue, type RunningJob } from './job.ts';
+import { type RunningJob, readJob } from './job.ts';
 import { workerOf } from './workers.ts';
 
 /** A job that did the work completes a moment after its key was released. */
@@ -18,8 +18,8 @@ export async function resultOfJob(asking: RunningJob, other: OwnedBy | undefined
   if (!queue) return undefined;
   const end = performance.now() + MAX_WAIT_MS;
   for (;;) {
-    const job = await askQueue(asking, other.jobId, queue);
-    if (job?.timestamp !== other.timestamp) return undefined;
+    const job = await readJob(queue, other);
+    if (!job) return undefined;
     if (job.finishedOn !== undefined || performance.now() > end) return job.returnvalue ?? undefined;
     await new Promise(resolve => setTimeout(resolve, PAUSE_MS));
   }

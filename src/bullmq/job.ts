@@ -1,6 +1,6 @@
 /** What a BullMQ job looks like to the guard: the only file that knows. */
 
-import { boundOwner, newOwner, ownerOfJob } from '../key/owner-id.ts';
+import { boundOwner, newOwner, type OwnedBy, ownerOfJob } from '../key/owner-id.ts';
 import type { Telemetry } from './telemetry.ts';
 
 /**
@@ -109,15 +109,19 @@ interface JobClass {
   fromId?(queue: unknown, id: string): Promise<QueuedJob | undefined>;
 }
 
-/**
- * Asks a queue for the job with an id; `undefined` where it can't be asked, as in a sandbox.
- * @param queue - a worker of it; without it the job's own.
- */
-export function askQueue(
-  asking: RunningJob,
-  id: string,
-  queue: WorkerLike | undefined = asking.queue,
-): Promise<QueuedJob | undefined> | undefined {
+/** Asks a job's own queue for the job with an id; `undefined` where it can't be asked, as in a sandbox. */
+export function askQueue(asking: RunningJob, id: string): Promise<QueuedJob | undefined> | undefined {
   const { fromId } = asking.constructor as JobClass;
-  return queue && fromId?.call(asking.constructor, queue, id);
+  return asking.queue && fromId?.call(asking.constructor, asking.queue, id);
+}
+
+/** What is needed of BullMQ's `Queue` or `Worker`: its class `Job`, which BullMQ's types hide. */
+interface QueueOfJobs {
+  readonly Job?: { fromId(queue: unknown, id: string): Promise<QueuedJob | undefined> };
+}
+
+/** Reads the job of an owner from its queue, or from a worker of that; `undefined` where it is gone, or another job has its id by now. */
+export async function readJob(queue: object, { jobId, timestamp }: OwnedBy): Promise<QueuedJob | undefined> {
+  const job = await (queue as QueueOfJobs).Job?.fromId(queue, jobId);
+  return job?.timestamp === timestamp ? job : undefined;
 }

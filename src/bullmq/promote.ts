@@ -2,7 +2,7 @@
 
 import { setImmediate } from '../core/timers.ts';
 import type { OwnedBy } from '../key/owner-id.ts';
-import type { RunningJob, WorkerLike } from './job.ts';
+import { type RunningJob, readJob, type WorkerLike } from './job.ts';
 import { AwaitedJob, moveToFront, sendToFront } from './to-the-front.ts';
 import { workerOf } from './workers.ts';
 
@@ -58,10 +58,10 @@ export function awaitNext(asking: RunningJob, owner: OwnedBy): AwaitedJob | unde
 }
 
 /** Both are sent at once. */
-async function promoteToFront(job: RunningJob): Promise<boolean> {
-  const promoted = job.promote?.();
+function promoteToFront(job: RunningJob): Promise<boolean> {
+  const promoted = promote(job);
   sendToFront(job).catch(() => {});
-  return promoted === undefined ? false : promoted.then(isTrue, isFalse);
+  return promoted;
 }
 
 async function promoteThenMove(
@@ -71,43 +71,32 @@ async function promoteThenMove(
   isKnown: boolean,
 ): Promise<boolean> {
   const wasPromoted = await (isKnown
-    ? promote(asking.constructor as JobClass, worker, owner.jobId)
+    ? promote(unreadJob(asking.constructor as JobClass, worker, owner.jobId))
     : promoteJobOfQueue(worker, owner));
   if (wasPromoted) void moveToFront(worker, owner);
   return wasPromoted;
 }
 
-const isTrue = () => true;
-const isFalse = () => false;
+/** It need not be read to be promoted. */
+function unreadJob(Job: JobClass, worker: WorkerLike, id: string): RunningJob {
+  return new Job(worker, '', {}, {}, id);
+}
 
-async function promote(Job: JobClass, worker: WorkerLike, id: string): Promise<boolean> {
+async function promote(job: RunningJob): Promise<boolean> {
+  if (!job.promote) return false;
   try {
-    // It need not be read for that.
-    await new Job(worker, '', {}, {}, id).promote?.();
+    await job.promote();
     return true;
   } catch {
     return false;
   }
-}
-
-/** What is needed of BullMQ's `Queue` or `Worker`: its class `Job`, which BullMQ's types hide. */
-interface QueueOfJobs {
-  readonly Job?: {
-    fromId(queue: unknown, id: string): Promise<Pick<RunningJob, 'timestamp' | 'promote'> | undefined>;
-  };
 }
 
 /**
  * Promotes a job of a queue, unless another job has its id by now. Never rejects.
  * @returns as {@link promoteJob}.
  */
-export async function promoteJobOfQueue(queue: object, { jobId, timestamp }: OwnedBy): Promise<boolean> {
-  try {
-    const job = await (queue as QueueOfJobs).Job?.fromId(queue, jobId);
-    if (!job?.promote || job.timestamp !== timestamp) return false;
-    await job.promote();
-    return true;
-  } catch {
-    return false;
-  }
+export async function promoteJobOfQueue(queue: object, owner: OwnedBy): Promise<boolean> {
+  const job = await readJob(queue, owner).catch(() => undefined);
+  return job !== undefined && promote(job);
 }

@@ -5,7 +5,7 @@
 
 import { getOrCreate } from '../core/get-or-create.ts';
 import type { OwnedBy } from '../key/owner-id.ts';
-import type { RunningJob, WorkerLike } from './job.ts';
+import { type RunningJob, readJob, type WorkerLike } from './job.ts';
 import { readerOf } from './list-reader.ts';
 
 /** For how long it is believed that others wait in a queue, or do not, in ms. */
@@ -16,11 +16,6 @@ const BELIEVE_JOB_MS = 1000;
 const WITHOUT_PRIORITY = ['wait', 'paused'];
 /** Redis looks at each job of such a list. Of more than this a job stays where BullMQ has put it. */
 const MAX_WAITING = 20_000;
-
-/** What is needed of BullMQ's `Queue` or `Worker`: its class `Job`, which BullMQ's types hide. */
-interface QueueOfJobs {
-  readonly Job?: { fromId(queue: unknown, id: string): Promise<RunningJob | undefined> };
-}
 
 /** Whether others wait in the queue of a worker, and not too many. */
 class Backlog {
@@ -86,11 +81,7 @@ export async function sendToFront(job: RunningJob): Promise<void> {
   await job.changePriority?.({ priority: job.priority || 0, lifo: true });
 }
 
-async function readToMove(
-  worker: WorkerLike,
-  { jobId, timestamp }: OwnedBy,
-): Promise<RunningJob | undefined> {
-  if (!(await getOrCreate(backlogs, worker, () => new Backlog(worker)).ask())) return undefined;
-  const job = await (worker as QueueOfJobs).Job?.fromId(worker, jobId);
-  return job?.timestamp === timestamp ? job : undefined;
+async function readToMove(worker: WorkerLike, owner: OwnedBy): Promise<RunningJob | undefined> {
+  const isWorthIt = await getOrCreate(backlogs, worker, () => new Backlog(worker)).ask();
+  return isWorthIt ? readJob(worker, owner) : undefined;
 }

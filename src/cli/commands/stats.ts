@@ -2,6 +2,7 @@
 
 import type { LockAdmin } from '../../admin/lock-admin.ts';
 import type { OutcomeCount } from '../../cache/contract.ts';
+import { MINUTE_MS } from '../../cache/journal-rules.ts';
 import { OUTCOMES } from '../../events/events.ts';
 import type { Arguments } from '../arguments.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
@@ -9,7 +10,6 @@ import { jsonLinesOf } from '../json.ts';
 import { columns } from '../table.ts';
 import type { Terminal } from '../terminal.ts';
 
-const MINUTE_MS = 60_000;
 const PERIODS: readonly (readonly [name: string, minutes: number])[] = [
   ['last minute', 1],
   ['last 10 minutes', 10],
