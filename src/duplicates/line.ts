@@ -16,7 +16,6 @@ import type { AcquireAttempt } from '../lock/lock-request.ts';
 import { msUntilFree } from './delay.ts';
 import { giveWay } from './give-way.ts';
 import { watchLine } from './line-watch.ts';
-import { lingerForTurn, startTurn } from './linger.ts';
 import { raiseDuplicate, skipDuplicate } from './skip-or-raise.ts';
 import { type DuplicateStrategy, type GuardedJob, plain } from './strategy.ts';
 import {
@@ -57,14 +56,12 @@ export function inLine(
 
 /** Runs a job that holds its key. What comes next is promoted before the job's completion is sent. */
 export async function runAndPromote(work: GuardedJob, handle: LockHandle): Promise<unknown> {
-  const endTurn = startTurn(work);
   // With several places another holder may have promoted that one long before.
   const next = work.concurrency === 1 ? handle.next : undefined;
   const awaited = next === undefined ? undefined : awaitTurn(work, next);
   try {
     return await work.run(handle);
   } finally {
-    endTurn?.();
     if (next !== undefined && handle.isFreed) await sendPromotion(work, next, awaited);
     // Its process may have ended before the answer to the release says who is next.
     else if (work.job.queue?.closing) await promoteHead(work);
@@ -72,22 +69,13 @@ export async function runAndPromote(work: GuardedJob, handle: LockHandle): Promi
 }
 
 async function acquire(work: GuardedJob): Promise<AcquireAttempt> {
-  noteWorker(work.job);
-  const askAgain = () => settled(work, () => work.request.tryAcquireFromLine());
-  const attempt = await acquireOrJoin(work, askAgain);
-  return attempt.acquired ? attempt : lingerForTurn(work, attempt, askAgain);
-}
-
-async function acquireOrJoin(
-  work: GuardedJob,
-  askAgain: () => Promise<AcquireAttempt | undefined>,
-): Promise<AcquireAttempt> {
   const { job, request } = work;
+  noteWorker(job);
   const jobs = jobsOf(job);
   if (attemptOf(job) !== 1) {
     // A job that was parked has its position: who was handed out before it does not matter any more.
     jobs?.noteBack(job, request.terms.storedKey);
-    const attempt = await askAgain();
+    const attempt = await settled(work, () => request.tryAcquireFromLine());
     if (attempt) return attempt;
   }
   return acquireAfterOlder(work, jobs);

@@ -9,7 +9,6 @@ import type { Holder } from '../core/holder.ts';
 import { nextTick } from '../core/timers.ts';
 import { jobOfOwner } from '../key/owner-id.ts';
 import type { AcquireAttempt } from '../lock/lock-request.ts';
-import { isLingering, wakeForTurn } from './linger.ts';
 import type { GuardedJob } from './strategy.ts';
 
 /** The owner whose turn it is is asked about if it was parked longer ago. One that was promoted just now is on its way. */
@@ -17,7 +16,7 @@ const ON_ITS_WAY_MS = 1000;
 
 /** Prepares the promotion of an owner whose turn is next. */
 export function awaitTurn(work: GuardedJob, owner: string): AwaitedJob | undefined {
-  const other = isLingering(work, owner) ? undefined : jobOfOwner(owner);
+  const other = jobOfOwner(owner);
   return other && awaitNext(work.job, other);
 }
 
@@ -75,9 +74,8 @@ export async function promoteNext(work: GuardedJob, owner: string): Promise<void
   }
 }
 
-/** @returns whether it was promoted, or waits for its turn in its slot. */
+/** @returns whether it was promoted. */
 export async function promote(work: GuardedJob, owner: string, how: PromoteOptions = {}): Promise<boolean> {
-  if (wakeForTurn(work, owner)) return true;
   const other = jobOfOwner(owner);
   return other !== undefined && promoteJob(work.job, other, how);
 }

@@ -1,9 +1,7 @@
-/** A parked job does not start anew at the end of its queue, and one whose turn is near is not parked at all. */
+/** A parked job does not start anew at the end of its queue. */
 
 import type { Job } from 'bullmq';
 import { expect } from 'chai';
-import { ownerOf } from '../../src/bullmq/job.ts';
-import type { EnterStep, LockCache } from '../../src/cache/contract.ts';
 import { onceProcessor } from '../../src/index.ts';
 import { Bench, oneOfEachKind } from '../support/bullmq.ts';
 import { type Deferred, deferred, until } from '../support/index.ts';
@@ -151,57 +149,6 @@ for (const setup of oneOfEachKind) {
 
       const { priority } = (await bench.queue.getJob(second.id as string)) as Job;
       expect(priority).to.equal(3);
-    });
-
-    it('waits for it in its slot, where the holder ends within milliseconds', async () => {
-      await openWorker(2);
-      // The machine may be busy for longer than a job waits. Then it is parked, and starts again.
-      let n = 0;
-      await until(async () => {
-        const [one, other] = [n++, n++];
-        await add(one, 'k');
-        const job = await add(other, 'k');
-        await until(() => ran.includes(`k ${one}`), 'the first runs');
-        ends.get(other)?.resolve();
-        setTimeout(() => ends.get(one)?.resolve(), 5);
-        await bench.result(job);
-        return (await bench.queue.getJob(job.id as string))?.attemptsStarted === 1;
-      }, 'one was not parked');
-    });
-
-    it('is parked at once where the key stays done', async () => {
-      const asked: string[] = [];
-      const cache = new Proxy(bench.cache as Required<LockCache>, {
-        get(target, name) {
-          const value = Reflect.get(target, name, target);
-          if (name !== 'enter') return typeof value === 'function' ? value.bind(target) : value;
-          return (steps: readonly EnterStep[]) => {
-            asked.push(...steps.map(step => step.owner));
-            return target.enter(steps);
-          };
-        },
-      });
-      const options = { key: 'k', whenLocked: 'in-order', dedupeFor: 60_000, cache } as const;
-      await bench.worker(onceProcessor(async () => {}, options) as never, { concurrency: 2 });
-      await bench.result(await bench.add({}));
-
-      const second = await bench.add({});
-      await bench.reaches(second, 'delayed');
-
-      expect(asked.filter(owner => owner === ownerOf(second as never))).to.have.length(1);
-    });
-
-    it('is parked where the holder does not end', async () => {
-      await openWorker(2);
-      await add(1, 'k');
-      const second = await add(2, 'k');
-      const other = await add(3, 'other');
-      ends.get(3)?.resolve();
-
-      await bench.reaches(second, 'delayed');
-      await bench.result(other);
-
-      expect(ran).to.deep.equal(['k 1', 'other 3']);
     });
   });
 }
