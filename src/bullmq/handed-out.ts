@@ -12,6 +12,8 @@ const MAX_ACTIVE = 1000;
 /** For how long it is remembered which key a job of another process has, in ms. Another job may have its id then. */
 const REMEMBER_MS = 5000;
 const MAX_REMEMBERED = 5000;
+/** For how long it is remembered which key a job of this process had, in ms. By then BullMQ has its completion. */
+const REMEMBER_DONE_MS = 1000;
 
 /** A job that was handed out, as far as its key is known. */
 export interface HandedOut {
@@ -53,16 +55,18 @@ export class HandedOutHere implements HandedOut {
   }
 }
 
-interface Remembered extends HandedOut {
-  readonly forgetAt: number;
+interface Remembered {
+  readonly known: HandedOut;
+  /** In ms, as `performance.now()` counts. */
+  readonly until: number;
 }
 
-/** The jobs that one worker has, and those of other workers that it has met. */
+/** The jobs that one worker has, those that it had a moment ago, and those of other workers that it has met. */
 class Jobs {
   readonly #worker: WorkerLike;
   /** By id. */
   readonly #here = new Map<string, HandedOut>();
-  readonly #elsewhere = new Map<string, Remembered>();
+  readonly #ofLate = new Map<string, Remembered>();
   #active: Promise<string[]> | undefined;
 
   constructor(worker: WorkerLike) {
@@ -83,6 +87,14 @@ class Jobs {
 
   forget({ id }: RunningJob): void {
     this.#here.delete(id as string);
+  }
+
+  /** It has run here, and does not come back. Until BullMQ has its completion it is active. */
+  noteDone({ id }: RunningJob): void {
+    const known = this.#here.get(id as string);
+    // One that was back says nothing of those before it.
+    if (known)
+      this.#remember(id as string, known.entered ? known : { storedKey: undefined }, REMEMBER_DONE_MS);
   }
 
   /**
@@ -112,8 +124,8 @@ class Jobs {
   }
 
   #remembered(id: string): HandedOut | undefined {
-    const known = this.#elsewhere.get(id);
-    return known && known.forgetAt > performance.now() ? known : undefined;
+    const remembered = this.#ofLate.get(id);
+    return remembered && remembered.until > performance.now() ? remembered.known : undefined;
   }
 
   /** The ids of the active jobs, the last first. Those who ask in one turn of the event loop share an answer. */
@@ -133,12 +145,15 @@ class Jobs {
     id: string,
     storedKeyOf: (job: RunningJob) => string | undefined,
   ): Promise<HandedOut> {
-    const forgetAt = performance.now() + REMEMBER_MS;
     const job = await askQueue(asking, id);
-    const found = { storedKey: job && storedKeyOf(job), job, forgetAt };
-    if (this.#elsewhere.size >= MAX_REMEMBERED) this.#elsewhere.clear();
-    this.#elsewhere.set(id, found);
+    const found = { storedKey: job && storedKeyOf(job), job };
+    this.#remember(id, found, REMEMBER_MS);
     return found;
+  }
+
+  #remember(id: string, known: HandedOut, ms: number): void {
+    if (this.#ofLate.size >= MAX_REMEMBERED) this.#ofLate.clear();
+    this.#ofLate.set(id, { known, until: performance.now() + ms });
   }
 }
 

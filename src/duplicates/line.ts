@@ -60,7 +60,9 @@ export async function runAndPromote(work: GuardedJob, handle: LockHandle): Promi
   const next = work.concurrency === 1 ? handle.next : undefined;
   const awaited = next === undefined ? undefined : awaitTurn(work, next);
   try {
-    return await work.run(handle);
+    const result = await work.run(handle);
+    jobsOf(work.job)?.noteDone(work.job);
+    return result;
   } finally {
     if (next !== undefined && handle.isFreed) await sendPromotion(work, next, awaited);
     // Its process may have ended before the answer to the release says who is next.

@@ -2,6 +2,7 @@
 
 import type { Job, Worker } from 'bullmq';
 import { expect } from 'chai';
+import sinon from 'sinon';
 import { ownerOf } from '../../src/bullmq/job.ts';
 import { type LockCache, onceProcessor } from '../../src/index.ts';
 import { Bench, oneOfEachKind } from '../support/bullmq.ts';
@@ -117,6 +118,24 @@ for (const setup of oneOfEachKind) {
       expect([await ahead(retried.job), await ahead(last.job)]).to.deep.equal([0, 1]);
       slow.ends.resolve(undefined);
       for (const { processed } of [slow, retried, last]) await processed;
+    });
+
+    it('asks BullMQ about no job that has run in the same worker', async () => {
+      const jobs = 200;
+      let done = 0;
+      for (let i = 0; i < jobs; i++) await bench.add({ key: `key ${i}` });
+      const { Job: JobClass } = bench.queue as unknown as { Job: typeof Job };
+      const asks = sinon.spy(JobClass, 'fromId');
+      try {
+        const guarded = onceProcessor(async () => {}, { key: '{key}', whenLocked: 'in-order' });
+        const worker = await bench.worker(guarded as never, { concurrency: 10 });
+        worker.on('completed', () => done++);
+        await until(() => done === jobs, 'all have run');
+      } finally {
+        asks.restore();
+      }
+
+      expect(asks.callCount).to.be.below(jobs / 10);
     });
   });
 }
