@@ -39,6 +39,8 @@ export const IN_ORDER = "bullmq-once, 'in-order'";
 export const POLLING = 'bullmq-once, { delay: 100 }';
 export const GROUPMQ = 'GroupMQ';
 export const ONE_SLOT = 'BullMQ alone, one worker with one slot';
+/** What a queue of BullMQ can do at best: it keeps no order of keys. */
+export const NO_ORDER = 'BullMQ alone, in no order of keys';
 
 const AT_ONCE = 1000;
 
@@ -117,6 +119,7 @@ export const waysInTurn: readonly InTurn[] = [
   onBullMq(IN_ORDER, run => onceProcessor(run, { key: '{key}', whenLocked: 'in-order' })),
   onBullMq(POLLING, run => onceProcessor(run, { key: '{key}', whenLocked: { delay: 100 } })),
   onBullMq(ONE_SLOT, run => run, { hasOneSlot: true }),
+  onBullMq(NO_ORDER, run => run),
 ];
 
 export function wayNamed(name: string): InTurn {

@@ -3,7 +3,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { ask, startChild } from '../child.ts';
-import { GROUPMQ, IN_ORDER, type KeyedData, ONE_SLOT, POLLING, wayNamed } from '../in-turn.ts';
+import { GROUPMQ, IN_ORDER, type KeyedData, NO_ORDER, ONE_SLOT, POLLING, wayNamed } from '../in-turn.ts';
 import type { InTurnOutcome, Ran, Request } from '../in-turn-process.ts';
 import {
   type InTurnLoad,
@@ -36,7 +36,7 @@ export async function lines(settings: Settings): Promise<Report> {
       '100 ms. [GroupMQ](https://github.com/Openpanel-dev/groupmq) is a queue of its own that was built for this. Ratios are to GroupMQ. ' +
       '“Out of order” is the part of the pairs of jobs of one key of which the later one started first.',
     ...(await empty(settings, 'one key', [GROUPMQ, IN_ORDER, POLLING, ONE_SLOT], 2_000, 1)),
-    ...(await empty(settings, '200 keys', [GROUPMQ, IN_ORDER, POLLING], 4_000, 200)),
+    ...(await empty(settings, '200 keys', [GROUPMQ, NO_ORDER, IN_ORDER, POLLING], 8_000, 200)),
     ...(await long(settings)),
     ...(await parked(settings)),
   ];
