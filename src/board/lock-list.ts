@@ -7,7 +7,8 @@ import { nameOfHolder } from '../core/holder.ts';
 import type { JobUrl } from './job-url.ts';
 import { byImportance, MAX_LOCKS } from './kept-locks.ts';
 import type { ParsedBoardOptions } from './options.ts';
-import type { Look, Source } from './source.ts';
+import type { Source } from './source.ts';
+import type { Look } from './source-look.ts';
 
 /** A lock, as the page shows it. */
 export interface ShownLock extends LockInfo {
