@@ -9,6 +9,7 @@ import type { LockCache } from '../cache/contract.ts';
 import { getOrCreate } from '../core/get-or-create.ts';
 import { setImmediate } from '../core/timers.ts';
 import { KeptLocks } from './kept-locks.ts';
+import { ANY, type LockSearch, matches, nameOfSearch } from './lock-search.ts';
 
 /** What was seen is shown for so long before the next look. */
 const MIN_REST_MS = 1500;
@@ -20,10 +21,22 @@ const MAX_LOOK_MS = 10_000;
 /** A look that does not even end then is given up: its connection may be dead, and the next look may get another. */
 const GIVE_UP_MS = 30_000;
 
+/** One look serves so many different searches. */
+const MAX_SEARCHES = 20;
+
 /** More locks than this in one go would hold up the event loop. */
 const LOCKS_A_TURN = 1000;
 
-/** What a look has found of one source. */
+/** What a source looks for. */
+export interface Wanted {
+  /** The stored keys begin with it. */
+  readonly prefix: string;
+  readonly search: LockSearch;
+  /** Reaches the datastore. */
+  readonly cache: LockCache;
+}
+
+/** What a look has found of what was wanted. */
 export interface Seen {
   /** The time left of each is counted from `at`. */
   readonly locks: readonly LockInfo[];
@@ -36,7 +49,7 @@ export interface Seen {
 interface Look {
   readonly startedAt: number;
   readonly unviewed: AbortSignal;
-  /** What was found, by the prefixes of the sources. */
+  /** What was found, by the names of what was wanted. */
   readonly seen: Promise<ReadonlyMap<string, Seen>>;
 }
 
@@ -53,25 +66,26 @@ export class DatastoreLook {
   #current: Look | undefined;
   #last: ReadonlyMap<string, Seen> = new Map();
   #restUntil = 0;
-  /** The prefixes of the next look, each with a cache that reaches the datastore. */
-  #wanted = new Map<string, LockCache>();
+  /** What the next look is for. */
+  readonly #wanted = new Map<string, Wanted>();
   /** Which of the caches looks. Their connections may fail one by one. */
   #turn = 0;
   /** The acquisitions that were released by force since the last look began, and when. */
   readonly #released = new Map<string, number>();
 
   /**
-   * Looks at the locks whose stored keys begin with a prefix.
+   * Looks at the locks of a source that are wanted.
    * @param unviewed - aborted when nobody wants to see them any more: the look ends, and the promise rejects.
    * @throws LockAdminError the cache can't list its locks.
    */
-  async see(prefix: string, cache: LockCache, unviewed: AbortSignal): Promise<Seen> {
-    const last = this.#last.get(prefix);
+  async see(wanted: Wanted, unviewed: AbortSignal): Promise<Seen> {
+    const last = found(this.#last, wanted);
     if (last && performance.now() < this.#restUntil) return last;
-    this.#wanted.set(prefix, cache);
+    // If the source has few locks, the next searches need no look of their own.
+    for (const one of [wanted, { ...wanted, search: ANY }]) this.#wanted.set(nameOf(one), one);
     for (;;) {
-      // A look that had begun before has not looked for this prefix; the next one does.
-      const seen = (await this.#look(unviewed).seen).get(prefix);
+      // A look that had begun before was not for this; the next one is.
+      const seen = found(await this.#look(unviewed).seen, wanted);
       if (seen) return seen;
     }
   }
@@ -115,26 +129,33 @@ export class DatastoreLook {
     for (const [acquisition, at] of this.#released) if (at < startedAt) this.#released.delete(acquisition);
   }
 
+  /** What a look is for. Of many searches some are left for the next. */
+  #takeWanted(): Wanted[] {
+    const searches = new Set([...this.#wanted.values()].map(({ search }) => nameOfSearch(search)));
+    const now = new Set([...searches].slice(0, MAX_SEARCHES));
+    const taken = [...this.#wanted.values()].filter(({ search }) => now.has(nameOfSearch(search)));
+    for (const one of taken) this.#wanted.delete(nameOf(one));
+    return taken;
+  }
+
   async #lookForAll(startedAt: number, unviewed: AbortSignal): Promise<ReadonlyMap<string, Seen>> {
     // Sources that are asked in one turn of the event loop share a look.
     await new Promise<void>(resolve => setImmediate(resolve));
-    const caches = [...this.#wanted.values()];
-    const prefixes = [...this.#wanted.keys()];
-    this.#wanted = new Map();
+    const wanted = this.#takeWanted();
     const enough = new AbortController();
     const stop = () => enough.abort();
     const timer = setTimeout(stop, MAX_LOOK_MS).unref();
     unviewed.addEventListener('abort', stop);
     try {
       unviewed.throwIfAborted();
-      const cache = caches[this.#turn % caches.length] as LockCache;
-      const kept = await keepLocks(cache, prefixes, startedAt, enough.signal);
+      const { cache } = wanted[this.#turn % wanted.length] as Wanted;
+      const kept = await keepLocks(cache, wanted, startedAt, enough.signal);
       unviewed.throwIfAborted();
       const isCut = enough.signal.aborted;
       const seen = await Promise.all(
         [...kept].map(
-          async ([prefix, { locks, isCut: hasMore }]): Promise<[string, Seen]> => [
-            prefix,
+          async ([one, { locks, isCut: hasMore }]): Promise<[string, Seen]> => [
+            nameOf(one),
             { locks: await withLines(cache, locks), isCut: isCut || hasMore, at: startedAt },
           ],
         ),
@@ -147,24 +168,39 @@ export class DatastoreLook {
   }
 }
 
-/** Lists once for all prefixes. A lock is kept for the longest of them that its stored key begins with. */
+/** Lists once for all. A lock is of the source whose prefix is the longest that its stored key begins with. */
 async function keepLocks(
   cache: LockCache,
-  prefixes: readonly string[],
+  wanted: readonly Wanted[],
   startedAt: number,
   signal: AbortSignal,
-): Promise<ReadonlyMap<string, KeptLocks>> {
-  const longestFirst = [...prefixes].sort((a, b) => b.length - a.length);
-  const kept = new Map(longestFirst.map(prefix => [prefix, new KeptLocks()]));
+): Promise<ReadonlyMap<Wanted, KeptLocks>> {
+  const kept = new Map(wanted.map(one => [one, new KeptLocks()]));
+  const ofPrefixes = new Map<string, Wanted[]>();
+  for (const one of wanted) getOrCreate(ofPrefixes, one.prefix, () => []).push(one);
+  const longestFirst = [...ofPrefixes.keys()].sort((a, b) => b.length - a.length);
   let listed = 0;
-  for await (const lock of listStored(cache, commonPrefix(prefixes), signal)) {
+  for await (const lock of listStored(cache, commonPrefix(longestFirst), signal)) {
     const prefix = longestFirst.find(one => lock.storedKey.startsWith(one));
     const expiresIn = lock.expiresIn + (performance.now() - startedAt);
-    if (prefix !== undefined) kept.get(prefix)?.add({ ...lock, expiresIn });
+    for (const one of ofPrefixes.get(`${prefix}`) ?? []) {
+      if (matches(lock, one.search)) kept.get(one)?.add({ ...lock, expiresIn });
+    }
     if (++listed % LOCKS_A_TURN === 0) await new Promise<void>(resolve => setImmediate(resolve));
     if (signal.aborted) break;
   }
   return kept;
+}
+
+/** What was seen of what is wanted, if it was looked for. All locks of a source tell it, unless there were more than were kept. */
+function found(seen: ReadonlyMap<string, Seen>, wanted: Wanted): Seen | undefined {
+  const any = seen.get(nameOf({ ...wanted, search: ANY }));
+  if (!any || any.isCut) return seen.get(nameOf(wanted));
+  return { ...any, locks: any.locks.filter(lock => matches(lock, wanted.search)) };
+}
+
+function nameOf({ prefix, search }: Wanted): string {
+  return `${prefix} ${nameOfSearch(search)}`;
 }
 
 /** A key with several places has several. */

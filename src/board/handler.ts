@@ -7,6 +7,7 @@ import { STYLE } from './assets/style.ts';
 import { handleForceRelease } from './force-release.ts';
 import { Journals } from './journals.ts';
 import { listLocks } from './lock-list.ts';
+import { parseQuery } from './lock-search.ts';
 import type { ParsedBoardOptions } from './options.ts';
 import { type BoardRequest, pathWithin, RefusedRequest } from './request.ts';
 import { type Answer, json, problem, redirect, text } from './responses.ts';
@@ -19,14 +20,16 @@ export function createHandler(
 ): (request: BoardRequest) => Promise<Answer> {
   const journals = new Journals(options.sources.values(), options.jobUrl);
 
-  const showLocks = async ({ gone }: BoardRequest): Promise<Answer> => {
+  const showLocks = async ({ gone, query }: BoardRequest): Promise<Answer> => {
+    const wanted = parseQuery(query, options.sources);
     const [list, outcomes, duplicates] = await Promise.all([
-      viewers.serve(gone, signal => listLocks(options, signal)),
+      viewers.serve(gone, signal => listLocks(options, wanted, signal)),
       journals.outcomes(),
       journals.duplicates(),
     ]);
     const { allowForceRelease } = options;
-    return json(200, { ...list, allowForceRelease, now: Date.now(), outcomes, duplicates });
+    const sources = [...options.sources.keys()];
+    return json(200, { ...list, sources, allowForceRelease, now: Date.now(), outcomes, duplicates });
   };
 
   const showJob = async (jobId: string): Promise<Answer> =>

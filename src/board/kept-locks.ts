@@ -1,12 +1,12 @@
 /**
- * The locks of one source that a look keeps: of all that it meets, those that matter most. There may be millions, and a page
- * shows some hundreds.
+ * The locks of one source that a look keeps: of all that it meets, those that matter most. There may be millions, and the
+ * pages show some hundreds.
  */
 
 import type { LockInfo } from '../admin/lock-admin.ts';
 
-/** More than a page can show. */
-export const MAX_LOCKS = 500;
+/** More than anybody reads. */
+export const MAX_LOCKS = 1000;
 
 export class KeptLocks {
   #locks: LockInfo[] = [];

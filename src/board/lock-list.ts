@@ -6,6 +6,7 @@ import { getOrCreate } from '../core/get-or-create.ts';
 import { nameOfHolder } from '../core/holder.ts';
 import type { JobUrl } from './job-url.ts';
 import { byImportance, MAX_LOCKS } from './kept-locks.ts';
+import type { LockQuery } from './lock-search.ts';
 import type { ParsedBoardOptions } from './options.ts';
 import type { Source } from './source.ts';
 import type { Look } from './source-look.ts';
@@ -28,37 +29,56 @@ export interface ShownLock extends LockInfo {
   readonly resultText?: string;
 }
 
+/** So many locks are on one page. */
+export const PAGE_LOCKS = 100;
+
 export interface LockList {
-  /** Those that run come first, and of these those that are held longest. */
+  /** The locks of one page. Those that run come first, and of these those that are held longest. */
   readonly locks: readonly ShownLock[];
-  /** There are more locks than are listed. */
+  /** How many locks are on all pages. */
+  readonly count: number;
+  /** There are more locks than these. */
   readonly isCut: boolean;
+  /** Which page it is, counted from 1: the last one, if less than was asked for are left. */
+  readonly page: number;
+  readonly pages: number;
   /** Why locks of some sources are missing. */
   readonly problems: readonly string[];
 }
 
 /**
- * Lists as many locks as the page can show. A source that fails becomes a problem, and the others are listed.
+ * Lists a page of the locks that are wanted. A source that fails becomes a problem, and the others are listed.
  * @param unviewed - aborted when nobody wants to see them any more.
  */
 export async function listLocks(
   { sources, jobUrl }: ParsedBoardOptions,
+  { search, source: only, page: wantedPage }: LockQuery,
   unviewed: AbortSignal,
 ): Promise<LockList> {
+  const wanted = [...sources.values()].filter(({ label }) => only === undefined || label === only);
   const looks = await Promise.all(
-    [...sources.values()].map(async source => ({ source, ...(await source.look(unviewed)) })),
+    wanted.map(async source => ({ source, ...(await source.look(search, unviewed)) })),
   );
   const isSeen = seenBefore();
   const found = looks.flatMap(({ source, datastore, locks }) =>
     locks
       // A cache may have the locks of a queue that is shown too.
       .filter(({ storedKey }) => !isSeen(datastore, storedKey, source))
-      .map(lock => shownLock(lock, source, { isOnly: sources.size === 1, jobUrl })),
+      .map(lock => ({ lock, source })),
   );
-  const locks = found.sort(byImportance).slice(0, MAX_LOCKS);
-  const isCut = found.length > MAX_LOCKS || looks.some(look => look.isCut);
-  const problems = looks.flatMap(({ problem = [] }) => problem);
-  return { locks, isCut, problems };
+  const kept = found.sort((a, b) => byImportance(a.lock, b.lock)).slice(0, MAX_LOCKS);
+  const pages = Math.max(Math.ceil(kept.length / PAGE_LOCKS), 1);
+  const page = Math.min(wantedPage, pages);
+  return {
+    locks: kept
+      .slice((page - 1) * PAGE_LOCKS, page * PAGE_LOCKS)
+      .map(({ lock, source }) => shownLock(lock, source, { isOnly: sources.size === 1, jobUrl })),
+    count: kept.length,
+    isCut: found.length > MAX_LOCKS || looks.some(look => look.isCut),
+    page,
+    pages,
+    problems: looks.flatMap(({ problem = [] }) => problem),
+  };
 }
 
 /** Creates a function that says whether another source has shown a stored key of a datastore. One may show several holders of it. */

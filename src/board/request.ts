@@ -4,6 +4,8 @@ export interface BoardRequest {
   readonly method: string;
   /** The whole path, as it was sent. */
   readonly path: string;
+  /** The parameters behind it. */
+  readonly query: URLSearchParams;
   /** The path under which the page is mounted, without a slash at its end: `/locks`; empty at the root. */
   readonly mount: string;
   /** @param name - in lower case. */

@@ -19,11 +19,12 @@ export async function serveFetch(
 }
 
 function requestFrom(request: Request, mount: string): BoardRequest {
-  const { pathname, host } = new URL(request.url);
+  const { pathname, searchParams, host } = new URL(request.url);
   const header = (name: string) => request.headers.get(name) ?? undefined;
   return {
     method: request.method,
     path: pathname,
+    query: searchParams,
     mount,
     // A server that has used up this header has written it into the URL.
     header: name => header(name) ?? (name === 'host' ? host : undefined),

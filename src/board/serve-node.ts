@@ -67,10 +67,11 @@ export async function serveNode(
 
 function requestFrom(message: NodeRequest, response: NodeResponse, mount: string): BoardRequest {
   const { method = 'GET', originalUrl, url = '/', headers } = message;
-  const path = (originalUrl ?? url).split('?', 1)[0] as string;
+  const [path = '', ...query] = (originalUrl ?? url).split('?');
   return {
     method,
     path,
+    query: new URLSearchParams(query.join('?')),
     mount,
     header: name => headerOf(headers, name),
     body: () => bodyOf(message),

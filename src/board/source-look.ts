@@ -6,6 +6,7 @@ import { LockAdminError, type LockInfo } from '../admin/lock-admin.ts';
 import type { LockCache } from '../cache/contract.ts';
 import { within } from '../core/within.ts';
 import type { DatastoreLook, DatastoreLooks, Seen } from './datastore-look.ts';
+import type { LockSearch } from './lock-search.ts';
 
 /** How long a page waits for one source. */
 export const TIME_LIMIT_MS = 2000;
@@ -52,6 +53,7 @@ type ListedLocks = Extract<Listed, { readonly seen: Seen }>;
 
 export class SourceLook {
   readonly #label: string;
+  readonly #search: LockSearch;
   readonly #finder: LockFinder;
   readonly #onError: (error: unknown) => void;
   #listing: Listing | undefined;
@@ -61,8 +63,9 @@ export class SourceLook {
    * @param label - the name of the source, for problems.
    * @param onError - called with what its cache throws.
    */
-  constructor(label: string, finder: LockFinder, onError: (error: unknown) => void) {
+  constructor(label: string, search: LockSearch, finder: LockFinder, onError: (error: unknown) => void) {
     this.#label = label;
+    this.#search = search;
     this.#finder = finder;
     this.#onError = onError;
   }
@@ -100,7 +103,7 @@ export class SourceLook {
       const { findCache, prefix, datastores } = this.#finder;
       const cache = await findCache();
       const datastore = datastores.of(cache);
-      const seen = await datastore.see(prefix, cache, unviewed);
+      const seen = await datastore.see({ prefix, search: this.#search, cache }, unviewed);
       return { seen, datastore, wasSlow: performance.now() - startedAt > TIME_LIMIT_MS };
     } catch (error) {
       if (error instanceof LockAdminError) return { problem: error.message };

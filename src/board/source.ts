@@ -5,6 +5,7 @@ import type { JournalRecord } from '../cache/contract.ts';
 import { asError } from '../core/errors.ts';
 import { warn } from '../core/warnings.ts';
 import { within } from '../core/within.ts';
+import { type LockSearch, nameOfSearch } from './lock-search.ts';
 import {
   type LockFinder,
   type Look,
@@ -13,6 +14,9 @@ import {
   SourceLook,
   TIME_LIMIT_MS,
 } from './source-look.ts';
+
+/** Viewers search for different locks. What was found of more searches than these is forgotten. */
+const MAX_LOOKS = 20;
 
 const NO_JOURNAL: JournalRecord = { counts: [], duplicates: [] };
 
@@ -34,7 +38,8 @@ export class Source {
   /** The name of that queue, without its prefix. */
   readonly queueName: string | undefined;
   readonly #locks: SourceLocks;
-  readonly #look: SourceLook;
+  /** By what they look for. */
+  readonly #looks = new Map<string, SourceLook>();
   #reading: { readonly startedAt: number; readonly read: Promise<JournalRecord> } | undefined;
   #journal: JournalRecord = NO_JOURNAL;
   #journalAt = Number.NEGATIVE_INFINITY;
@@ -44,15 +49,26 @@ export class Source {
     this.isQueue = queueName !== undefined;
     this.queueName = queueName;
     this.#locks = locks;
-    this.#look = new SourceLook(label, locks, error => this.#warn(error));
   }
 
   /**
-   * Lists the locks, within the time limit. A server that does not answer is not asked again by every page. Never rejects.
+   * Lists those of its locks that are wanted, within the time limit. A server that does not answer is not asked again by every page. Never
+   * rejects.
    * @param unviewed - aborted when nobody wants to see them any more.
    */
-  look(unviewed: AbortSignal): Promise<Look> {
-    return this.#look.at(unviewed);
+  look(search: LockSearch, unviewed: AbortSignal): Promise<Look> {
+    return this.#lookFor(search).at(unviewed);
+  }
+
+  #lookFor(search: LockSearch): SourceLook {
+    const name = nameOfSearch(search);
+    const look =
+      this.#looks.get(name) ?? new SourceLook(this.label, search, this.#locks, error => this.#warn(error));
+    this.#looks.delete(name);
+    this.#looks.set(name, look);
+    const [oldest] = this.#looks.keys();
+    if (this.#looks.size > MAX_LOOKS) this.#looks.delete(oldest as string);
+    return look;
   }
 
   /**

@@ -8,6 +8,16 @@ import { Bench } from '../support/bullmq.ts';
 import { connectRedis, uniqueName } from '../support/index.ts';
 import { shownBy } from './served-board.ts';
 
+function stepsOf(name: string, count: number) {
+  return Array.from({ length: count }, (_, i) => ({
+    storedKey: `once::1:default:${name}-${i}`,
+    token: `${name} ${i}`,
+    owner: 'me',
+    attempt: 0,
+    ttl: 60_000,
+  }));
+}
+
 describe('the locks of a board', () => {
   it('are named with their jobs, also in a scope', async () => {
     const cache = new MemoryCache();
@@ -88,16 +98,8 @@ describe('the locks of a board', () => {
     expect(locks.find(({ key }: any) => key === 'alone')).not.to.have.any.keys('line', 'lineText');
   });
 
-  it('are five hundred at most: those that run before those that are done, and these by their age', async () => {
+  it('are a thousand at most, a hundred a page: those that run before those that are done, and these by their age', async () => {
     const caches = { a: new MemoryCache(), b: new MemoryCache() };
-    const stepsOf = (name: string, count: number) =>
-      Array.from({ length: count }, (_, i) => ({
-        storedKey: `once::1:default:${name}-${i}`,
-        token: `${i}`,
-        owner: 'me',
-        attempt: 0,
-        ttl: 60_000,
-      }));
     const done = stepsOf('done', 3000);
     await caches.a.acquire(done);
     await caches.a.release(done.map(step => ({ ...step, dedupeFor: 60_000 })));
@@ -106,16 +108,20 @@ describe('the locks of a board', () => {
     await caches.b.acquire(stepsOf('later', 150));
     const board = createBoard({ caches });
 
-    const { locks, isCut } = await shownBy(board);
+    const pages = [];
+    for (let page = 1; page <= 10; page++) pages.push(await shownBy(board, { page: `${page}` }));
+    const beyond = await shownBy(board, { page: '11' });
     board.close();
 
-    const kinds = locks.map(({ key }: any) => key.split('-')[0]);
+    const kinds = pages.flatMap(({ locks }) => locks.map(({ key }: any) => key.split('-')[0]));
     expect(kinds).to.deep.equal([
       ...new Array(300).fill('running'),
       ...new Array(150).fill('later'),
-      ...new Array(50).fill('done'),
+      ...new Array(550).fill('done'),
     ]);
-    expect(isCut).to.equal(true);
+    expect(pages[3]).to.include({ isCut: true, count: 1000, page: 4, pages: 10 });
+    expect(beyond.page).to.equal(10);
+    expect(beyond.locks.map(({ key }: any) => key)).to.deep.equal(pages[9].locks.map(({ key }: any) => key));
   });
 
   it('are shown beside the problem of a cache that fails', async () => {

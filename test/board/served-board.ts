@@ -125,8 +125,9 @@ export async function withBoard(
 }
 
 /** What the page is given to show. */
-export async function shownBy(board: Board): Promise<any> {
-  return (await board.fetch(new Request('http://localhost/api/locks'))).json();
+export async function shownBy(board: Board, query: Record<string, string> = {}): Promise<any> {
+  const url = `http://localhost/api/locks?${new URLSearchParams(query)}`;
+  return (await board.fetch(new Request(url))).json();
 }
 
 /** Asks a board for a force release, as its page does. */

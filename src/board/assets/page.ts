@@ -1,5 +1,9 @@
 /** The page. Everything that it shows is written into it as text, and it loads nothing but its own files. */
 
+import { LISTED_STATES } from '../../admin/lock-admin.ts';
+
+const STATES = LISTED_STATES.map(state => `<option>${state}</option>`).join('');
+
 /** @param title - any text; it is escaped. */
 export function page(title: string): string {
   return `<!doctype html>
@@ -16,7 +20,11 @@ export function page(title: string): string {
 <header>
 <h1>${escapeHtml(title)}</h1>
 <p id="summary" role="status">…</p>
-<input id="filter" type="search" placeholder="Filter by key, queue or holder" aria-label="Filter">
+<form id="search" role="search">
+<select id="state" aria-label="State"><option value="">all states</option>${STATES}</select>
+<select id="source" aria-label="Queue or cache" hidden><option value="">all queues</option></select>
+<input id="filter" type="search" maxlength="512" placeholder="Key, queue or holder" aria-label="Search">
+</form>
 </header>
 <main>
 <div id="problem" role="alert" hidden></div>
@@ -29,6 +37,9 @@ export function page(title: string): string {
 <tbody id="fold" hidden><tr><td colspan="6"><button id="unfold" aria-expanded="false" aria-controls="done"></button></td></tr></tbody>
 <tbody id="done" hidden></tbody>
 </table>
+<nav id="pages" aria-label="Pages" hidden>
+<button id="previous">Previous</button> <span id="page"></span> <button id="next">Next</button>
+</nav>
 <p id="no-locks" hidden></p>
 <section aria-labelledby="outcomes-title">
 <h2 id="outcomes-title">Duplicates in the last hour</h2>

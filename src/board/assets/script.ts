@@ -9,6 +9,8 @@ export const SCRIPT: string = `'use strict';
 (() => {
   const REFRESH_MS = 2000;
   const TICK_MS = 250;
+  /** Who types is not finished yet. */
+  const TYPING_MS = 250;
   /** What came of a force release is shown for so long. */
   const NOTICE_MS = 15000;
   const OUTCOMES = ${JSON.stringify(OUTCOMES)};
@@ -16,6 +18,8 @@ export const SCRIPT: string = `'use strict';
 
   const byId = id => document.getElementById(id);
   const filter = byId('filter');
+  const state = byId('state');
+  const source = byId('source');
   const job = byId('job');
   const dialog = byId('confirm');
 
@@ -28,12 +32,22 @@ export const SCRIPT: string = `'use strict';
   let problemsShown = '';
   /** Whether the locks of work that was done are shown. */
   let isUnfolded = false;
-  /** The row of each lock that passes the filter. */
+  /** Which part of the list is wanted. */
+  let page = 1;
+  let typing;
+  /** The row of each lock. */
   const rows = new Map();
   /** The longest time left that was seen of each acquisition: its bar is full then. */
   const longestLeft = new Map();
 
-  filter.addEventListener('input', () => shown && draw());
+  filter.addEventListener('input', () => {
+    clearTimeout(typing);
+    typing = setTimeout(search, TYPING_MS);
+  });
+  for (const choice of [state, source]) choice.addEventListener('change', search);
+  byId('search').addEventListener('submit', event => event.preventDefault());
+  byId('previous').addEventListener('click', () => turnTo(shown.page - 1));
+  byId('next').addEventListener('click', () => turnTo(shown.page + 1));
   byId('unfold').addEventListener('click', () => {
     isUnfolded = !isUnfolded;
     if (shown) draw();
@@ -49,11 +63,32 @@ export const SCRIPT: string = `'use strict';
     }
   }
 
+  function search() {
+    turnTo(1);
+  }
+
+  function turnTo(wanted) {
+    page = wanted;
+    refresh();
+  }
+
+  function query() {
+    return new URLSearchParams({ text: filter.value.trim(), state: state.value, source: source.value, page }).toString();
+  }
+
+  function isSearching() {
+    return [filter, state, source].some(({ value }) => value !== '');
+  }
+
   async function refresh() {
+    const asked = query();
     try {
-      const response = await fetch('api/locks', { headers: { accept: 'application/json' } });
+      const response = await fetch('api/locks?' + asked, { headers: { accept: 'application/json' } });
       const answer = await response.json();
+      // Something else is wanted by now.
+      if (query() !== asked) return;
       if (!response.ok) throw new Error(answer.problem);
+      page = answer.page;
       shown = answer;
       shownAt = performance.now();
       draw();
@@ -90,41 +125,55 @@ export const SCRIPT: string = `'use strict';
   }
 
   function draw() {
-    const { locks, isCut, problems } = shown;
+    const { locks, isCut, problems, sources } = shown;
+    drawSources(sources);
     drawLocks(locks);
+    drawPages();
     // A queue whose locks are not known may have some.
     const mayBeMore = isCut || problems.length > 0;
-    byId('no-locks').textContent = locks.length > 0 ? 'No lock matches the filter.' : 'No locks are held.';
-    byId('no-locks').hidden = rows.size > 0 || (locks.length === 0 && mayBeMore);
-    const count = locks.length + (mayBeMore ? ' or more' : '') + (locks.length === 1 ? ' lock' : ' locks');
-    byId('summary').textContent = isCut ? 'the first ' + locks.length + ' locks; there are more' : count;
+    byId('no-locks').textContent = isSearching() ? 'No lock matches the search.' : 'No locks are held.';
+    byId('no-locks').hidden = locks.length > 0 || mayBeMore;
+    byId('summary').textContent = summary(mayBeMore);
     drawOutcomes(shown.outcomes);
     showProblems(...problems);
     tick();
   }
 
+  function summary(mayBeMore) {
+    const { count, isCut } = shown;
+    if (isCut) return 'the first ' + count + ' locks; there are more: search for some';
+    return count + (mayBeMore ? ' or more' : '') + (count === 1 ? ' lock' : ' locks');
+  }
+
+  function drawSources(labels) {
+    source.hidden = labels.length < 2;
+    if (source.options.length === 1) source.append(...labels.map(label => new Option(label, label)));
+  }
+
+  function drawPages() {
+    byId('pages').hidden = shown.pages === 1;
+    byId('page').textContent = 'page ' + shown.page + ' of ' + shown.pages;
+    byId('previous').disabled = shown.page === 1;
+    byId('next').disabled = shown.page === shown.pages;
+  }
+
   function drawLocks(locks) {
     const focusedKey = document.activeElement?.closest('tr')?.dataset.key;
     rows.clear();
-    for (const lock of locks.filter(passesFilter)) rows.set(lock, rowOf(lock));
+    for (const lock of locks) rows.set(lock, rowOf(lock));
     const inOrder = [...rows.values()];
     const done = [...rows].filter(([lock]) => lock.state === 'done').map(([, row]) => row);
     byId('locks').replaceChildren(...inOrder.filter(row => !done.includes(row)));
     byId('done').replaceChildren(...done);
     byId('fold').hidden = done.length === 0;
     // Who looks for something wants to see it.
-    const isOpen = isUnfolded || filter.value !== '';
+    const isOpen = isUnfolded || isSearching();
     byId('done').hidden = !isOpen;
     byId('unfold').textContent = (isOpen ? 'Hide ' : 'Show ') + done.length + ' of work that was done (dedupeFor)';
     byId('unfold').setAttribute('aria-expanded', String(isOpen));
     inOrder.find(row => row.dataset.key === focusedKey)?.querySelector('button')?.focus();
     const live = new Set(locks.map(acquisitionOf));
     for (const acquisition of longestLeft.keys()) if (!live.has(acquisition)) longestLeft.delete(acquisition);
-  }
-
-  function passesFilter(lock) {
-    const wanted = filter.value.toLowerCase();
-    return [lock.key, lock.place, lock.cache ?? '', lock.holderName, lock.lineText ?? ''].some(text => text.toLowerCase().includes(wanted));
   }
 
   function rowOf(lock) {

@@ -32,8 +32,12 @@ header { display: flex; flex-wrap: wrap; gap: .5rem 1rem; align-items: baseline;
 h1 { margin: 0; font-size: 1.4rem; }
 h2 { font-size: 1rem; margin: 2rem 0 .25rem; }
 #summary, .quiet, #legend { color: var(--quiet); margin: 0; }
-#filter { margin-left: auto; min-width: 16rem; padding: .4rem .6rem; border: 1px solid var(--line); border-radius: .4rem;
-  background: var(--card); color: inherit; font: inherit; }
+#search { display: flex; flex-wrap: wrap; gap: .5rem; margin-left: auto; }
+#filter { flex: 1; min-width: 14rem; }
+#search > * { padding: .4rem .6rem; border: 1px solid var(--line); border-radius: .4rem; background: var(--card); color: inherit;
+  font: inherit; max-width: 100%; }
+#pages { display: flex; gap: .75rem; align-items: baseline; justify-content: flex-end; margin-top: .75rem; color: var(--quiet); }
+button:disabled { color: var(--quiet); cursor: default; opacity: .6; }
 #problem { margin-bottom: 1rem; overflow-wrap: anywhere; padding: .6rem .8rem; border: 1px solid var(--danger); border-radius: .4rem; color: var(--danger); }
 table { width: 100%; border-collapse: collapse; background: var(--card); border: 1px solid var(--line); }
 th, td { text-align: left; padding: .5rem .7rem; border-bottom: 1px solid var(--line); vertical-align: top; }
@@ -76,7 +80,8 @@ dialog::backdrop { background: rgb(0 0 0 / .4); }
 menu { display: flex; justify-content: flex-end; gap: .5rem; padding: 0; margin: 1rem 0 0; }
 .visually-hidden { position: absolute; clip-path: inset(50%); width: 1px; height: 1px; overflow: hidden; }
 @media (max-width: 56rem) {
-  #filter { width: 100%; margin: 0; }
+  #search { width: 100%; margin: 0; }
+  #filter { flex-basis: 100%; }
   thead { display: none; }
   table, tbody, tr, td { display: block; width: 100%; }
   table { border: 0; background: none; }

@@ -149,7 +149,7 @@ describe('the page of the board', () => {
       await dialog.getByRole('button', { name: 'Force release' }).click();
       await page.locator('#problem').waitFor();
       // It outlasts the next refresh.
-      await page.waitForResponse(response => response.url().endsWith('api/locks'));
+      await page.waitForResponse(response => response.url().includes('api/locks'));
       const problem = await page.locator('#problem').textContent();
 
       expect(question).to.equal('Force release k, held by job 17 of emails?');
@@ -231,9 +231,9 @@ describe('the page of the board', () => {
     });
   });
 
-  it('says that there are more locks than it shows', async () => {
+  it('says that there are more locks than it shows, and turns pages', async () => {
     const cache = new MemoryCache();
-    const steps = Array.from({ length: 501 }, (_, i) => ({
+    const steps = Array.from({ length: 1001 }, (_, i) => ({
       storedKey: `once::1:default:${i}`,
       token: `${i}`,
       owner: 'me',
@@ -243,9 +243,16 @@ describe('the page of the board', () => {
     await cache.acquire(steps);
     await withBoard({ caches: { memory: cache } }, async url => {
       const { page, problems } = await openPage(url);
-      await page.locator('#summary', { hasText: 'the first 500 locks; there are more' }).waitFor();
+      await page.locator('#summary', { hasText: 'the first 1000 locks; there are more' }).waitFor();
+      const rows = await page.locator('#locks tr').count();
+      await page.locator('#next').click();
+      await page.locator('#page', { hasText: 'page 2 of 10' }).waitFor();
+      const second = await page.locator('#locks tr td.key').first().textContent();
+      await page.locator('#previous').click();
+      await page.locator('#page', { hasText: 'page 1 of 10' }).waitFor();
 
-      expect(await page.locator('#locks tr').count()).to.equal(500);
+      expect([rows, second]).to.deep.equal([100, '100']);
+      expect(await page.locator('#previous').isDisabled()).to.equal(true);
       expect(problems).to.deep.equal([]);
       await page.close();
     });
@@ -268,12 +275,18 @@ describe('the page of the board', () => {
       await page.locator('#filter').fill('in-it-11');
       await until(async () => (await page.locator('#locks tr').count()) === 1);
       await page.locator('#filter').fill('in-it-12');
+      await page.locator('#no-locks').waitFor();
       const noMatch = await page.locator('#no-locks').textContent();
+      await page.locator('#filter').fill('');
+      await page.locator('#state').selectOption('done');
+      await page.locator('#no-locks').waitFor();
+      await page.locator('#state').selectOption('running');
+      await until(async () => (await page.locator('#locks tr').count()) === 12);
 
       expect(overflow).to.be.at.most(0);
       expect(back).to.equal('rgb(25, 25, 24)');
       expect(buttons).to.equal(0);
-      expect(noMatch).to.equal('No lock matches the filter.');
+      expect(noMatch).to.equal('No lock matches the search.');
       await page.close();
     });
     for (const handle of handles) await handle.release();
