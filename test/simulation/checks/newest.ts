@@ -28,8 +28,8 @@ export function newest(facts: Facts): Check {
     },
     onEvent(event, job) {
       if (event.type !== 'skipped' || !job || event.holder?.owner === job.owner) return;
-      // Times of creation are compared with the server's clock.
-      if (!facts.isCalm('serverJumpedAt')) return;
+      // Times of creation are compared with the server's clock. A queue that has lost its jobs counts anew.
+      if (!facts.isCalm('serverJumpedAt', 'dataLostAt')) return;
       const since = job.handouts.at(-1)?.at ?? 0;
       const isExcuse = (other: JobFacts): boolean =>
         other !== job &&
