@@ -42,11 +42,6 @@ export async function acquireInTurn(request: WaitingRequest, wait: WaitTerms): P
     const attempt = await request.tryAcquire({});
     if (attempt.acquired) return attempt;
   }
-  // Behind them it would not learn that the key is held for other data.
-  if (request.terms.match !== undefined && findQueue(request)) {
-    const holder = await request.findHolder();
-    if (holder && isMismatch(request.terms, holder)) return { acquired: false, holder };
-  }
   return queueOf(request).wait(request, wait);
 }
 
@@ -72,6 +67,7 @@ class WaitQueue {
     const waiter = new Waiter(request.terms);
     this.#waiters.push(waiter);
     if (this.#waiters[0] === waiter) waiter.serve();
+    else if (request.terms.match !== undefined) void lookForMismatch(request, waiter);
     try {
       if (!waiter.isServed) await waitUntil(waiter.served, until, wait);
       // A waiter whose time is over before its turn came does not push in if the key was found held since it came. What was
@@ -121,6 +117,16 @@ class WaitQueue {
     this.#waiters.splice(this.#waiters.indexOf(waiter), 1);
     this.#waiters[0]?.serve();
     if (this.#waiters.length === 0) this.#onEmpty();
+  }
+}
+
+/** Behind the others a waiter would not learn that the key is held for other data. Never rejects: it learns that when it is its turn. */
+async function lookForMismatch(request: WaitingRequest, waiter: Waiter): Promise<void> {
+  try {
+    const holder = await request.findHolder();
+    if (holder) waiter.notice(holder);
+  } catch {
+    // The cache could not say.
   }
 }
 

@@ -246,6 +246,36 @@ describe('The option match', () => {
     });
   }
 
+  it('costs nobody its turn among those who wait', async () => {
+    const cache = new MemoryCache();
+    const answers = deferred();
+    const inspect = cache.inspect.bind(cache);
+    let asked = 0;
+    cache.inspect = async storedKeys => {
+      if (asked++ === 0) await answers.promise;
+      return inspect(storedKeys);
+    };
+    const ran: number[] = [];
+    const gates = [deferred(), deferred(), deferred(), deferred()];
+    const guarded = once(
+      async (_id: string, n: number) => {
+        ran.push(n);
+        await gates[n]?.promise;
+      },
+      { key: '{0}', match: () => 'equal', whenLocked: { waitFor: 60_000 }, cache },
+    );
+    const calls = [0, 1, 2, 3].map(n => guarded('a', n));
+    await until(() => asked >= 2, 'both that stand behind another have asked who holds the key');
+
+    for (const [n, gate] of gates.entries()) {
+      gate.resolve();
+      await calls[n];
+    }
+
+    expect(ran).to.deep.equal([0, 1, 2, 3]);
+    answers.resolve();
+  });
+
   it('may look into all arguments of a call', async () => {
     const options = { key: '{0}', match: '{1}', dedupeFor: 60_000, cache: new MemoryCache() };
     const guarded = once((_id: string, amount: number) => amount, options);
