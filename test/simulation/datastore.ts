@@ -29,6 +29,8 @@ export interface DatastoreObserver {
   onRelease(step: ReleaseStep | LeaveStep, released: boolean): void;
   onForceRelease(storedKey: string, fences: readonly number[], byOperator: boolean): void;
   onStrikeOut(query: LineQuery, struck: boolean): void;
+  /** Somebody who asked who holds a key is told. */
+  onFoundHeld(storedKey: string): void;
 }
 
 const EMPTY: StoredKey = { places: [], parked: [] };
@@ -89,8 +91,9 @@ export class Datastore {
     const stored = this.#at(step.storedKey);
     const own = stored.places.find(place => this.#rules.isHeldBy(step, place));
     if (own) {
-      const kept = this.#rules.decideRelease(step, own, this.#clock.wall());
-      this.#store(step.storedKey, withPlace(stored, own, kept));
+      const now = this.#clock.wall();
+      const left = this.#rules.keepResult(step, stored, now);
+      this.#store(step.storedKey, withPlace(left, own, this.#rules.decideRelease(step, own, now)));
     }
     this.#observer.onRelease(step, own !== undefined);
     if (own) this.onNotify(step.storedKey);
@@ -102,8 +105,12 @@ export class Datastore {
     const { result, stored } = this.#rules.decideLeave(step, before, this.#moment());
     this.#store(step.storedKey, stored);
     this.#observer.onRelease(step, result.released);
-    if (stored.places.length < before.places.length) this.onNotify(step.storedKey);
+    if (stored.places.length < before.places.length || result.answered) this.onNotify(step.storedKey);
     return result;
+  }
+
+  result(storedKey: string): string | undefined {
+    return this.#at(storedKey).kept?.text;
   }
 
   line(query: LineQuery): LineRecord {
@@ -132,6 +139,7 @@ export class Datastore {
 
   inspect(storedKey: string): LockRecord | undefined {
     const [first] = this.#at(storedKey).places;
+    if (first) this.#observer.onFoundHeld(storedKey);
     return first && this.#rules.recordOf(storedKey, first, this.#clock.wall());
   }
 
@@ -181,19 +189,20 @@ export class Datastore {
     const stored = this.#keys.get(storedKey);
     if (!stored) return EMPTY;
     const now = this.#clock.wall();
-    const { places, parked, lastRun } = stored;
-    const isFresh =
-      places.every(({ expiresAt }) => expiresAt > now) && !(lastRun && lastRun.expiresAt <= now);
+    const { places, parked, lastRun, kept } = stored;
+    const isLive = ({ expiresAt }: { readonly expiresAt: number }) => expiresAt > now;
+    const isFresh = places.every(isLive) && (!lastRun || isLive(lastRun)) && (!kept || isLive(kept));
     if (isFresh) return stored;
     return {
-      places: places.filter(({ expiresAt }) => expiresAt > now),
+      places: places.filter(isLive),
       parked,
-      lastRun: lastRun && lastRun.expiresAt > now ? lastRun : undefined,
+      lastRun: lastRun && isLive(lastRun) ? lastRun : undefined,
+      kept: kept && isLive(kept) ? kept : undefined,
     };
   }
 
   #store(storedKey: string, stored: StoredKey): void {
-    if (stored.places.length > 0 || stored.parked.length > 0 || stored.lastRun)
+    if (stored.places.length > 0 || stored.parked.length > 0 || stored.lastRun || stored.kept)
       this.#keys.set(storedKey, stored);
     else this.#keys.delete(storedKey);
   }

@@ -69,6 +69,7 @@ export interface JobFacts {
   readonly id: string;
   readonly owner: string;
   readonly storedKey: string;
+  readonly amount: number;
   readonly timestamp: number;
   /** Its queue gave it its id. */
   readonly isNumbered: boolean;

@@ -43,7 +43,7 @@ export class Observer implements DatastoreObserver {
     const line = 'line' in step ? step.line : undefined;
     if (job && line) this.#noteEntry(job, step, result);
     if (!result.acquired) {
-      if (result.record) job?.refusedIn.add(step.attempt);
+      if (result.record || isAnswered(result)) job?.refusedIn.add(step.attempt);
       if (result.record) facts.refusedAt.set(step.storedKey, facts.now);
       facts.tell(() => `  ${name} is refused ${step.storedKey}: ${describe(facts, result)}`);
       for (const check of this.#checks) check.onRefused?.(step, result, job);
@@ -108,6 +108,10 @@ export class Observer implements DatastoreObserver {
       if (!byOperator) for (const check of this.#checks) check.onFreed?.(lease);
       facts.endLease(lease, 'forced');
     }
+  }
+
+  onFoundHeld(storedKey: string): void {
+    this.facts.refusedAt.set(storedKey, this.facts.now);
   }
 
   onStrikeOut({ storedKey, owner }: LineQuery, struck: boolean): void {
@@ -194,7 +198,7 @@ export class Observer implements DatastoreObserver {
   onProcessed(job: JobFacts, model: JobModel, outcome: { value: unknown } | { error: unknown }): void {
     this.facts.tell(
       () =>
-        `job ${job.nth} leaves the guard with ${'value' in outcome ? JSON.stringify(outcome.value) : outcome.error}`,
+        `job ${job.nth} leaves the guard with ${'value' in outcome ? JSON.stringify(outcome.value)?.slice(0, 40) : outcome.error}`,
     );
     for (const check of this.#checks) check.onProcessed?.(job, model, outcome);
   }
@@ -226,6 +230,10 @@ export class Observer implements DatastoreObserver {
     const isLoose = isTroubled || facts.now - handout.at > LATE_MS;
     job.entry = { nth: handout.nth, isLoose, joined, at: facts.now };
   }
+}
+
+function isAnswered(result: AcquireResult | EnterResult): boolean {
+  return !result.acquired && 'standing' in result && result.standing?.is === 'answered';
 }
 
 function describe(facts: Facts, result: (AcquireResult | EnterResult) & { acquired: false }): string {

@@ -11,6 +11,7 @@ export type WhenLockedPlan =
   | 'in-order'
   | 'keep-last'
   | 'replace'
+  | 'share'
   | 'callback'
   | { readonly delay: number | 'holder'; readonly limit?: number }
   | { readonly waitFor: number };
@@ -27,6 +28,8 @@ export interface OptionsPlan {
   readonly onCacheError?: 'raise' | 'run';
   readonly mode?: 'enforce' | 'observe';
   readonly scope?: string;
+  /** Jobs of one key and another amount are no duplicates. */
+  readonly match?: '{amount}';
   /** `onEvent` throws. */
   readonly listenerThrows?: boolean;
 }
@@ -39,11 +42,14 @@ export interface RunPlan {
   readonly obeys?: boolean;
   /** It releases its lock before its end. */
   readonly releasesEarly?: boolean;
+  /** Its result is too large to be kept. */
+  readonly returnsMuch?: boolean;
 }
 
 export interface JobPlan {
   readonly queue: number;
   readonly key: string;
+  readonly amount: number;
   readonly opts: JobOptions;
   readonly runs: readonly RunPlan[];
 }

@@ -108,6 +108,10 @@ class SimulatedCache implements LockCache {
     );
   }
 
+  results(storedKeys: readonly string[]): Promise<(string | undefined)[]> {
+    return this.#send('results', ({ locks }) => storedKeys.map(storedKey => locks.result(storedKey)));
+  }
+
   forceRelease(steps: readonly ForceReleaseStep[]): Promise<readonly (boolean | Error)[]> {
     return this.#send('forceRelease', ({ locks }) =>
       steps.map(step => this.#unlessRefused('writes', () => locks.forceRelease(step))),
@@ -177,8 +181,16 @@ class SimulatedCache implements LockCache {
 }
 
 /** A step is sent as it is now: the lease that it is made of changes later. */
-function copyOfAcquisition({ storedKey, token, owner, attempt, ttl, notify }: AcquireStep): AcquireStep {
-  return { storedKey, token, owner, attempt, ttl, notify: notify ?? false };
+function copyOfAcquisition({
+  storedKey,
+  token,
+  owner,
+  attempt,
+  ttl,
+  notify,
+  match,
+}: AcquireStep): AcquireStep {
+  return { storedKey, token, owner, attempt, ttl, notify: notify ?? false, match };
 }
 
 function copyOfEntry(step: EnterStep): EnterStep {
@@ -190,6 +202,6 @@ function copyOfRenewal({ storedKey, token, ttl }: RenewStep): RenewStep {
   return { storedKey, token, ttl };
 }
 
-function copyOfRelease({ storedKey, token, dedupeFor, reservation }: ReleaseStep): ReleaseStep {
-  return { storedKey, token, dedupeFor, reservation };
+function copyOfRelease({ storedKey, token, dedupeFor, reservation, result }: ReleaseStep): ReleaseStep {
+  return { storedKey, token, dedupeFor, reservation, result };
 }

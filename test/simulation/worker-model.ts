@@ -39,6 +39,7 @@ export class JobModel {
   finishedOn: number | undefined;
   failedReason: string | undefined;
   deferredFailure: string | undefined;
+  returnvalue: unknown;
 
   constructor(queue: WorkerModel, name: string, data: unknown, opts: StoredJob['opts'], id: string) {
     this.queue = queue;
@@ -49,7 +50,7 @@ export class JobModel {
   }
 
   static from(worker: WorkerModel, stored: Readonly<StoredJob>): JobModel {
-    const { id, data, opts, state: _state, lock: _lock, returnvalue: _value, ...rest } = stored;
+    const { id, data, opts, state: _state, lock: _lock, ...rest } = stored;
     return Object.assign(new JobModel(worker, 'job', data, opts, id), rest);
   }
 

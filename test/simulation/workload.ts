@@ -73,7 +73,7 @@ function atMostOneJump(steps: readonly Step[]): Step[] {
 
 function optionsOf(random: Random, queues: number): OptionsPlan {
   const whenLocked = whenLockedOf(random);
-  const takesPlaces = whenLocked !== 'replace';
+  const takesPlaces = whenLocked !== 'replace' && whenLocked !== 'share';
   const concurrency = takesPlaces && random.chance(0.2) ? random.between(2, 3) : 1;
   return {
     whenLocked,
@@ -88,6 +88,7 @@ function optionsOf(random: Random, queues: number): OptionsPlan {
     ...(random.chance(0.1) && { onCacheError: 'run' as const }),
     ...(random.chance(0.04) && { mode: 'observe' as const }),
     ...((queues > 1 || random.chance(0.05)) && { scope: 'shared' }),
+    ...(random.chance(0.1) && { match: '{amount}' as const }),
     ...(random.chance(0.03) && { listenerThrows: true }),
   };
 }
@@ -102,6 +103,8 @@ function whenLockedOf(random: Random): WhenLockedPlan {
     'keep-last',
     'keep-last',
     'replace',
+    'share',
+    'share',
     'callback',
     'delay',
     'waitFor',
@@ -134,6 +137,7 @@ function jobsOf(random: Random, queues: number, keys: number, options: OptionsPl
     const job: JobPlan = {
       queue: random.between(0, queues - 1),
       key: `k${random.between(0, keys - 1)}`,
+      amount: random.chance(0.2) ? 2 : 1,
       opts: {
         ...(hasOwnIds && random.chance(0.7) && { jobId: `id-${random.chance(0.1) ? 0 : i}` }),
         ...(random.chance(0.4) && { attempts: random.between(2, 4) }),
@@ -173,6 +177,7 @@ function runOf(random: Random, { whenLocked }: OptionsPlan): RunPlan {
     ] as const),
     ...(random.chance(whenLocked === 'replace' ? 0.6 : 0.2) && { obeys: true }),
     ...(random.chance(0.04) && { releasesEarly: true }),
+    ...(random.chance(0.03) && { returnsMuch: true }),
   };
 }
 

@@ -1,5 +1,6 @@
 /** Plays a plan: processes with the library, a server, and what happens to them. */
 
+import { MAX_RESULT_BYTES } from '../../src/lock/kept-result.ts';
 import type { LockHandle } from '../../src/lock/lock-handle.ts';
 import { Random } from '../faults/random.ts';
 import { EPOCH } from './clock.ts';
@@ -243,8 +244,14 @@ class World {
     return this.#end(plan, job, token, process);
   }
 
-  async #end({ how }: RunPlan, job: JobModel, token: string, process: SimulatedProcess): Promise<unknown> {
-    if (how === 'complete') return { done: job.id };
+  async #end(
+    { how, returnsMuch }: RunPlan,
+    job: JobModel,
+    token: string,
+    process: SimulatedProcess,
+  ): Promise<unknown> {
+    if (how === 'complete')
+      return { done: job.id, run: job.attemptsStarted, ...(returnsMuch && { much: MUCH }) };
     if (how === 'fail') throw new Error('asked to fail');
     if (how === 'fail for good')
       throw Object.assign(new Error('asked to fail for good'), { name: 'UnrecoverableError' });
@@ -403,7 +410,7 @@ class World {
     });
   }
 
-  #add({ queue, key, opts, runs }: JobPlan): void {
+  #add({ queue, key, amount, opts, runs }: JobPlan): void {
     const now = Math.floor(EPOCH + this.#scheduler.now);
     const model = this.#server.queues[queue] as QueueModel;
     // BullMQ adds nothing while it has a job of that id.
@@ -420,6 +427,7 @@ class World {
       owner: '',
       timestamp,
       storedKey: scope === undefined ? `bull::once:1:q${queue}:${key}` : `once::1:${scope}:${key}`,
+      amount,
       isNumbered: opts.jobId === undefined,
       hasOddTime: opts.timestamp !== undefined,
       runPlans: runs,
@@ -433,7 +441,7 @@ class World {
       wasSkipped: false,
       successes: 0,
     };
-    const id = model.add({ key, nth }, { ...rest, timestamp }, now);
+    const id = model.add({ key, amount, nth }, { ...rest, timestamp }, now);
     Object.assign(facts, { id, owner: `bull:q${queue}:${id}@${timestamp}` });
     if (this.#facts.byOwner.has(facts.owner)) return;
     this.#facts.jobs.push(facts);
@@ -448,6 +456,8 @@ export function areFarApart({ machines, steps }: Plan): boolean {
 }
 const FAR_APART_MS = 10_000;
 
+/** More than is kept. */
+const MUCH = 'x'.repeat(MAX_RESULT_BYTES);
 const EXACT = { rate: 1, offset: 0, lateness: 0 };
 /** The work looks at its lock so often. */
 const PARTS = 3;

@@ -25,7 +25,9 @@ export function hidesNothing(facts: Facts): Check {
         return;
       }
       if ('value' in outcome) return;
-      const { name, message } = outcome.error as Error;
+      const { name, message, code } = outcome.error as Error & { code?: string };
+      // BullMQ recognises by its name that it is not to be retried.
+      if (code === 'ERR_LOCK_MISMATCH') return;
       const isBullmqs = OF_BULLMQ.test(message) || message === 'Connection is closed.';
       if (!OWN_ERRORS.includes(name) && !isBullmqs) {
         facts.violate(

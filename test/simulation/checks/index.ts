@@ -17,6 +17,7 @@ import { ownLease } from './own-lease.ts';
 import { promptness } from './promptness.ts';
 import { replaced } from './replaced.ts';
 import { reservation } from './reservation.ts';
+import { shared } from './shared.ts';
 import { waiters } from './waiters.ts';
 
 export const CHECKS: readonly MakeCheck[] = [
@@ -37,4 +38,5 @@ export const CHECKS: readonly MakeCheck[] = [
   promptness,
   replaced,
   reservation,
+  shared,
 ];

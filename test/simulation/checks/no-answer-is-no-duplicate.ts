@@ -51,8 +51,8 @@ export function noAnswerIsNoDuplicate(facts: Facts): Check {
         }
         return;
       }
-      const { name, message } = outcome.error as Error;
-      const isDuplicate = name === 'LockError' || name === 'DelayedError';
+      const { name, message, code } = outcome.error as Error & { code?: string };
+      const isDuplicate = name === 'LockError' || name === 'DelayedError' || code === 'ERR_LOCK_MISMATCH';
       if (isDuplicate && !isRefused(job, attemptsStarted)) {
         facts.violate(8, `job ${job.nth} ends with ${name}, and nobody has refused it`);
       }

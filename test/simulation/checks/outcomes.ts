@@ -4,11 +4,15 @@ import type { Facts, JobFacts } from '../facts.ts';
 import type { WhenLockedPlan } from '../plan.ts';
 import type { Check } from './check.ts';
 
-const OUTCOMES = ['skipped', 'raised', 'delayed', 'parked', 'handled'];
+const OUTCOMES = ['skipped', 'raised', 'delayed', 'parked', 'handled', 'shared', 'mismatched'];
 
 export function outcomes(facts: Facts): Check {
   const { whenLocked, raiseIfLock = false, mode } = facts.options;
   const delays = new Map<JobFacts, number>();
+  function isOfOtherAmount(job: JobFacts, holder: string | undefined): boolean {
+    const other = holder === undefined ? undefined : facts.byOwner.get(holder);
+    return facts.options.match !== undefined && other !== undefined && other.amount !== job.amount;
+  }
   return {
     onEvent(event, job) {
       if (!job || !OUTCOMES.includes(event.type) || !('holder' in event)) return;
@@ -20,8 +24,10 @@ export function outcomes(facts: Facts): Check {
       const isOwn = holder?.owner === job.owner;
       // Another run of the same job holds the key. A server that took over counts its runs anew.
       const mayBe = [
-        ...(isOwn ? ['skipped', 'raised'] : []),
+        // One that runs again after its work was done completes with its own result.
+        ...(isOwn ? ['skipped', 'raised', ...(facts.options.dedupeFor ? ['shared'] : [])] : []),
         ...(isOwn && facts.isCalm('dataLostAt') ? [] : outcomesOf(whenLocked, raiseIfLock)),
+        ...(isOfOtherAmount(job, holder?.owner) ? ['mismatched'] : []),
       ];
       if (!mayBe.includes(type)) facts.violate(8, `job ${job.nth} is ${type}`);
       if (whenLocked === 'raise' && type === 'raised' && holder?.state === 'done') {
@@ -50,6 +56,7 @@ function outcomesOf(whenLocked: WhenLockedPlan, raiseIfLock: boolean): readonly 
   if (whenLocked === 'callback') return ['handled'];
   // A job that may not start again is not parked.
   if (whenLocked === 'in-order') return ['parked', 'raised'];
+  if (whenLocked === 'share') return ['parked', 'shared', 'raised'];
   if (whenLocked === 'keep-last' || whenLocked === 'replace') return ['parked', 'skipped', 'raised'];
   if ('waitFor' in whenLocked) return raiseIfLock ? ['raised'] : ['skipped'];
   return ['delayed', 'raised'];

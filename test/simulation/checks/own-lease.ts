@@ -29,7 +29,8 @@ export function ownLease(facts: Facts): Check {
       );
     },
     onStarted({ job, lock, attempt }) {
-      if (!lock.isGuarded) return;
+      // A guard that only observes lets BullMQ do as it would.
+      if (!lock.isGuarded || facts.options.mode === 'observe') return;
       if (job.end === 'completed' && facts.isCalm('dataLostAt'))
         facts.violate(4, `job ${job.nth} runs again after it has completed`);
       const done = facts.leasesOf(job.storedKey).find(one => one.owner === job.owner && one.state === 'done');

@@ -9,7 +9,7 @@ const PROMPT_MS = 150;
 
 export function promptness(facts: Facts, queues: readonly QueueModel[]): Check {
   const { whenLocked, scope, dedupeFor, mode, maxHold } = facts.options;
-  const parks = whenLocked === 'in-order' || whenLocked === 'keep-last' || whenLocked === 'replace';
+  const parks = ['in-order', 'keep-last', 'replace', 'share'].includes(whenLocked as string);
   if (!parks || scope !== undefined || dedupeFor !== undefined || mode === 'observe') return {};
   // A reservation that ends by itself promotes nobody.
   if (maxHold !== undefined) return {};
@@ -69,7 +69,7 @@ export function promptness(facts: Facts, queues: readonly QueueModel[]): Check {
     onGranted({ step, job }) {
       noteChange(step.storedKey);
       if (job) parkedFor(step.storedKey).delete(job);
-      if (whenLocked !== 'in-order') parkedFor(step.storedKey).clear();
+      if (whenLocked === 'keep-last' || whenLocked === 'replace') parkedFor(step.storedKey).clear();
     },
     onReleased: ({ storedKey }) => noteChange(storedKey),
     onFreed: ({ storedKey }) => {

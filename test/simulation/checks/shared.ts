@@ -1,0 +1,69 @@
+/** 10. `'share'` and a job that runs again after its work was done: a job gets only what a run of its key has returned, and none that was too old. */
+
+import { isDeepStrictEqual } from 'node:util';
+import type { Facts, JobFacts, Run } from '../facts.ts';
+import type { Check } from './check.ts';
+
+/** What is parked when the work is done has a ttl to come for the result; more where its server, or its process, stands still. */
+const SLACK_MS = 1000;
+
+export function shared(facts: Facts): Check {
+  const { whenLocked, dedupeFor = 0, mode } = facts.options;
+  if (mode === 'observe') return {};
+  /** Those who were told that they share. */
+  const sharing = new Map<JobFacts, string | undefined>();
+
+  function runsOf({ storedKey }: JobFacts): Run[] {
+    const jobs = facts.jobs.filter(job => job.storedKey === storedKey);
+    return jobs.flatMap(({ runs }) => runs).filter(({ outcome }) => outcome && 'value' in outcome);
+  }
+
+  /** When a job may have come to its key first. */
+  function cameAt(job: JobFacts): number {
+    return job.handouts[0]?.at ?? 0;
+  }
+
+  return {
+    onEvent(event, job) {
+      if (event.type === 'shared' && job) sharing.set(job, event.holder?.owner);
+    },
+    onProcessed(job, model, outcome) {
+      if (!('value' in outcome) || job.runs.some(run => run.model === model)) return;
+      const holder = sharing.get(job);
+      sharing.delete(job);
+      const { value } = outcome;
+      if (whenLocked === 'share' && holder === undefined) {
+        facts.violate(10, `job ${job.nth} completes without a run, and shares nothing`);
+      }
+      // One that is too large is read from its job, which may be gone or may run again.
+      if (value === undefined || holder === undefined) return;
+      const same = runsOf(job).filter(run =>
+        isDeepStrictEqual((run.outcome as { value: unknown }).value, value),
+      );
+      if (same.length === 0) facts.violate(10, `job ${job.nth} shares a result that no run has returned`);
+      if (!same.some(run => run.job.owner === holder)) {
+        facts.violate(10, `job ${job.nth} shares the result of another job than it is told`);
+      }
+      if (holder === job.owner || !isCalm()) return;
+      const isFresh = same.some(({ endedAt = Infinity }) => endedAt + dedupeFor + SLACK_MS >= cameAt(job));
+      if (!isFresh) facts.violate(10, `job ${job.nth} shares a result of before it came`);
+      if (facts.options.match && facts.byOwner.get(holder)?.amount !== job.amount) {
+        facts.violate(10, `job ${job.nth} shares the result of a job that it does not match`);
+      }
+    },
+    atEnd() {
+      // A result that is kept is found, unless something was broken.
+      if (whenLocked !== 'share' || !isCalm()) return;
+      for (const job of facts.jobs) {
+        if (!job.wasSkipped || job.successes > 0) continue;
+        const hasRun = runsOf(job).length > 0;
+        if (!hasRun)
+          facts.violate(10, `job ${job.nth} was told of work that was done, and nobody has done it`);
+      }
+    },
+  };
+
+  function isCalm(): boolean {
+    return Object.values(facts.troubles).every(at => at === Number.NEGATIVE_INFINITY);
+  }
+}
