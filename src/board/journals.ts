@@ -1,4 +1,4 @@
-/** Reads the journals of a board's queues. What was read is shown for two seconds, and a queue that does not answer holds up nothing. */
+/** What a board shows of the journals of its queues. */
 
 import { describeDuplicate } from '../admin/describe-duplicate.ts';
 import type { JournalRecord } from '../cache/contract.ts';
@@ -8,7 +8,6 @@ import { OUTCOMES, type Outcome } from '../events/events.ts';
 import type { JobUrl } from './job-url.ts';
 import type { Source } from './source.ts';
 
-const SHOWN_FOR_MS = 2000;
 const MINUTES = 60;
 /** More are found by the id of their job. */
 const MAX_SHOWN = 50;
@@ -38,8 +37,6 @@ interface Read {
 export class Journals {
   readonly #sources: readonly Source[];
   readonly #jobUrl: JobUrl;
-  #read: Promise<readonly Read[]> | undefined;
-  #readAt = 0;
 
   constructor(sources: Iterable<Source>, jobUrl: JobUrl) {
     this.#jobUrl = jobUrl;
@@ -48,7 +45,7 @@ export class Journals {
 
   /** A count for each minute of the last hour. */
   async outcomes(): Promise<OutcomesOfMinute[]> {
-    const all = (await this.#journals()).flatMap(({ journal }) => journal.counts);
+    const all = (await this.#read()).flatMap(({ journal }) => journal.counts);
     const counts = addCounts(all, Date.now());
     const current = minuteOf(Date.now());
     return Array.from({ length: MINUTES }, (_, i) => {
@@ -67,7 +64,7 @@ export class Journals {
    * @param jobId - only those that are jobs with this id.
    */
   async duplicates(jobId?: string): Promise<ShownDuplicate[]> {
-    const found = (await this.#journals()).flatMap(({ source: { label, queueName }, journal }) =>
+    const found = (await this.#read()).flatMap(({ source: { label, queueName }, journal }) =>
       journal.duplicates
         .filter(duplicate => jobId === undefined || duplicate.jobId === jobId)
         .map(duplicate => ({
@@ -82,14 +79,7 @@ export class Journals {
     return found.sort((a, b) => b.at - a.at).slice(0, MAX_SHOWN);
   }
 
-  /** What every page is shown that asks within two seconds. */
-  #journals(): Promise<readonly Read[]> {
-    const now = performance.now();
-    if (this.#read && now - this.#readAt < SHOWN_FOR_MS) return this.#read;
-    this.#readAt = now;
-    this.#read = Promise.all(
-      this.#sources.map(async source => ({ source, journal: await source.journal() })),
-    );
-    return this.#read;
+  #read(): Promise<readonly Read[]> {
+    return Promise.all(this.#sources.map(async source => ({ source, journal: await source.journal() })));
   }
 }

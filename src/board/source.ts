@@ -6,19 +6,11 @@ import { asError } from '../core/errors.ts';
 import { warn } from '../core/warnings.ts';
 import { within } from '../core/within.ts';
 import { type LockSearch, nameOfSearch } from './lock-search.ts';
-import {
-  type LockFinder,
-  type Look,
-  MAX_UNSAID_AGE_MS,
-  NO_ANSWER,
-  SourceLook,
-  TIME_LIMIT_MS,
-} from './source-look.ts';
+import { SourceJournal } from './source-journal.ts';
+import { type LockFinder, type Look, NO_ANSWER, SourceLook, TIME_LIMIT_MS } from './source-look.ts';
 
 /** Viewers search for different locks. What was found of more searches than these is forgotten. */
 const MAX_LOOKS = 20;
-
-const NO_JOURNAL: JournalRecord = { counts: [], duplicates: [] };
 
 /** What came of a force release. */
 export type ForceReleaseResult =
@@ -40,15 +32,14 @@ export class Source {
   readonly #locks: SourceLocks;
   /** By what they look for. */
   readonly #looks = new Map<string, SourceLook>();
-  #reading: { readonly startedAt: number; readonly read: Promise<JournalRecord> } | undefined;
-  #journal: JournalRecord = NO_JOURNAL;
-  #journalAt = Number.NEGATIVE_INFINITY;
+  readonly #journal: SourceJournal;
 
   constructor(label: string, locks: SourceLocks, { queueName }: { readonly queueName: string | undefined }) {
     this.label = label;
     this.isQueue = queueName !== undefined;
     this.queueName = queueName;
     this.#locks = locks;
+    this.#journal = new SourceJournal(locks.admin);
   }
 
   /**
@@ -71,32 +62,9 @@ export class Source {
     return look;
   }
 
-  /**
-   * What is known of its duplicates: of some seconds ago, or within the time limit. A server that does not answer is waited for once. Never
-   * rejects: the look says what is wrong.
-   */
-  async journal(): Promise<JournalRecord> {
-    const now = performance.now();
-    if (!this.#reading) {
-      const read = this.#readJournal().finally(() => {
-        this.#reading = undefined;
-      });
-      this.#reading = { startedAt: now, read };
-    }
-    const { startedAt, read } = this.#reading;
-    const isNew = now - this.#journalAt < MAX_UNSAID_AGE_MS;
-    const limit = isNew ? 0 : startedAt + TIME_LIMIT_MS - now;
-    return (await within(limit, read)) ?? this.#journal;
-  }
-
-  async #readJournal(): Promise<JournalRecord> {
-    try {
-      this.#journal = await this.#locks.admin.journal();
-      this.#journalAt = performance.now();
-    } catch {
-      this.#journal = NO_JOURNAL;
-    }
-    return this.#journal;
+  /** What is known of its duplicates, within the time limit. Never rejects: the look says what is wrong. */
+  journal(): Promise<JournalRecord> {
+    return this.#journal.read();
   }
 
   /** Ends an acquisition, if it still holds its key. The answer may be `'unknown'` although it did. */
