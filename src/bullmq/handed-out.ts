@@ -4,7 +4,7 @@
 
 import { getOrCreate } from '../core/get-or-create.ts';
 import { nextTick } from '../core/timers.ts';
-import { askQueue, type RunningJob, type WorkerLike } from './job.ts';
+import { askQueue, isNumbered, type RunningJob, type WorkerLike } from './job.ts';
 import { readerOf } from './list-reader.ts';
 
 /** As many active jobs are looked at. */
@@ -89,12 +89,13 @@ class Jobs {
     this.#here.delete(id as string);
   }
 
-  /** It has run here, and does not come back. Until BullMQ has its completion it is active. */
-  noteDone({ id }: RunningJob): void {
-    const known = this.#here.get(id as string);
+  /** It has run here. Until BullMQ has its completion it is active. */
+  noteDone(job: RunningJob): void {
+    const id = job.id as string;
+    const known = this.#here.get(id);
+    if (!known || !isNumbered(id)) return;
     // One that was back says nothing of those before it.
-    if (known)
-      this.#remember(id as string, known.entered ? known : { storedKey: undefined }, REMEMBER_DONE_MS);
+    this.#remember(id, known.entered ? known : { storedKey: undefined }, REMEMBER_DONE_MS);
   }
 
   /**

@@ -76,6 +76,11 @@ export function idOf({ id }: JobLike): string | undefined {
   return id === undefined ? undefined : boundOwner(id);
 }
 
+/** Whether its queue gave a job its id: it gives none twice. Others are a producer's choice, and may be given again. */
+export function isNumbered(id: string): boolean {
+  return /^\d+$/.test(id);
+}
+
 /** Which run of the job this is. An older run never reclaims the lease of a newer one. */
 export function attemptOf(job: JobLike): number {
   return job.attemptsStarted ?? 0;

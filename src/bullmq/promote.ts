@@ -2,15 +2,12 @@
 
 import { setImmediate } from '../core/timers.ts';
 import type { OwnedBy } from '../key/owner-id.ts';
-import { type RunningJob, readJob, type WorkerLike } from './job.ts';
+import { isNumbered, type RunningJob, readJob, type WorkerLike } from './job.ts';
 import { AwaitedJob, moveToFront, sendToFront } from './to-the-front.ts';
 import { workerOf } from './workers.ts';
 
 /** BullMQ's class `Job`. */
 type JobClass = new (queue: unknown, name: string, data: unknown, opts: object, id: string) => RunningJob;
-
-/** A number that a queue gave. Other ids are a producer's choice, and may be given again. */
-const IS_NUMBER = /^\d+$/;
 
 const underWay = new Map<string, Promise<boolean>>();
 
@@ -40,11 +37,9 @@ export function promoteJob(
   const name = `${queueQualifiedName}:${jobId}`;
   const known = underWay.get(name);
   if (known) return known;
-  const isNumbered = IS_NUMBER.test(jobId);
-  const read = isNumbered ? awaited?.job : undefined;
-  const promoted = read
-    ? promoteToFront(read)
-    : promoteThenMove(asking, worker, owner, isKnown && isNumbered);
+  const hasNumber = isNumbered(jobId);
+  const read = hasNumber ? awaited?.job : undefined;
+  const promoted = read ? promoteToFront(read) : promoteThenMove(asking, worker, owner, isKnown && hasNumber);
   underWay.set(name, promoted);
   // Who asks because of an answer that came together with this one asks a moment later.
   void promoted.finally(() => setImmediate(() => underWay.delete(name)));
