@@ -54,7 +54,7 @@ function promoteAll(work: GuardedJob, owners: readonly string[]): void {
 
 async function onHeld(work: GuardedJob, holder: Holder, standing: Standing | undefined): Promise<unknown> {
   if (standing?.is === 'answered') {
-    if (standing.next !== undefined) void promote(work, standing.next);
+    if (standing.next !== undefined) void promote(work, standing.next, { isKnown: true });
     return completeWith(work, holder, readResult(standing.result));
   }
   if (holder.state === 'done') return completeWith(work, holder, undefined);
