@@ -38,19 +38,20 @@ export interface StoredKey {
   readonly kept?: Kept | undefined;
 }
 
-/** A result, and those of the line `'together'` that share it. */
+/** A result, and those of the line `'together'` that share it: they were parked when the work was done. */
 export interface Kept {
   readonly text: string;
   readonly expiresAt: number;
-  readonly sharers: readonly Sharer[];
+  /** Those that have not come for it yet, in the order of the line. */
+  readonly awaited: readonly Sharer[];
+  /** Those that have come. They may come again. */
+  readonly served: readonly string[];
 }
 
-/** An owner that was parked when the work was done. */
 export interface Sharer {
   readonly owner: string;
-  /** It has so long to come for the result. One that has come may come again, as long as the result is kept. */
+  /** It has so long to come for the result. */
   readonly expiresAt: number;
-  readonly hasCome?: true;
 }
 
 export interface Parked {
@@ -96,7 +97,7 @@ export function decideEnter(
   if (line === 'together' && stored.kept && isSharer(owner, stored.kept, at.now)) {
     // A newcomer may have done the work for other data meanwhile: that is not the result that it has waited for.
     if (isMismatch(step, { match: resultMatch(stored.kept.text) })) {
-      return decideEnter(step, withoutSharer(stored, stored.kept, owner), at, fence);
+      return decideEnter(step, { ...stored, kept: withoutSharer(stored.kept, owner) }, at, fence);
     }
     return answered(step, stored, stored.kept, at.now);
   }
@@ -180,28 +181,38 @@ function answered(
   kept: Kept,
   now: number,
 ): { result: EnterResult; stored: StoredKey } {
-  // The answer may get lost, and its process may die with it.
-  const sharers = kept.sharers.map(one => (one.owner === owner ? { ...one, hasCome: true as const } : one));
-  const others = awaited(sharers, now);
+  // The answer may get lost, and its process may die with it: so it may come again.
+  const { awaited, served } = withoutSharer(kept, owner);
+  const others = firstAwaited(awaited, now);
   // Those before the last were told by the one that did the work, or by one that came.
   const next = others[MAX_ANSWERED - 1] ?? others[0];
   return {
     result: { acquired: false, standing: { is: 'answered', result: kept.text, next } },
-    stored: { ...stored, kept: { ...kept, sharers } },
+    stored: { ...stored, kept: { ...kept, awaited, served: [...served, owner] } },
   };
 }
 
-function isSharer(owner: string, { sharers }: Kept, now: number): boolean {
-  return sharers.some(one => one.owner === owner && (one.hasCome || one.expiresAt > now));
+function isSharer(owner: string, { awaited, served }: Kept, now: number): boolean {
+  const sharer = awaited.find(one => one.owner === owner);
+  return sharer ? sharer.expiresAt > now : served.includes(owner);
 }
 
-/** Those that have not come yet. */
-function awaited(sharers: readonly Sharer[], now: number): string[] {
-  return sharers.filter(one => !one.hasCome && one.expiresAt > now).map(({ owner }) => owner);
+/** Mostly it is the first of those that are awaited. Ten thousand may be: so the others are copied as a whole. */
+function withoutSharer(kept: Kept, owner: string): Kept {
+  const { awaited, served } = kept;
+  const at = awaited.findIndex(one => one.owner === owner);
+  if (at < 0) return { ...kept, served: served.filter(one => one !== owner) };
+  return { ...kept, awaited: awaited.slice(0, at).concat(awaited.slice(at + 1)) };
 }
 
-function withoutSharer(stored: StoredKey, kept: Kept, owner: string): StoredKey {
-  return { ...stored, kept: { ...kept, sharers: kept.sharers.filter(one => one.owner !== owner) } };
+/** Those that are promoted at once. */
+function firstAwaited(awaited: readonly Sharer[], now: number): string[] {
+  const owners: string[] = [];
+  for (const { owner, expiresAt } of awaited) {
+    if (expiresAt > now) owners.push(owner);
+    if (owners.length === MAX_ANSWERED) break;
+  }
+  return owners;
 }
 
 /** For which data work was done, as the text of its result says it. */
@@ -273,15 +284,13 @@ export function keepResult<Key extends Pick<StoredKey, 'parked' | 'kept'>>(
   const leaving = line === 'together' ? stored.parked : [];
   const hasLeft = new Set(leaving.map(({ owner }) => owner));
   // The newest result serves those too that have not come for an earlier one, for as long as they had.
-  const before = (stored.kept?.sharers ?? []).filter(
-    one => !one.hasCome && one.expiresAt > now && !hasLeft.has(one.owner),
-  );
-  const lastsForSharers = Math.max(dedupeFor, rememberFor);
-  const sharers = [...before, ...leaving.map(({ owner }) => ({ owner, expiresAt: now + lastsForSharers }))];
-  if (sharers.length === 0 && dedupeFor === 0) return stored;
-  const expiresAt = now + (sharers.length > 0 ? lastsForSharers : dedupeFor);
+  const before = (stored.kept?.awaited ?? []).filter(one => one.expiresAt > now && !hasLeft.has(one.owner));
+  const until = now + Math.max(dedupeFor, rememberFor);
+  const awaited = [...before, ...leaving.map(({ owner }) => ({ owner, expiresAt: until }))];
+  if (awaited.length === 0 && dedupeFor === 0) return stored;
+  const expiresAt = awaited.length > 0 ? until : now + dedupeFor;
   const parked = leaving.length > 0 ? [] : stored.parked;
-  return { ...stored, parked, kept: { text: result.text, expiresAt, sharers } };
+  return { ...stored, parked, kept: { text: result.text, expiresAt, awaited, served: [] } };
 }
 
 /** Who is to be promoted now. */
@@ -291,8 +300,8 @@ function whoComesNext(
   now: number,
 ): Pick<LeaveResult, 'next' | 'answered'> {
   const next = nextOf(step, stored);
-  const answered = step.line === 'together' ? awaited(stored.kept?.sharers ?? [], now) : [];
-  return answered.length > 0 ? { next, answered: answered.slice(0, MAX_ANSWERED) } : { next };
+  const answered = step.line === 'together' ? firstAwaited(stored.kept?.awaited ?? [], now) : [];
+  return answered.length > 0 ? { next, answered } : { next };
 }
 
 /**
