@@ -183,6 +183,39 @@ for (const setup of setups) {
       expect(ran).to.deep.equal([first.id]);
     });
 
+    it('share it again when they run again because BullMQ did not learn of it', async () => {
+      const gate = deferred();
+      const ran: unknown[] = [];
+      const guarded = onceProcessor(
+        async (job: Job) => {
+          ran.push(job.id);
+          await gate.promise;
+          return 'kept';
+        },
+        { key: 'k', whenLocked: 'share' },
+      );
+      const lost = new Set<unknown>();
+      await bench.worker(
+        async (job, token) => {
+          const result = await guarded(job, token);
+          if (ran.includes(job.id) || lost.has(job.id)) return result;
+          lost.add(job.id);
+          throw new Error('lost');
+        },
+        { concurrency: 5 },
+      );
+      const first = await bench.add({});
+      await until(() => ran.length === 1);
+      const others = await park(3, { attempts: 2 });
+      gate.resolve();
+
+      const results = await Promise.all([first, ...others].map(job => bench.result(job)));
+
+      expect(results).to.deep.equal(['kept', 'kept', 'kept', 'kept']);
+      expect(ran).to.deep.equal([first.id]);
+      expect(lost.size).to.equal(3);
+    });
+
     it('do the work themselves where BullMQ fails the job that did it, because of its result', async () => {
       const { ran, gates } = await work();
       const first = await bench.add({});
