@@ -74,13 +74,13 @@ class JobEmitter extends Emitter {
   }
 }
 
-/** Each outcome, for people. */
+/** Each outcome, for people: what a duplicate is, would be, or would have been. */
 export const OUTCOME_WORDS: Readonly<Record<Outcome, string>> = {
   skipped: 'skipped',
   raised: 'failed',
   delayed: 'delayed',
   parked: 'parked',
-  shared: 'shares the result',
+  shared: 'given the result',
   mismatched: 'failed as a mismatch',
   handled: 'handled by whenLocked',
 };

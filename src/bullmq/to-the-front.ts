@@ -46,6 +46,10 @@ class Backlog {
 
 const backlogs = new WeakMap<WorkerLike, Backlog>();
 
+function backlogOf(worker: WorkerLike): Backlog {
+  return getOrCreate(backlogs, worker, () => new Backlog(worker));
+}
+
 /** A job that is to be promoted to the front. It is read before, where others wait: then it can be promoted and moved at once. */
 export class AwaitedJob {
   #job: RunningJob | undefined;
@@ -67,6 +71,13 @@ export class AwaitedJob {
   }
 }
 
+/** Looks whether others wait in a queue, before many jobs are promoted: these would be taken for such others. */
+export function lookAtBacklog(worker: WorkerLike): void {
+  backlogOf(worker)
+    .ask()
+    .catch(() => {});
+}
+
 /** Moves a job to the front of those of its priority, where others wait. Never rejects. */
 export async function moveToFront(worker: WorkerLike, owner: OwnedBy): Promise<void> {
   try {
@@ -82,6 +93,6 @@ export async function sendToFront(job: RunningJob): Promise<void> {
 }
 
 async function readToMove(worker: WorkerLike, owner: OwnedBy): Promise<RunningJob | undefined> {
-  const isWorthIt = await getOrCreate(backlogs, worker, () => new Backlog(worker)).ask();
+  const isWorthIt = await backlogOf(worker).ask();
   return isWorthIt ? readJob(worker, owner) : undefined;
 }

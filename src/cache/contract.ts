@@ -49,8 +49,9 @@ export interface ReleaseStep {
   readonly result?: KeptResult | undefined;
 }
 
-/** The result of work that was done. A cache keeps it, and does not read it. */
+/** The result of work that was done. */
 export interface KeptResult {
+  /** Begins with `{"match":"…"` where the work had a hash of what must be equal. A cache reads no more of it. */
   readonly text: string;
   /** How large it is, as the record of the key tells it: 0 where the text only says that it is not kept. */
   readonly bytes: number;
@@ -285,7 +286,7 @@ export type EnterResult =
       readonly record?: undefined;
       readonly standing: { readonly is: 'not-in-line' };
     }
-  /** Its owner was in the line `'together'` when the work was done. It gets the result, once. */
+  /** Its owner was in the line `'together'` when the work was done. It gets the result as often as it asks while that is kept. */
   | { readonly acquired: false; readonly record?: undefined; readonly standing: Answered };
 
 /** The work was done, and this is its result. */
@@ -293,7 +294,7 @@ export interface Answered {
   readonly is: 'answered';
   /** The text of the result. */
   readonly result: string;
-  /** One of the others that share it, which is to be promoted now. */
+  /** One of the others that have not come for it yet. Who was to promote it may have died: it is to be promoted now. */
   readonly next?: string | undefined;
 }
 
@@ -327,7 +328,7 @@ export interface LeaveResult {
   readonly answered?: readonly string[] | undefined;
 }
 
-/** So many that share a result are promoted at once. Each that comes promotes another. */
+/** So many that share a result are promoted at once. Each that comes promotes another: the last of as many others, or else the first. */
 export const MAX_ANSWERED = 1000;
 
 /** Asks about a line, and about an owner in it. */

@@ -38,11 +38,20 @@ export interface StoredKey {
   readonly kept?: Kept | undefined;
 }
 
-/** A result, and those of the line `'together'` that share it and have not come for it yet. */
+/** A result, and those of the line `'together'` that share it: they were parked when the work was done. */
 export interface Kept {
   readonly text: string;
   readonly expiresAt: number;
-  readonly answered: readonly string[];
+  /** Those that have not come for it yet, in the order of the line. */
+  readonly awaited: readonly Sharer[];
+  /** Those that have come. They may come again. */
+  readonly served: readonly string[];
+}
+
+export interface Sharer {
+  readonly owner: string;
+  /** It has so long to come for the result. */
+  readonly expiresAt: number;
 }
 
 export interface Parked {
@@ -85,8 +94,12 @@ export function decideEnter(
     const decision = decideAcquire(step, own, at.now, fence);
     return granted(step, stored, own, decision.stored as StoredLock, at, isReclaimed(decision.result));
   }
-  if (line === 'together' && stored.kept?.answered.includes(owner)) {
-    return answered(step, stored, stored.kept);
+  if (line === 'together' && stored.kept && isSharer(owner, stored.kept, at.now)) {
+    // A newcomer may have done the work for other data meanwhile: that is not the result that it has waited for.
+    if (isMismatch(step, { match: resultMatch(stored.kept.text) })) {
+      return decideEnter(step, { ...stored, kept: withoutSharer(stored.kept, owner) }, at, fence);
+    }
+    return answered(step, stored, stored.kept, at.now);
   }
   const itself = places.find(place => place.owner === owner);
   // Its work is done, or a newer run of it is under way. It is not to wait for itself.
@@ -166,14 +179,45 @@ function answered(
   { owner }: EnterStep,
   stored: StoredKey,
   kept: Kept,
+  now: number,
 ): { result: EnterResult; stored: StoredKey } {
-  const others = kept.answered.filter(one => one !== owner);
-  // Those before it were told by the one that did the work, or by one that came.
-  const next = others[MAX_ANSWERED - 1];
+  // The answer may get lost, and its process may die with it: so it may come again.
+  const { awaited, served } = withoutSharer(kept, owner);
+  const others = firstAwaited(awaited, now);
+  // Those before the last were told by the one that did the work, or by one that came.
+  const next = others[MAX_ANSWERED - 1] ?? others[0];
   return {
     result: { acquired: false, standing: { is: 'answered', result: kept.text, next } },
-    stored: { ...stored, kept: { ...kept, answered: others } },
+    stored: { ...stored, kept: { ...kept, awaited, served: [...served, owner] } },
   };
+}
+
+function isSharer(owner: string, { awaited, served }: Kept, now: number): boolean {
+  const sharer = awaited.find(one => one.owner === owner);
+  return sharer ? sharer.expiresAt > now : served.includes(owner);
+}
+
+/** Mostly it is the first of those that are awaited. Ten thousand may be: so the others are copied as a whole. */
+function withoutSharer(kept: Kept, owner: string): Kept {
+  const { awaited, served } = kept;
+  const at = awaited.findIndex(one => one.owner === owner);
+  if (at < 0) return { ...kept, served: served.filter(one => one !== owner) };
+  return { ...kept, awaited: awaited.slice(0, at).concat(awaited.slice(at + 1)) };
+}
+
+/** Those that are promoted at once. */
+function firstAwaited(awaited: readonly Sharer[], now: number): string[] {
+  const owners: string[] = [];
+  for (const { owner, expiresAt } of awaited) {
+    if (expiresAt > now) owners.push(owner);
+    if (owners.length === MAX_ANSWERED) break;
+  }
+  return owners;
+}
+
+/** For which data work was done, as the text of its result says it. */
+export function resultMatch(text: string): string | undefined {
+  return /^\{"match":"([^"]*)"/.exec(text)?.[1];
 }
 
 function joined(
@@ -211,7 +255,7 @@ export function decideLeave(
   { now, wall }: Moment,
 ): { result: LeaveResult; stored: StoredKey } {
   const own = stored.places.find(place => isHeldBy(step, place));
-  if (!own) return { result: { released: false, ...whoComesNext(step, stored) }, stored };
+  if (!own) return { result: { released: false, ...whoComesNext(step, stored, now) }, stored };
   const kept = decideRelease(step, own, now);
   const others = stored.places.filter(place => place !== own);
   const places = kept ? stored.places.map(place => (place === own ? kept : place)) : others;
@@ -227,7 +271,7 @@ export function decideLeave(
     },
     now,
   );
-  return { result: { released: true, ...whoComesNext(step, left) }, stored: left };
+  return { result: { released: true, ...whoComesNext(step, left, now) }, stored: left };
 }
 
 /** Keeps the result of work that was done, if the step has one. Those who were parked for it in the line `'together'` leave it with that. */
@@ -237,20 +281,27 @@ export function keepResult<Key extends Pick<StoredKey, 'parked' | 'kept'>>(
   now: number,
 ): Key {
   if (!result) return stored;
-  const before = stored.kept?.answered ?? [];
   const leaving = line === 'together' ? stored.parked : [];
-  const answered = [...before, ...leaving.map(({ owner }) => owner)];
-  if (answered.length === 0 && dedupeFor === 0) return stored;
-  const expiresAt = now + (answered.length > 0 ? Math.max(dedupeFor, rememberFor) : dedupeFor);
+  const hasLeft = new Set(leaving.map(({ owner }) => owner));
+  // The newest result serves those too that have not come for an earlier one, for as long as they had.
+  const before = (stored.kept?.awaited ?? []).filter(one => one.expiresAt > now && !hasLeft.has(one.owner));
+  const until = now + Math.max(dedupeFor, rememberFor);
+  const awaited = [...before, ...leaving.map(({ owner }) => ({ owner, expiresAt: until }))];
+  if (awaited.length === 0 && dedupeFor === 0) return stored;
+  const expiresAt = awaited.length > 0 ? until : now + dedupeFor;
   const parked = leaving.length > 0 ? [] : stored.parked;
-  return { ...stored, parked, kept: { text: result.text, expiresAt, answered } };
+  return { ...stored, parked, kept: { text: result.text, expiresAt, awaited, served: [] } };
 }
 
 /** Who is to be promoted now. */
-function whoComesNext(step: LeaveStep, stored: StoredKey): Pick<LeaveResult, 'next' | 'answered'> {
+function whoComesNext(
+  step: LeaveStep,
+  stored: StoredKey,
+  now: number,
+): Pick<LeaveResult, 'next' | 'answered'> {
   const next = nextOf(step, stored);
-  const answered = step.line === 'together' ? stored.kept?.answered : undefined;
-  return answered && answered.length > 0 ? { next, answered: answered.slice(0, MAX_ANSWERED) } : { next };
+  const answered = step.line === 'together' ? firstAwaited(stored.kept?.awaited ?? [], now) : [];
+  return answered.length > 0 ? { next, answered } : { next };
 }
 
 /**

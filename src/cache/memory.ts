@@ -51,6 +51,8 @@ const NO_JOURNAL: JournalRecord = { counts: [], duplicates: [] };
 
 /** Expired records are swept when there are this many, and then whenever those that live have doubled. */
 const MIN_SWEEP_SIZE = 1024;
+/** So it is with the characters of all results: one result may be of any size. */
+const MIN_SWEEP_CHARACTERS = 1_000_000;
 
 /**
  * A cache for one process: tests, command-line tools, `once` without a datastore.
@@ -68,6 +70,9 @@ export class MemoryCache implements LockCache {
   readonly #journals = new Map<string, JournalRecord>();
   #lastFence = 0;
   #sweepAt = MIN_SWEEP_SIZE;
+  /** Of the results that were kept, also of those that have been replaced since the last sweep. */
+  #characters = 0;
+  #sweepAtCharacters = MIN_SWEEP_CHARACTERS;
 
   async acquire(steps: readonly AcquireStep[]): Promise<AcquireResult[]> {
     return steps.map(step => this.#acquire(step));
@@ -235,12 +240,14 @@ export class MemoryCache implements LockCache {
   }
 
   #storeLine(storedKey: string, { parked, lastRun, kept }: Line): void {
+    if (kept && kept.text !== this.#lines.get(storedKey)?.kept?.text) this.#characters += kept.text.length;
     if (parked.length > 0 || lastRun || kept) this.#lines.set(storedKey, { parked, lastRun, kept });
     else this.#lines.delete(storedKey);
   }
 
   #sweepWhenFull(): void {
-    if (this.#locks.size + this.#lines.size < this.#sweepAt) return;
+    const isFull = this.#locks.size + this.#lines.size >= this.#sweepAt;
+    if (!isFull && this.#characters < this.#sweepAtCharacters) return;
     for (const storedKey of this.#locks.keys()) {
       if (this.#live(storedKey).length === 0) this.#locks.delete(storedKey);
     }
@@ -248,6 +255,9 @@ export class MemoryCache implements LockCache {
       this.#storeLine(storedKey, this.#storedKey(storedKey));
     }
     this.#sweepAt = Math.max(MIN_SWEEP_SIZE, (this.#locks.size + this.#lines.size) * 2);
+    this.#characters = 0;
+    for (const { kept } of this.#lines.values()) this.#characters += kept?.text.length ?? 0;
+    this.#sweepAtCharacters = Math.max(MIN_SWEEP_CHARACTERS, this.#characters * 2);
   }
 }
 

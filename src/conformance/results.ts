@@ -2,7 +2,13 @@
 
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import { type EnterStep, type KeptResult, type LockCache, MAX_ANSWERED } from '../cache/contract.ts';
+import {
+  type EnterResult,
+  type EnterStep,
+  type KeptResult,
+  type LockCache,
+  MAX_ANSWERED,
+} from '../cache/contract.ts';
 import {
   acquire,
   acquireStep,
@@ -92,23 +98,99 @@ export function testResults(test: DefineTest): void {
 }
 
 export function testSharing(test: DefineTest): void {
+  test('results', 'those who are parked when the work is done share its result', async ({ cache, other }) => {
+    const [holder, second, third] = together(3);
+    await enter(cache, holder);
+    assertStanding(await enter(other, second), { is: 'in-line', ahead: 0 });
+    assertStanding(await enter(cache, third), { is: 'in-line', ahead: 1 });
+
+    const left = await leave(cache, holder, { result: KEPT });
+
+    assertIncludes(left, { released: true, answered: [second.owner, third.owner] });
+    assert.equal(await inspect(other, holder.storedKey), undefined);
+    assertIncludes(await line(other, holder.storedKey, second.owner), { held: 0, parked: 0 });
+    assertAnswered(await enter(other, again(third)), KEPT.text);
+    assertAnswered(await enter(cache, again(second)), KEPT.text);
+  });
+
   test(
     'results',
-    'those who are parked when the work is done share its result, each once',
+    'one that has come for its result gets it again, until there is a newer one',
     async ({ cache, other }) => {
-      const [holder, second, third] = together(3);
+      const [holder, parked, next] = together(3);
       await enter(cache, holder);
-      assertStanding(await enter(other, second), { is: 'in-line', ahead: 0 });
-      assertStanding(await enter(cache, third), { is: 'in-line', ahead: 1 });
+      await enter(cache, parked);
+      await leave(cache, holder, { result: KEPT });
+      const comes = again(parked);
+      for (const step of [comes, comes, again(comes)]) {
+        assertAnswered(await enter(other, step), KEPT.text);
+      }
+      await enter(cache, next);
+      await enter(cache, again(holder));
 
-      const left = await leave(cache, holder, { result: KEPT });
+      const left = await leave(cache, next, { result: LARGE });
 
-      assertIncludes(left, { released: true, answered: [second.owner, third.owner] });
-      assert.equal(await inspect(other, holder.storedKey), undefined);
-      assertIncludes(await line(other, holder.storedKey, second.owner), { held: 0, parked: 0 });
-      assertStanding(await enter(other, again(third)), { is: 'answered', result: KEPT.text });
-      assertStanding(await enter(cache, again(second)), { is: 'answered', result: KEPT.text });
-      assert.equal((await enter(cache, again(second))).acquired, true, 'it got its answer twice');
+      assert.deepEqual(left.answered, [holder.owner]);
+      assert.equal((await enter(other, again(comes))).acquired, true);
+    },
+  );
+
+  test(
+    'results',
+    'a result of work for other data goes to nobody who waits for another one',
+    async ({ cache, other }) => {
+      const [holder, parked, stranger, its] = together(4, n => (n < 2 ? 'five' : 'seven'));
+      await enter(cache, holder);
+      await enter(cache, parked);
+      await leave(cache, holder, { result: { text: '{"match":"five","value":5}', bytes: 1 } });
+      await enter(other, stranger);
+      await enter(other, its);
+      const seven = '{"match":"seven","value":7}';
+      await leave(other, stranger, { result: { text: seven, bytes: 1 } });
+
+      assertAnswered(await enter(cache, again(its)), seven);
+      assert.equal((await enter(cache, again(parked))).acquired, true, 'it got the result of other data');
+    },
+  );
+
+  test(
+    'results',
+    'one that does not come in time is forgotten, though newer results are kept',
+    async ({ cache, other }) => {
+      const [holder, absent, next, later] = together(4);
+      await enter(cache, holder);
+      await enter(cache, absent);
+      await leave(cache, holder, { result: KEPT, rememberFor: 100 });
+      const forgottenAt = performance.now() + 100;
+      await enter(cache, next);
+      await enter(cache, later);
+      await leave(cache, next, { result: LARGE });
+      await until(async () => performance.now() > forgottenAt + 20);
+      const last = again(holder);
+      await enter(cache, last);
+
+      const left = await leave(cache, last, { result: KEPT });
+
+      assert.deepEqual(left.answered, [later.owner]);
+      assert.equal((await enter(other, again(absent))).acquired, true);
+    },
+  );
+
+  test(
+    'results',
+    'each that comes tells of one that has not: those who were to be promoted may have been forgotten',
+    async ({ cache, other }) => {
+      const [holder, second, third, fourth] = together(4);
+      for (const step of [holder, second, third, fourth]) await enter(cache, step);
+      await leave(cache, holder, { result: KEPT });
+
+      const nexts: unknown[] = [];
+      for (const step of [third, second, fourth]) {
+        const { standing } = (await enter(other, again(step))) as { standing?: { next?: string } };
+        nexts.push(standing?.next);
+      }
+
+      assert.deepEqual(nexts, [second.owner, fourth.owner, undefined]);
     },
   );
 
@@ -144,7 +226,7 @@ export function testSharing(test: DefineTest): void {
 
     assert.deepEqual(left.answered, [second.owner, third.owner]);
     for (const step of [second, third]) {
-      assertStanding(await enter(other, again(step)), { is: 'answered', result: LARGE.text });
+      assertAnswered(await enter(other, again(step)), LARGE.text);
     }
   });
 
@@ -158,7 +240,7 @@ export function testSharing(test: DefineTest): void {
       await leave(cache, holder, { result: KEPT, dedupeFor: WINDOW });
 
       for (const step of [newcomer, again(parked), again(holder)]) {
-        assertStanding(await enter(other, step), { is: 'answered', result: KEPT.text });
+        assertAnswered(await enter(other, step), KEPT.text);
       }
       const refused = await enter(other, newcomer);
       assert(!refused.acquired);
@@ -212,7 +294,7 @@ export function testSharing(test: DefineTest): void {
         const { standing } = (await enter(other, again(step))) as { standing?: { next?: string } };
         nexts.push(standing?.next);
       }
-      assert.deepEqual(nexts, [...owners.slice(MAX_ANSWERED), undefined]);
+      assert.deepEqual(nexts, [...owners.slice(MAX_ANSWERED), owners[3]]);
     },
   );
 
@@ -286,17 +368,26 @@ export function testMatching(test: DefineTest): void {
   }
 }
 
-type Three = [EnterStep, EnterStep, EnterStep];
+type Four = [EnterStep, EnterStep, EnterStep, EnterStep];
 
-/** Entries of one key. */
-function together(count: number): Three {
+/**
+ * Entries of one key.
+ * @param matchOf - a hash of what must be equal, for the nth.
+ */
+function together(count: number, matchOf?: (n: number) => string): Four {
   const storedKey = newStoredKey();
-  return Array.from({ length: count }, () => enterStep({ storedKey, line: 'together' })) as Three;
+  const entry = (match?: string) => enterStep({ storedKey, line: 'together', ...(match && { match }) });
+  return Array.from({ length: count }, (_, n) => entry(matchOf?.(n))) as Four;
 }
 
 /** The owner comes once more. */
 function again(step: EnterStep): EnterStep {
   return { ...step, token: randomUUID(), attempt: step.attempt + 1 };
+}
+
+/** @param text - of the result. Whom to promote next is not looked at. */
+function assertAnswered(result: EnterResult, text: string): void {
+  assertIncludes((result as { standing?: object }).standing, { is: 'answered', result: text });
 }
 
 async function resultOf(cache: LockCache, storedKey: string): Promise<string | undefined> {

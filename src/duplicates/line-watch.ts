@@ -8,7 +8,7 @@ import { getOrCreate } from '../core/get-or-create.ts';
 import { timerDelay } from '../core/timers.ts';
 import { within } from '../core/within.ts';
 import type { GuardedJob } from './strategy.ts';
-import { promoteNext } from './whose-turn.ts';
+import { promote, promoteNext } from './whose-turn.ts';
 
 const MIN_INTERVAL_MS = 250;
 
@@ -64,7 +64,10 @@ class LineWatch {
   #judge(storedKey: string, line: LineRecord | Error | undefined): void {
     const watched = this.#lines.get(storedKey);
     if (!watched || !line || line instanceof Error) return;
-    if (line.parked === 0) this.#lines.delete(storedKey);
+    if (line.parked === 0) {
+      this.#lines.delete(storedKey);
+      promoteSharer(watched.work);
+    }
     const isFree = line.held < watched.work.concurrency;
     // It was its turn at the last look too: it is not on its way.
     if (isFree && line.head !== undefined && line.head === watched.head) {
@@ -72,6 +75,15 @@ class LineWatch {
     }
     watched.head = isFree ? line.head : undefined;
   }
+}
+
+/**
+ * All have left the line `'together'` when the work was done. Who should have promoted them may have died before: one that comes for the
+ * result promotes the next.
+ */
+function promoteSharer(work: GuardedJob): void {
+  const { line, owner } = work.request.terms;
+  if (line?.kind === 'together') void promote(work, owner);
 }
 
 const watches = new WeakMap<LockCache, LineWatch>();

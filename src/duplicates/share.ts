@@ -4,6 +4,7 @@
  */
 
 import { resultOfJob } from '../bullmq/job-result.ts';
+import { lookAtBacklog } from '../bullmq/to-the-front.ts';
 import { noteWorker } from '../bullmq/workers.ts';
 import { LINE_METHODS, type LockCache, type Standing } from '../cache/contract.ts';
 import type { Holder } from '../core/holder.ts';
@@ -42,7 +43,11 @@ export const shareForm: StrategyForm<GuardedJob> = {
 /** The answer to the release says who is to be promoted. The job's completion is sent behind that. */
 async function run(work: GuardedJob, handle: LockHandle): Promise<unknown> {
   try {
-    return await work.run(handle);
+    return await work.run(handle, async run => {
+      const result = await run();
+      if (work.job.queue) lookAtBacklog(work.job.queue);
+      return result;
+    });
   } finally {
     await new Promise<void>(resolve => nextTick(resolve));
   }
@@ -54,7 +59,7 @@ function promoteAll(work: GuardedJob, owners: readonly string[]): void {
 
 async function onHeld(work: GuardedJob, holder: Holder, standing: Standing | undefined): Promise<unknown> {
   if (standing?.is === 'answered') {
-    if (standing.next !== undefined) void promote(work, standing.next);
+    if (standing.next !== undefined) void promote(work, standing.next, { isKnown: true });
     return completeWith(work, holder, readResult(standing.result));
   }
   if (holder.state === 'done') return completeWith(work, holder, undefined);

@@ -13,10 +13,16 @@ export function resultName(storedKey: string): string {
   return besideName(storedKey, 'result');
 }
 
+const SCOPE_MARK = 'once::1:';
+
 function besideName(storedKey: string, what: string): string {
   if (hashTag(storedKey) === storedKey) return `once::once:${what}:1:{${storedKey}}`;
+  // The key may have the mark of a queue's lock in it: so another one stands before that.
+  if (storedKey.startsWith(SCOPE_MARK)) {
+    return `once::once:${what}::1:${storedKey.slice(SCOPE_MARK.length)}`;
+  }
   // The first mark decides: a key may have others in it.
-  const mark = storedKey.search(/(?<=^once::|::once:)1:/);
+  const mark = storedKey.search(/(?<=::once:)1:/);
   if (mark < 0) return `once::once:${what}:1:${storedKey}`;
   return `${storedKey.slice(0, mark)}${what}:${storedKey.slice(mark)}`;
 }

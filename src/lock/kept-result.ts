@@ -1,6 +1,6 @@
 /**
  * What is kept of the result of work that was done: who did it, and what it returned as JSON, as BullMQ makes it of return values. What has
- * no form in JSON (`undefined`, a function, what contains itself) is `undefined`.
+ * no form in JSON is `undefined`.
  */
 
 import type { KeptResult } from '../cache/contract.ts';
@@ -19,34 +19,36 @@ export interface SharedResult {
 
 /** A result that was written. */
 export interface WrittenResult extends KeptResult {
-  readonly isTooLarge: boolean;
+  /** Why it is not kept: it is too large, or JSON refuses it (a `BigInt`, what contains itself). */
+  readonly problem?: 'too-large' | 'refused';
 }
 
 /**
- * @param by - the owner that did the work.
+ * @param by - the owner that did the work, and a hash of what must be equal for others to share it.
  * @param maxBytes - a larger result is not kept.
  */
-export function keptResult(by: string, value: unknown, maxBytes: number = MAX_RESULT_BYTES): WrittenResult {
-  const owner = JSON.stringify(by);
-  const json = jsonOf(value);
-  if (json === undefined) return { text: `{"by":${owner}}`, bytes: 0, isTooLarge: false };
+export function keptResult(
+  { owner, match }: { readonly owner: string; readonly match?: string | undefined },
+  value: unknown,
+  maxBytes: number = MAX_RESULT_BYTES,
+): WrittenResult {
+  // Caches look for the match where the text begins.
+  const of = `${match === undefined ? '' : `"match":${JSON.stringify(match)},`}"by":${JSON.stringify(owner)}`;
+  let json: string | undefined;
+  try {
+    json = JSON.stringify(value);
+  } catch {
+    return { text: `{${of}}`, bytes: 0, problem: 'refused' };
+  }
+  if (json === undefined) return { text: `{${of}}`, bytes: 0 };
   const bytes = Buffer.byteLength(json);
   return bytes > maxBytes
-    ? { text: `{"by":${owner},"tooLarge":${bytes}}`, bytes: 0, isTooLarge: true }
-    : { text: `{"by":${owner},"value":${json}}`, bytes, isTooLarge: false };
+    ? { text: `{${of},"tooLarge":${bytes}}`, bytes: 0, problem: 'too-large' }
+    : { text: `{${of},"value":${json}}`, bytes };
 }
 
 /** Reads the text of {@link keptResult}. */
 export function readResult(text: string): SharedResult {
   const { by, value, tooLarge } = JSON.parse(text) as { by: string; value?: unknown; tooLarge?: number };
   return { by, value, isKept: tooLarge === undefined };
-}
-
-function jsonOf(value: unknown): string | undefined {
-  try {
-    return JSON.stringify(value);
-  } catch {
-    // BullMQ fails such a job, and says why.
-    return undefined;
-  }
 }

@@ -1,6 +1,6 @@
 /** `whenLocked: 'share'`: duplicates are parked while the work runs, and complete with its result. */
 
-import type { Job } from 'bullmq';
+import type { Job, Worker } from 'bullmq';
 import { expect } from 'chai';
 import { onceProcessor } from '../../src/index.ts';
 import { Bench, oneOfEachKind, setupNamed } from '../support/bullmq.ts';
@@ -167,6 +167,72 @@ for (const setup of setups) {
       expect(results).to.deep.equal(['kept', 'kept', 'kept']);
     });
 
+    it('share it though the process that did the work dies before it has promoted them', async () => {
+      const { ran, gates, worker } = await work({ ttl: 1000 });
+      const recovers = losePromotions(worker);
+      const first = await bench.add({});
+      await until(() => ran.length === 1);
+      const others = await park(8);
+      gates[0]?.resolve('kept');
+      await bench.result(first);
+      recovers();
+
+      const results = await Promise.all(others.map(job => bench.result(job)));
+
+      expect(results).to.deep.equal(results.map(() => 'kept'));
+      expect(ran).to.deep.equal([first.id]);
+    });
+
+    it('share it again when they run again because BullMQ did not learn of it', async () => {
+      const gate = deferred();
+      const ran: unknown[] = [];
+      const guarded = onceProcessor(
+        async (job: Job) => {
+          ran.push(job.id);
+          await gate.promise;
+          return 'kept';
+        },
+        { key: 'k', whenLocked: 'share' },
+      );
+      const lost = new Set<unknown>();
+      await bench.worker(
+        async (job, token) => {
+          const result = await guarded(job, token);
+          if (ran.includes(job.id) || lost.has(job.id)) return result;
+          lost.add(job.id);
+          throw new Error('lost');
+        },
+        { concurrency: 5 },
+      );
+      const first = await bench.add({});
+      await until(() => ran.length === 1);
+      const others = await park(3, { attempts: 2 });
+      gate.resolve();
+
+      const results = await Promise.all([first, ...others].map(job => bench.result(job)));
+
+      expect(results).to.deep.equal(['kept', 'kept', 'kept', 'kept']);
+      expect(ran).to.deep.equal([first.id]);
+      expect(lost.size).to.equal(3);
+    });
+
+    it('do the work themselves where BullMQ fails the job that did it, because of its result', async () => {
+      const { ran, gates } = await work();
+      const first = await bench.add({});
+      await until(() => ran.length === 1);
+      const others = await park(2);
+      const itself: unknown[] = [];
+      itself.push(itself);
+
+      gates[0]?.resolve(itself);
+      gates[1]?.resolve('second');
+
+      expect(await bench.failure(first)).to.contain('circular');
+      const results = await Promise.all(others.map(job => bench.result(job)));
+      expect(results).to.deep.equal(['second', 'second']);
+      expect(ran).to.deep.equal([first.id, others[0]?.id]);
+    });
+
     it('keep their priorities, and are done in a queue that was paused meanwhile', async () => {
       const { ran, gates } = await work();
       const first = await bench.add({}, { priority: 3 });
@@ -199,6 +265,25 @@ for (const setup of setups) {
       expect(ran.length).to.be.at.least(1);
     });
   });
+}
+
+/**
+ * From now on a worker promotes no job.
+ * @returns a function that ends this.
+ */
+function losePromotions(worker: Worker): () => void {
+  type JobClass = new (...args: any[]) => { promote(): Promise<void> };
+  const Base = (worker as never as { Job: JobClass }).Job;
+  let areLost = true;
+  class Unpromoted extends Base {
+    override async promote(): Promise<void> {
+      if (!areLost) await super.promote();
+    }
+  }
+  Object.defineProperty(worker, 'Job', { value: Unpromoted });
+  return () => {
+    areLost = false;
+  };
 }
 
 describe('Jobs of two queues of one scope that share a result', () => {

@@ -151,7 +151,7 @@ describe('A result that is kept', () => {
 
   it('is read as it was written', () => {
     const owner = 'bull:emails:"\n%3A@1';
-    const texts = [{ a: [1] }, undefined, 'x'.repeat(20_000)].map(value => keptResult(owner, value).text);
+    const texts = [{ a: [1] }, undefined, 'x'.repeat(20_000)].map(value => keptResult({ owner }, value).text);
 
     expect(texts.map(readResult)).to.deep.equal([
       { by: owner, value: { a: [1] }, isKept: true },

@@ -222,6 +222,37 @@ describe('The option match', () => {
     expect(events[0]).to.include({ observed: true });
   });
 
+  it("keeps a parked job from the result of other data that a newcomer's work has (whenLocked: 'share')", async () => {
+    const gates = [deferred(), deferred()];
+    let runs = 0;
+    const guarded = onceProcessor(
+      async (job: Job) => {
+        await gates[runs++]?.promise;
+        return job.data.n;
+      },
+      { key: 'k', match: '{n}', whenLocked: 'share', cache: new MemoryCache() },
+    );
+    const come = (id: string, n: number, attemptsStarted = 1) =>
+      guarded(plainJob(id, { data: { n }, attemptsStarted, moveToDelayed: async () => {} }));
+    const end = async (run: Promise<unknown>, nth: number) => {
+      gates[nth]?.resolve();
+      expect(await run).to.not.equal(undefined);
+    };
+    const five = come('1', 5);
+    await until(() => runs === 1);
+    expect(await rejection(come('2', 5))).to.include({ name: 'DelayedError' });
+    await end(five, 0);
+    const seven = come('3', 7);
+    await until(() => runs === 2);
+    expect(await rejection(come('4', 7))).to.include({ name: 'DelayedError' });
+    await end(seven, 1);
+
+    expect(await come('4', 7, 2)).to.equal(7);
+    expect(runs).to.equal(2);
+    expect(await come('2', 5, 2)).to.equal(5);
+    expect(runs).to.equal(3);
+  });
+
   for (const whenLocked of ['skip', 'share', { waitFor: 60_000 }] as const) {
     it(`is an option of once (${JSON.stringify(whenLocked)})`, async () => {
       const gate = deferred();

@@ -164,6 +164,20 @@ describe('A call that shares a result', () => {
     expect(flights.runs).to.equal(3);
   });
 
+  it('does the work itself if the result has no copy: what contains itself, a BigInt', async () => {
+    const itself: unknown[] = [];
+    itself.push(itself);
+    for (const result of [itself, 1n]) {
+      const flights = new Flights([memory]);
+      const calls = flights.call(3);
+      await flights.areWaiting(2);
+      for (const gate of flights.gates) gate.resolve(result);
+
+      for (const one of await Promise.all(calls)) expect(one).to.equal(result);
+      expect(flights.runs).to.equal(3);
+    }
+  });
+
   it('does the work when the holder has crashed, and its lease has ended', async () => {
     const cache = new RedisCache(redis);
     const key = uniqueName('k');

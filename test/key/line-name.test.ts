@@ -2,7 +2,7 @@
 
 import { expect } from 'chai';
 import { hashTag, lineName, resultName } from '../../src/key/line-name.ts';
-import { queueName, scopedName } from '../../src/key/stored-name.ts';
+import { isLockName, queueName, scopedName } from '../../src/key/stored-name.ts';
 
 const NAMES = [
   queueName('bull:emails', 'k'),
@@ -11,6 +11,9 @@ const NAMES = [
   scopedName('mail', 'k'),
   scopedName('mail', 'k{1}'),
   scopedName('{mail}', '::once:1:q:k'),
+  scopedName('mail', '{k}::once:1:q:k'),
+  scopedName('{bull', ':once:1:emails:k}'),
+  queueName('{bull}:emails', 'a::once:1:q:k'),
   'conformance:1',
   'conformance:{1}',
   'once::line:1:mail:k',
@@ -28,5 +31,6 @@ describe('The name of a line, or of a result', () => {
     const beside = [...NAMES.map(lineName), ...NAMES.map(resultName)];
     const all = [...NAMES, ...beside];
     expect(new Set(all).size).to.equal(all.length);
+    for (const name of beside) expect(isLockName(name), name).to.equal(false);
   });
 });

@@ -186,11 +186,17 @@ BEGIN
   IF step.kind = 'together' THEN
     SELECT r.result INTO kept FROM ${result} AS r WHERE r.key = step.key AND r.expires > asked;
     IF kept IS NOT NULL AND (own.token IS NULL OR refusal IS NOT NULL) THEN
-      DELETE FROM ${answered} AS a WHERE a.key = step.key AND a.owner = step.owner AND a.expires > asked;
-      IF FOUND THEN
-        refusal := json_build_object('answered', kept, 'next', (
-          SELECT a.owner FROM ${answered} AS a WHERE a.key = step.key ORDER BY a.joined OFFSET ${MAX_ANSWERED - 1} LIMIT 1));
-        own := NULL;
+      IF step.match <> substring(kept FROM '^[{]"match":"([^"]*)"') THEN
+        -- A newcomer has done the work for other data meanwhile: that is not the result that it has waited for.
+        DELETE FROM ${answered} AS a WHERE a.key = step.key AND a.owner = step.owner;
+      ELSE
+        -- The answer may get lost, and its process may die with it: so it may come again.
+        UPDATE ${answered} AS a SET joined = 0 WHERE a.key = step.key AND a.owner = step.owner AND a.expires > asked;
+        IF FOUND THEN
+          refusal := json_build_object('answered', kept, 'next', coalesce(
+            (${awaitedSql(answered, 'asked')} OFFSET ${MAX_ANSWERED - 1} LIMIT 1), (${awaitedSql(answered, 'asked')} LIMIT 1)));
+          own := NULL;
+        END IF;
       END IF;
     END IF;
   END IF;
@@ -339,6 +345,11 @@ END $once$;
 `;
 }
 
+/** Those that share a result and have not come for it yet, in their order. */
+function awaitedSql(answered: string, now: string): string {
+  return `SELECT a.owner FROM ${answered} AS a WHERE a.key = step.key AND a.joined > 0 AND a.expires > ${now} ORDER BY a.expires, a.joined`;
+}
+
 function leaveSql({ locks, line, lastRun, answered, endPlace, keep, leave }: Names): string {
   return `
 -- Ends a lease.
@@ -364,6 +375,7 @@ DECLARE
   result_bytes integer := nullif(($1->>9)::integer, 0);
   result text := $1->>10;
   sharing json;
+  answered_until timestamptz;
   own ${locks};
   is_shared boolean;
   was_held boolean;
@@ -398,24 +410,21 @@ BEGIN
   IF was_held AND step.result IS NOT NULL THEN
     DELETE FROM ${answered} AS a WHERE a.key = step.key AND a.expires <= clock_timestamp();
     IF step.kind = 'together' THEN
+      answered_until := clock_timestamp() + greatest(step.remembered, step.lasts);
       INSERT INTO ${answered} AS a (key, owner, joined, expires)
-      SELECT p.key, p.owner, p.joined, 'infinity' FROM ${line} AS p WHERE p.key = step.key
-      ON CONFLICT (key, owner) DO NOTHING;
+      SELECT p.key, p.owner, p.joined, answered_until FROM ${line} AS p WHERE p.key = step.key
+      ON CONFLICT (key, owner) DO UPDATE SET joined = excluded.joined, expires = excluded.expires;
       DELETE FROM ${line} AS p WHERE p.key = step.key;
     END IF;
-    -- The newest result serves all.
-    IF EXISTS (SELECT FROM ${answered} AS a WHERE a.key = step.key) THEN
-      step.remembered := greatest(step.remembered, step.lasts);
-      UPDATE ${answered} AS a SET expires = clock_timestamp() + step.remembered WHERE a.key = step.key;
-      PERFORM ${keep}(step.key, step.result, step.remembered);
+    -- The newest result serves those too that have not come for an earlier one.
+    IF EXISTS (${awaitedSql(answered, 'clock_timestamp()')}) THEN
+      PERFORM ${keep}(step.key, step.result, greatest(step.remembered, step.lasts));
     ELSIF step.lasts > interval '0' THEN
       PERFORM ${keep}(step.key, step.result, step.lasts);
     END IF;
   END IF;
   IF step.kind = 'together' THEN
-    SELECT json_agg(a.owner ORDER BY a.joined) INTO sharing FROM (
-      SELECT a.owner, a.joined FROM ${answered} AS a
-      WHERE a.key = step.key AND a.expires > clock_timestamp() ORDER BY a.joined LIMIT ${MAX_ANSWERED}) AS a;
+    SELECT json_agg(a.owner) INTO sharing FROM (${awaitedSql(answered, 'clock_timestamp()')} LIMIT ${MAX_ANSWERED}) AS a;
     -- Those who wait for it in their processes.
     IF sharing IS NOT NULL AND was_held AND step.stays = 'done' AND own.awaited THEN
       PERFORM ${notifySql('step.key')};

@@ -115,11 +115,11 @@ CREATE TABLE IF NOT EXISTS ${result} (
 );
 CREATE INDEX IF NOT EXISTS once_result_expires ON ${result} (expires);
 
--- Of the line 'together': those that share a result, and have not come for it yet.
+-- Of the line 'together': those that share a result.
 CREATE TABLE IF NOT EXISTS ${answered} (
   key     text COLLATE "C" NOT NULL,
   owner   text COLLATE "C" NOT NULL,
-  joined  bigint NOT NULL,       -- as it was in the line
+  joined  bigint NOT NULL,       -- as it was in the line; 0: it has come for the result
   expires timestamptz NOT NULL,
   PRIMARY KEY (key, owner)
 );
@@ -128,7 +128,7 @@ CREATE INDEX IF NOT EXISTS once_answered_expires ON ${answered} (expires);
 `;
 }
 
-function keepSql({ result, keep }: Names): string {
+function keepSql({ result, answered, keep }: Names): string {
   return `
 -- Keeps the result of work that was done for a key.
 --
@@ -137,6 +137,8 @@ function keepSql({ result, keep }: Names): string {
 -- $3 for how long
 CREATE OR REPLACE FUNCTION ${keep}(text, text, interval) RETURNS void
 LANGUAGE sql AS $once$
+  -- Who has come for an earlier result does not share this one.
+  DELETE FROM ${answered} AS a WHERE a.key = $1 AND a.joined = 0;
   INSERT INTO ${result} AS r (key, result, expires) VALUES ($1, $2, clock_timestamp() + $3)
   ON CONFLICT (key) DO UPDATE SET result = excluded.result, expires = excluded.expires;
 $once$;

@@ -13,6 +13,9 @@ import { MAX_ANSWERED } from '../contract.ts';
 import { LINE_LASTS_MS, REMEMBER_OUTDONE_MS, REMEMBER_TTLS } from '../line-rules.ts';
 import { HELD_LUA, KEEP_LUA, RECORDS_LUA } from './scripts.ts';
 
+/** Redis takes so many members at once. */
+const MAX_MEMBERS = 1000;
+
 /**
  * What a worker sends most, in a third of the time: steps of the line 'all' on a key with one place. They acquire the key, join the line
  * behind its holder, or release it and keep nothing. They return nothing where the step is another one, or where Redis refuses it, and
@@ -152,24 +155,49 @@ local function resultText(name)
   return first and sub(first, 1, 1) == 'r' and sub(first, 2) or nil
 end
 
--- Those that share a result and have not come for it, as far as they are promoted at once.
-local function answeredIn(name)
-  local owners = redis.call('ZRANGE', name, 1, ${MAX_ANSWERED})
+-- Some of those that share a result and have not come for it yet.
+local function awaited(name, from, count)
+  local owners = redis.call('ZRANGEBYSCORE', name, string.format('(%.0f', now), '+inf', 'LIMIT', from, count)
   for i, member in ipairs(owners) do owners[i] = sub(member, 2) end
+  return owners
+end
+
+local function answeredIn(name)
+  local owners = awaited(name, 0, ${MAX_ANSWERED})
   return #owners > 0 and owners or nil
 end
 
 -- Keeps the result of work that was done, for those who are parked too: they leave the line.
-local function answerAll(name, line, parked, text, dedupeFor, atLeast)
-  if parked > 0 and redis.call('EXISTS', name) == 1 then
-    redis.call('ZUNIONSTORE', name, 2, name, line)
-    redis.call('DEL', line)
-  elseif parked > 0 then
-    redis.call('RENAME', line, name)
-  end
-  local shares = redis.call('ZCOUNT', name, '(0', '+inf') > 0
+local function answerAll(name, line, marks, parked, text, dedupeFor, atLeast)
+  local shares = parked > 0 or #awaited(name, 0, 1) > 0
   if not shares and dedupeFor == '0' then return end
-  return keepResult(name, text, shares and math.max(dedupeFor, atLeast) or dedupeFor)
+  local lasts = shares and math.max(dedupeFor, atLeast) or dedupeFor
+  redis.call('ZREMRANGEBYSCORE', name, '(' .. HAS_COME, string.format('%.0f', now))
+  for first = 0, parked - 1, ${MAX_MEMBERS} do
+    local members = redis.call('ZRANGE', line, marks + first, marks + first + ${MAX_MEMBERS - 1})
+    local scored = {}
+    for i, member in ipairs(members) do
+      scored[2 * i - 1], scored[2 * i] = string.format('%.0f', now + lasts * 1000 + first + i), member
+    end
+    redis.call('ZADD', name, unpack(scored))
+  end
+  if parked > 0 then redis.call('ZREMRANGEBYRANK', line, marks, -1) end
+  return keepResult(name, text, lasts)
+end
+
+-- Whether an owner shares the result that is kept, and notes that it has come. The answer may get lost, and its process may die with it: so
+-- it may come again.
+local function comesFor(name, text, owner, wanted)
+  local ends = tonumber(redis.call('ZSCORE', name, PARKED .. owner) or 0)
+  if ends ~= HAS_COME and ends <= now then return false end
+  local theirs = wanted and match(text, '^{"match":"([^"]*)"')
+  if theirs and theirs ~= wanted then
+    -- A newcomer has done the work for other data meanwhile: that is not the result that it has waited for.
+    redis.call('ZREM', name, PARKED .. owner)
+    return false
+  end
+  if ends ~= HAS_COME then try('ZADD', name, HAS_COME, PARKED .. owner) end
+  return true
 end
 
 -- Whether a lock is held for other data than those of a step.
@@ -290,9 +318,8 @@ function verbs.enter(key, line, verb, part, owner)
     if place.record == '' then isForeign = true end
   end
   local text = isTogether and resultText(name)
-  if text and redis.call('ZREM', name, PARKED .. owner) == 1 then
-    local next = redis.call('ZRANGE', name, ${MAX_ANSWERED}, ${MAX_ANSWERED})[1]
-    return { 'answered', text, next and sub(next, 2) or '' }
+  if text and comesFor(name, text, owner, wanted) then
+    return { 'answered', text, awaited(name, ${MAX_ANSWERED - 1}, 1)[1] or awaited(name, 0, 1)[1] or '' }
   end
   if itself or final then
     if not itself then redis.call('ZREM', line, PARKED .. owner) end
@@ -372,7 +399,7 @@ local function leave(key, line, token, places, kind, dedupeFor, rememberFor, gra
   local answered
   if text then
     local leaving = kind == 'together' and parked or 0
-    problem = answerAll(name, line, leaving, text, dedupeFor, rememberFor)
+    problem = answerAll(name, line, marks, leaving, text, dedupeFor, rememberFor)
     if problem then return problem end
     parked = parked - leaving
   end

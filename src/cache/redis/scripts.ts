@@ -175,10 +175,11 @@ end
 
 /** Keeps a result. */
 export const KEEP_LUA: string = `
--- A key's result is the first member of a sorted set, an 'r' and its text with the score 0. Those who share it stand behind it, as they
--- stood in the line.
+-- A key's result is the first member of a sorted set, an 'r' and its text with the score 0. Those who share it stand behind it: who has
+-- come for it with the score 1, the others by the time in microseconds until which they may come.
+local HAS_COME = 1
 local function keepResult(name, text, lasts)
-  redis.call('ZREMRANGEBYSCORE', name, '-inf', 0)
+  redis.call('ZREMRANGEBYSCORE', name, '-inf', HAS_COME)
   local added = try('ZADD', name, 0, 'r' .. text)
   if type(added) == 'table' then return failure(added) end
   redis.call('PEXPIRE', name, lasts)

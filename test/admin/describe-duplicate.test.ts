@@ -1,0 +1,35 @@
+/** What became of a duplicate, in a sentence. */
+
+import { expect } from 'chai';
+import { describeDuplicate } from '../../src/admin/describe-duplicate.ts';
+import type { Outcome } from '../../src/events/events.ts';
+
+const OUTCOMES: Record<Outcome, string> = {
+  skipped: 'skipped',
+  raised: 'failed',
+  delayed: 'delayed',
+  parked: 'parked',
+  shared: 'given the result',
+  mismatched: 'failed as a mismatch',
+  handled: 'handled by whenLocked',
+};
+
+describe('The description of a duplicate', () => {
+  for (const [outcome, words] of Object.entries(OUTCOMES) as [Outcome, string][]) {
+    it(`says what it was, or would have been (${outcome})`, () => {
+      const holder = {
+        state: 'running',
+        owner: 'bull:emails:16@1',
+        jobId: '16',
+        queueName: 'emails',
+      } as const;
+      const duplicate = { at: 0, jobId: '17', key: 'k', outcome, observed: false, holder };
+
+      const past = "'k' was held by job 16 of emails";
+      expect(describeDuplicate(duplicate)).to.equal(`${words}: ${past}`);
+      expect(describeDuplicate({ ...duplicate, observed: true })).to.equal(
+        `would have been ${words}: ${past}`,
+      );
+    });
+  }
+});
