@@ -14,7 +14,12 @@ export async function commonJsOf({ code, exported }: BundledFile): Promise<strin
     minifySyntax: true,
   });
   // The last line is never executed. Node reads the names of the exports there, before it runs the file.
-  return `${await shorten(commonJs)}0&&(module.exports={${exported.join()}});\n`;
+  return `${await shorten(withoutRequire(commonJs))}0&&(module.exports={${exported.join()}});\n`;
+}
+
+/** esbuild can put this into a bundle of ES modules. There is no `require` there, and it leaves those of Node's own modules alone. */
+function withoutRequire(code: string): string {
+  return code.replaceAll(/\brequire\("(node:[\w/]+)"\)/g, 'process.getBuiltinModule("$1")');
 }
 
 /**
