@@ -27,6 +27,9 @@ const CHECKS = {
 };
 
 const chosen = process.argv.slice(2);
+const unknown = chosen.find(name => !(name in CHECKS));
+if (unknown) throw new Error(`there is no check '${unknown}'; there are: ${Object.keys(CHECKS).join(', ')}`);
+
 const redis = await findRedis();
 process.env.REDIS_URL = redis.url;
 try {

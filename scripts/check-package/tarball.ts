@@ -5,7 +5,7 @@ import { join, posix } from 'node:path';
 import { outputOf, root, run, temporary } from './project.ts';
 
 /** In bytes, and in files. CONTRIBUTING says how they came about ("The package"). */
-const LIMITS = { code: 450_000, all: 750_000, files: 45 };
+const LIMITS = { code: 450_000, all: 750_000, files: 60 };
 
 /** What pages link to and the package leaves out. */
 const ONLY_IN_A_CLONE = /^(CONTRIBUTING\.md|docs\/board\.png|examples(\/.*)?)$/;
