@@ -4,8 +4,8 @@
  */
 
 import type { LockCache } from '../cache/contract.ts';
-import { quote } from '../cache/postgres/migration.ts';
-import { PostgresCache } from '../cache/postgres/postgres-cache.ts';
+import { quote } from '../cache/postgres/names.ts';
+import type { PostgresCache } from '../cache/postgres/postgres-cache.ts';
 import { RedisCache } from '../cache/redis/redis-cache.ts';
 import { within } from '../core/within.ts';
 import type { OwnedBy } from '../key/owner-id.ts';
@@ -70,8 +70,13 @@ async function lookUp(asking: RunningJob, other: OwnedBy, cache: LockCache): Pro
 async function readBesideLocks(asking: RunningJob, other: OwnedBy, cache: LockCache): Promise<Found> {
   if (asking.id === undefined) return 'unknown';
   if (cache instanceof RedisCache) return readFromRedis(asking, other, cache);
-  if (cache instanceof PostgresCache) return readFromPostgres(asking, other, cache);
+  if (isPostgresCache(cache)) return readFromPostgres(asking, other, cache);
   return 'unknown';
+}
+
+/** Not by `instanceof`, which would load the class for all who have no PostgreSQL. */
+function isPostgresCache(cache: LockCache): cache is PostgresCache {
+  return 'pool' in cache && 'schema' in cache;
 }
 
 const JOB_LUA: string = `
@@ -159,7 +164,7 @@ return redis.call('HGET', KEYS[1], 'parentKey') or ''
 
 async function parentOf(jobKey: string, cache: LockCache): Promise<string | undefined> {
   if (cache instanceof RedisCache) return String(await cache.runScript(PARENT_LUA, [jobKey]));
-  if (!(cache instanceof PostgresCache)) return undefined;
+  if (!isPostgresCache(cache)) return undefined;
   const colon = jobKey.indexOf(':');
   const sql = `SELECT parent_key FROM ${quote(cache.schema)}.job WHERE queue = $1 AND id = $2`;
   const { rows } = await cache.pool.query(sql, [jobKey.slice(0, colon), jobKey.slice(colon + 1)]);

@@ -6,7 +6,6 @@
 
 import type { LockCache } from '../cache/contract.ts';
 import type { PostgresPool } from '../cache/postgres/pool.ts';
-import { PostgresCache } from '../cache/postgres/postgres-cache.ts';
 import { isCluster, type RedisClient } from '../cache/redis/client.ts';
 import { RedisCache } from '../cache/redis/redis-cache.ts';
 import { getOrCreate } from '../core/get-or-create.ts';
@@ -81,6 +80,8 @@ async function queueCacheOf(queue: object): Promise<QueueCache | undefined> {
   const { backend, client: ofBullmq5 } = queue as Connected;
   const { pool, schema } = backend?.connection ?? {};
   if (pool && schema !== undefined) {
+    // Only those who use PostgreSQL load it.
+    const { PostgresCache } = await import('../cache/postgres/postgres-cache.ts');
     // A pool belongs to one worker, or to the user, and then the schema is the same for all.
     return getOrCreate(ofConnections, pool, () => ({
       cache: new PostgresCache(pool, { schema }),

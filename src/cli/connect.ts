@@ -1,8 +1,8 @@
 /** Opens the cache in the datastore that the command line names. */
 
 import type { LockCache } from '../cache/contract.ts';
-import { DEFAULT_SCHEMA, quote } from '../cache/postgres/migration.ts';
-import { PostgresCache } from '../cache/postgres/postgres-cache.ts';
+import { DEFAULT_SCHEMA, quote } from '../cache/postgres/names.ts';
+import type { PostgresCache } from '../cache/postgres/postgres-cache.ts';
 import type { RedisClient } from '../cache/redis/client.ts';
 import { RedisCache } from '../cache/redis/redis-cache.ts';
 import type { Datastore, PostgresDatastore, RedisDatastore } from './datastore.ts';
@@ -119,6 +119,7 @@ async function connectPostgres({
   const installed = await importIfInstalled(() => import('pg'));
   if (!installed) throw new Error("the client 'pg' is not installed here: npm install pg");
   const { default: pg } = installed;
+  const { PostgresCache } = await import('../cache/postgres/postgres-cache.ts');
   const pool = new pg.Pool({
     connectionString: url,
     max: 1,

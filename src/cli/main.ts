@@ -16,10 +16,14 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => 
 // The reader of a pipe may close it early, as `head` does.
 process.stdout.on('error', () => process.exit(EXIT.ok));
 
-// Output may not be written yet, so the process ends by itself.
-process.exitCode = await main().catch(reportError);
+void main();
 
-async function main(): Promise<ExitCode> {
+/** Output may not be written when a command is done, so the process ends by itself. */
+async function main(): Promise<void> {
+  process.exitCode = await run().catch(reportError);
+}
+
+async function run(): Promise<ExitCode> {
   const terminal = processTerminal(stop.signal);
   const print = (text: string): ExitCode => {
     terminal.write(text);

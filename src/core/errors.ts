@@ -1,7 +1,7 @@
 /**
  * The errors that users meet. A message may become part of many jobs' records, and be shown by a terminal: what it quotes is bounded and
- * escaped (`printable.ts`). Fields are as they are. Recognise them by `code`: the package is built as ESM and as CommonJS, and `instanceof` fails
- * between two copies of one class.
+ * escaped (`printable.ts`). Fields are as they are. Recognise them by `code`: where a process has two copies of the package, `instanceof` fails
+ * between them.
  */
 
 import { describeHolder, type Holder } from './holder.ts';

@@ -1,6 +1,6 @@
 /**
- * State of which a process has one. The package is built as ESM and as CommonJS, so two copies of it may live in one process:
- * what must be one for both hangs on the global object.
+ * State of which a process has one. `import` and `require` give one copy of the package, but a process may have others: another version of it, or
+ * one that a bundler has put into a program. What must be one for all copies is a property of the global object.
  */
 
 const GLOBAL = Symbol.for('bullmq-once');

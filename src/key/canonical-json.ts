@@ -1,6 +1,6 @@
 /** Writes plain data so that different data never look the same: JSON with its fields sorted. */
 
-import { createHash } from 'node:crypto';
+import { crypto } from '../core/builtins.ts';
 import { describeThrown } from '../core/errors.ts';
 import { shown } from '../core/printable.ts';
 
@@ -34,7 +34,7 @@ export function canonical(value: unknown): string {
  * @throws NotCanonical as {@link canonical}.
  */
 export function canonicalHash(value: unknown): string {
-  const hash = createHash('sha256');
+  const hash = crypto().createHash('sha256');
   new Writer(piece => hash.update(piece)).write(value);
   return hash.digest('base64url');
 }

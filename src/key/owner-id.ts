@@ -1,10 +1,10 @@
 /** Who a lease is for: a job, or one acquisition by this process. */
 
-import { randomBytes } from 'node:crypto';
-import { hostname } from 'node:os';
+import { crypto, os } from '../core/builtins.ts';
 import { shorten } from './shorten.ts';
 
-const PROCESS = `${hostname()}:${process.pid}:${randomBytes(6).toString('base64url')}`;
+/** Names this process. Made when the first owner is. */
+let processName: string | undefined;
 let acquisitions = 0;
 
 /**
@@ -20,7 +20,8 @@ export function boundOwner(owner: string): string {
 
 /** An owner that no other acquisition has: nobody reclaims its lease. */
 export function newOwner(): string {
-  return `${PROCESS}.${(acquisitions++).toString(36)}`;
+  processName ??= `${os().hostname()}:${process.pid}:${crypto().randomBytes(6).toString('base64url')}`;
+  return `${processName}.${(acquisitions++).toString(36)}`;
 }
 
 /** A job, as its owner id names it. */

@@ -1,11 +1,11 @@
 /** Bounds what is stored and sent along with every lock: keys, and the owners and ids of jobs. */
 
-import { createHash } from 'node:crypto';
+import { crypto } from '../core/builtins.ts';
 import { beginningOf } from '../core/printable.ts';
 
 /** A hash that is short enough for a key: 43 characters of base64url. Lone surrogates are lost in a string; in bytes they are kept. */
 export function hash(text: string | Uint8Array): string {
-  return createHash('sha256').update(text).digest('base64url');
+  return crypto().createHash('sha256').update(text).digest('base64url');
 }
 
 /** Longer keys end in a hash. This is long enough to read, and short enough for every store. */

@@ -1,6 +1,5 @@
 /** One acquisition of a key, as the process that asked for it sees it: its times, its signal, and whether it is held. */
 
-import { randomBytes } from 'node:crypto';
 import type {
   EnterStep,
   KeptResult,
@@ -10,6 +9,7 @@ import type {
   RenewStep,
   Reservation,
 } from '../cache/contract.ts';
+import { crypto } from '../core/builtins.ts';
 import { LockLostError, type LossReason } from '../core/errors.ts';
 import { clockedController } from './clocked-signal.ts';
 import { emitLost } from './lease-events.ts';
@@ -25,8 +25,13 @@ const RENEW_AFTER = 1 / 3;
 const SAFE_PART = 0.9;
 
 /** Tokens are secrets of the process, numbered: as unique as a UUID each, at a fraction of the cost. */
-const PROCESS_SECRET = randomBytes(15).toString('base64url');
+let processSecret: string | undefined;
 let leases = 0;
+
+function newToken(): string {
+  processSecret ??= crypto().randomBytes(15).toString('base64url');
+  return `${processSecret}.${(leases++).toString(36)}`;
+}
 
 /**
  * - `'acquiring'`: asked for, not yet answered;
@@ -57,7 +62,7 @@ export class Lease implements EnterStep, RenewStep, Listed {
   readonly joins: boolean;
   readonly interrupts: boolean;
   readonly match: string | undefined;
-  readonly token: string = `${PROCESS_SECRET}.${(leases++).toString(36)}`;
+  readonly token: string = newToken();
   fence = 0;
   /** The owner whose turn was next when it was granted. */
   next: string | undefined;

@@ -182,6 +182,7 @@ class Evaluation<Exports> {
         nextTick: (run: (...args: unknown[]) => void, ...args: unknown[]) =>
           host().nextTick(() => run(...args)),
         emitWarning: () => {},
+        getBuiltinModule: (name: string) => modules[name],
       },
       performance: { now: () => host().monotonic() },
       Date: { now: () => host().wall() },

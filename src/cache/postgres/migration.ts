@@ -6,11 +6,6 @@ import { lineFunctionsSql } from './line-sql.ts';
 import { type Names, namesIn, quote } from './names.ts';
 import { CHANNEL, MAX_ROW_WAIT_MS, notifySql, outlastSql, stepSql, stepVariablesSql } from './step-sql.ts';
 
-export { quote };
-
-/** The schema that BullMQ's PostgreSQL backend uses unless it is told another. */
-export const DEFAULT_SCHEMA = 'bullmq';
-
 /** The key of the advisory lock that BullMQ's migrations take, with a hash of the schema's name: `BULL` as an integer. */
 const BULLMQ_MIGRATION_LOCK = 0x42554c4c;
 

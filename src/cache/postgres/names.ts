@@ -1,5 +1,8 @@
 /** The tables and functions of a schema. */
 
+/** The schema that BullMQ's PostgreSQL backend uses unless it is told another. */
+export const DEFAULT_SCHEMA = 'bullmq';
+
 export interface Names {
   /** Who holds each key. */
   readonly locks: string;

@@ -58,7 +58,8 @@ import {
   strikeOutStep,
   writeLineQueries,
 } from './line-protocol.ts';
-import { DEFAULT_SCHEMA, MAX_SWEPT, migrationSql } from './migration.ts';
+import { MAX_SWEPT, migrationSql } from './migration.ts';
+import { DEFAULT_SCHEMA } from './names.ts';
 import type { PostgresPool } from './pool.ts';
 import { PreparedQueries } from './prepared.ts';
 import {

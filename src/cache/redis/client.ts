@@ -1,6 +1,6 @@
 /** Runs scripts on any of the supported Redis clients. The only file that knows how they run them. */
 
-import { createHash } from 'node:crypto';
+import { crypto } from '../../core/builtins.ts';
 import { showClass } from '../../core/validation.ts';
 
 /** The client runs scripts as ioredis does. */
@@ -54,7 +54,7 @@ export const MAX_KEYS: number = Math.max(...KEY_COUNTS);
 export function scriptRunner(client: RedisClient, lua: string): ScriptRunner {
   if (typeof client !== 'object' || client === null) throw notAClient(client);
   refuseKeyPrefix(client);
-  const sha = createHash('sha1').update(lua).digest('hex');
+  const sha = crypto().createHash('sha1').update(lua).digest('hex');
   if (isScripting(client)) return { run: (keys, args) => runScripted(client, sha, lua, keys, args) };
   if (isDefining(client)) return { run: (keys, args) => runDefined(client, sha, lua, keys, args) };
   if (isEvaluating(client)) return { run: (keys, args) => runEvaluated(client, sha, lua, keys, args) };
