@@ -30,7 +30,7 @@ describe('the docs', () => {
       [...read(page).matchAll(/^```(\w*)\n[\s\S]*?^```/gm)].map(([, of]) => of),
     );
 
-    for (const language of languages) expect(language).to.be.oneOf(['ts', 'sh', 'json']);
+    for (const language of languages) expect(language).to.be.oneOf(['ts', 'sh', 'json', 'lua', 'sql']);
   });
 
   it('compile', () => {
