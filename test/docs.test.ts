@@ -6,6 +6,8 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
+import { page as boardPage } from '../src/board/assets/page.ts';
+import { HELP } from '../src/cli/help.ts';
 import { fillTemplate, parseTemplate } from '../src/key/template.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -20,6 +22,15 @@ const blocks = (page: string, language: string) =>
   [...read(page).matchAll(/^```(\w+)\n([\s\S]*?)^```/gm)]
     .filter(([, of]) => of === language)
     .map(([, , code]) => code as string);
+
+/** The headings of a page, as its links name them. */
+const headingsOf = (page: string) =>
+  [...read(page).matchAll(/^#+ (.+)$/gm)].map(([, title]) =>
+    (title as string)
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N}_ -]/gu, '')
+      .replaceAll(' ', '-'),
+  );
 
 const RECIPES = 'docs/recipes.md';
 const withoutIndents = (code: string) => code.replace(/^ +/gm, '');
@@ -107,6 +118,37 @@ describe('the docs', () => {
       for (const [, target] of read(page).matchAll(/\]\((?!https?:)([^)#]+)\)/g)) {
         expect(existsSync(join(root, dirname(page), target as string)), `${page} → ${target}`).to.equal(true);
       }
+    }
+  });
+
+  it('link to headings that there are', () => {
+    for (const page of [...pages, 'CONTRIBUTING.md', 'CHANGELOG.md', 'SECURITY.md']) {
+      for (const [, target, heading] of read(page).matchAll(/\]\((?!https?:)([^)#]*\.md|)#([^)]+)\)/g)) {
+        const linked = target === '' ? page : join(dirname(page), target as string);
+        expect(headingsOf(linked), `${page} → ${target}#${heading}`).to.include(heading);
+      }
+    }
+  });
+
+  it('are named where errors are documented, in the help of the command line and on the board', () => {
+    const docstrings = read('src/core/errors.ts');
+    for (const [, code] of docstrings.matchAll(/code = '(ERR_\w+)'/g)) {
+      expect(read('docs/troubleshooting.md'), code).to.include(code as string);
+    }
+    const named = [docstrings, HELP, boardPage('Locks')].map(text => [
+      ...text.matchAll(/(docs\/[\w-]+\.md)(?:#([\w-]+))?/g),
+    ]);
+    for (const [, page, heading] of named.flat()) {
+      expect(pages).to.include(page);
+      if (heading) expect(headingsOf(page as string)).to.include(heading);
+    }
+    expect(named.map(({ length }) => length)).to.deep.equal([5, 1, 1]);
+  });
+
+  it('name commands of the command line that there are', () => {
+    for (const page of pages) {
+      for (const [, command] of read(page).matchAll(/npx bullmq-once ([a-z][\w-]*)/g))
+        expect(HELP, page).to.include(`bullmq-once ${command} `);
     }
   });
 

@@ -32,6 +32,7 @@ header { display: flex; flex-wrap: wrap; gap: .5rem 1rem; align-items: baseline;
 h1 { margin: 0; font-size: 1.4rem; }
 h2 { font-size: 1rem; margin: 2rem 0 .25rem; }
 #summary, .quiet, #legend { color: var(--quiet); margin: 0; }
+footer.quiet { margin-top: 2.5rem; font-size: .85rem; }
 #filter { margin-left: auto; min-width: 16rem; padding: .4rem .6rem; border: 1px solid var(--line); border-radius: .4rem;
   background: var(--card); color: inherit; font: inherit; }
 #problem { margin-bottom: 1rem; overflow-wrap: anywhere; padding: .6rem .8rem; border: 1px solid var(--danger); border-radius: .4rem; color: var(--danger); }
