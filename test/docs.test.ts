@@ -163,6 +163,6 @@ describe('the docs', () => {
   });
 
   it('hold stored records that can be read', () => {
-    for (const block of blocks('docs/caches.md', 'json')) expect(JSON.parse(block)).to.include({ once: 1 });
+    for (const block of blocks('docs/protocol.md', 'json')) expect(JSON.parse(block)).to.include({ once: 1 });
   });
 });

@@ -7,11 +7,15 @@ import { promisify } from 'node:util';
 import { expect } from 'chai';
 import { redisUrl } from './support/index.ts';
 import { freePort } from './support/redis-server.ts';
+import { sharedPostgres } from './support/shared-servers.ts';
 
 const folder = fileURLToPath(new URL('../examples/', import.meta.url));
 const execute = promisify(execFile);
 /** Most examples wait for most of their time, so several run at once. They share a Redis, and no queue. */
 const MAX_RUNNING = 2;
+
+/** A PostgreSQL for the examples that need one. */
+let databaseUrl = '';
 
 interface Output {
   readonly stdout: string;
@@ -22,6 +26,14 @@ interface Output {
 const EXPECTED: Record<string, (output: string) => void> = {
   'quick-start.ts': expectWelcomes,
   'without-a-server.ts': expectWelcomes,
+  'on-postgres.ts': expectWelcomes,
+  'own-cache.ts': output => {
+    expect(linesOf(output)).to.deep.equal([
+      'import under fence 1',
+      'refused while it runs',
+      'import under fence 2',
+    ]);
+  },
   'overlapping-schedules.ts': output => {
     const [, ran, skipped, most] = /ran (\d+), skipped (\d+), at most (\d+) at once/.exec(output) ?? [];
     expect(Number(ran)).to.be.above(1);
@@ -151,7 +163,8 @@ const EXPECTED: Record<string, (output: string) => void> = {
 
 describe('The examples', () => {
   let outputs: Map<string, Promise<Output>>;
-  before(() => {
+  before(async () => {
+    databaseUrl = (await sharedPostgres()).url;
     outputs = runAll(Object.keys(EXPECTED));
   });
 
@@ -213,7 +226,7 @@ function runAll(names: readonly string[]): Map<string, Promise<Output>> {
 /** Runs a file with the Redis of the tests. */
 function run(file: string, env: Record<string, string>): Promise<Output> {
   return execute(process.execPath, ['--import', 'tsx', file], {
-    env: { ...process.env, REDIS_URL: redisUrl(), ...env },
+    env: { ...process.env, REDIS_URL: redisUrl(), DATABASE_URL: databaseUrl, ...env },
     timeout: 60_000,
   });
 }
