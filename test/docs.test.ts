@@ -55,6 +55,7 @@ describe('the docs', () => {
       }
     }
     cpSync(join(root, 'test/fixtures/docs-names.d.ts'), join(folder, 'names.d.ts'));
+    cpSync(join(root, 'examples/testing/run-job.ts'), join(folder, 'run-job.ts'));
     const config = {
       extends: '../../tsconfig.json',
       compilerOptions: {
