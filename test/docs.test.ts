@@ -33,6 +33,7 @@ const headingsOf = (page: string) =>
   );
 
 const RECIPES = 'docs/recipes.md';
+const SETUPS = 'docs/setups.md';
 const withoutIndents = (code: string) => code.replace(/^ +/gm, '');
 
 describe('the docs', () => {
@@ -41,15 +42,15 @@ describe('the docs', () => {
       [...read(page).matchAll(/^```(\w*)\n[\s\S]*?^```/gm)].map(([, of]) => of),
     );
 
-    for (const language of languages) expect(language).to.be.oneOf(['ts', 'sh', 'json', 'lua', 'sql']);
+    for (const language of languages) expect(language).to.be.oneOf(['ts', 'js', 'sh', 'json', 'lua']);
   });
 
   it('compile', () => {
     const folder = join(root, 'test', 'docs-blocks');
     rmSync(folder, { recursive: true, force: true });
     mkdirSync(folder);
-    // Those of the recipes are parts of examples.
-    for (const page of pages.filter(name => name !== RECIPES)) {
+    // Those of the recipes and the set-ups are parts of examples.
+    for (const page of pages.filter(name => name !== RECIPES && name !== SETUPS)) {
       for (const [i, code] of blocks(page, 'ts').entries()) {
         writeFileSync(join(folder, `${page.replace(/\W/g, '-')}-${i}.ts`), `${code}\nexport {};\n`);
       }
@@ -104,6 +105,20 @@ describe('the docs', () => {
         expect(withoutIndents(read(example as string)), title).to.include(withoutIndents(code));
     }
     expect(recipes).to.have.length(9);
+  });
+
+  it('have set-ups that are parts of examples, which are run', () => {
+    const examples = readdirSync(join(root, 'examples'), { recursive: true, encoding: 'utf8' })
+      .filter(name => /\.c?[jt]s$/.test(name))
+      .map(name => read(`examples/${name}`));
+    const codes = [...blocks(SETUPS, 'ts'), ...blocks(SETUPS, 'js')];
+
+    for (const code of codes)
+      expect(
+        examples.some(example => example.includes(code.trimEnd())),
+        code,
+      ).to.equal(true);
+    expect(codes).to.have.length(4);
   });
 
   it('name commands that there are', () => {
