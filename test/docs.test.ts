@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { page as boardPage } from '../src/board/assets/page.ts';
 import { HELP } from '../src/cli/help.ts';
+import { EVENT_TYPES } from '../src/events/events.ts';
 import { fillTemplate, parseTemplate } from '../src/key/template.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -159,6 +160,20 @@ describe('the docs', () => {
       if (heading) expect(headingsOf(page as string)).to.include(heading);
     }
     expect(named.map(({ length }) => length)).to.deep.equal([5, 1, 1]);
+  });
+
+  it('list the names that dashboards and alerts depend on', () => {
+    const sources = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })
+      .filter(name => name.endsWith('.ts'))
+      .map(name => read(`src/${name}`))
+      .join();
+    const codes = [...new Set(sources.match(/\b(?:ONCE|ERR_LOCK)_[A-Z_]+\b/g))].sort();
+
+    for (const page of ['CHANGELOG.md', 'docs/operations.md']) {
+      for (const type of EVENT_TYPES) expect(read(page), page).to.include(`\`${type}\``);
+    }
+    const named = read('CHANGELOG.md').match(/(?<=`)(?:ONCE|ERR_LOCK)_[A-Z_]+(?=`)/g) ?? [];
+    expect([...new Set(named)].sort()).to.deep.equal(codes);
   });
 
   it('name commands of the command line that there are', () => {

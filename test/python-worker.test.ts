@@ -161,7 +161,8 @@ describe('A worker in Python', () => {
     await bench.worker(onceProcessor(run, { key: 'k', whenLocked: 'in-order', ttl: TTL_MS }), {
       concurrency: 3,
     });
-    const python = start(1);
+    // Its lease would last: the jobs run because it is released.
+    const python = start(1, 600_000);
     await python.prints('holds k');
     const jobs = [];
     for (let i = 0; i < 3; i++) jobs.push(await bench.add({}));
