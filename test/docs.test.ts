@@ -162,6 +162,16 @@ describe('the docs', () => {
     expect(named.map(({ length }) => length)).to.deep.equal([5, 1, 1]);
   });
 
+  it('count the guarantees as they are numbered', () => {
+    const numbers = [...read('docs/guarantees.md').matchAll(/^## (\d+)\. /gm)].map(([, number]) =>
+      Number(number),
+    );
+
+    expect(numbers).to.deep.equal(Array.from({ length: 11 }, (_, i) => i + 1));
+    for (const page of ['README.md', 'docs/guarantees.md'])
+      expect(read(page)).to.match(/\beleven guarantees\b/i);
+  });
+
   it('list the names that dashboards and alerts depend on', () => {
     const sources = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })
       .filter(name => name.endsWith('.ts'))
