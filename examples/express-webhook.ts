@@ -5,7 +5,7 @@ import { onceProcessor } from 'bullmq-once';
 import express from 'express';
 
 const connection = { url: process.env.REDIS_URL ?? 'redis://127.0.0.1:6379' };
-const port = Number(process.env.PORT ?? 3000);
+const port = Number(process.env.WEBHOOK_PORT ?? 3000);
 const queue = new Queue('webhook', { connection });
 
 async function book({ data }: Job<{ eventId: string }>): Promise<string> {

@@ -222,7 +222,7 @@ function runAll(names: readonly string[]): Map<string, Promise<Output>> {
   const ends: Promise<unknown>[] = [];
   for (const [i, name] of names.entries()) {
     const output = (ends[i - MAX_RUNNING] ?? Promise.resolve()).then(async () =>
-      run(folder + name, { METRICS_PORT: String(await freePort()), PORT: String(await freePort()) }),
+      run(folder + name, { METRICS_PORT: String(await freePort()), WEBHOOK_PORT: String(await freePort()) }),
     );
     outputs.set(name, output);
     ends.push(output.catch(() => {}));
