@@ -6,7 +6,7 @@ import { locksOf, onceProcessor } from '../src/index.ts';
 import { lineName } from '../src/key/line-name.ts';
 import { queueName, scopedName } from '../src/key/stored-name.ts';
 import { Bench } from './support/bullmq.ts';
-import { connectRedis, readDoc, redisUrl, until } from './support/index.ts';
+import { connectRedis, readDoc, redisUrl, uniqueName, until } from './support/index.ts';
 import { PythonWorker, runPython } from './support/python.ts';
 import { acquire, acquireStep, enterStep, release } from './support/steps.ts';
 
@@ -186,6 +186,34 @@ describe('A worker in Python', () => {
 });
 
 describe('once_lock.py', () => {
+  it('releases what it may have acquired when the answer got lost', async () => {
+    const name = queueName(`bull:${uniqueName()}`, 'k');
+    const program = `
+import redis
+from once_lock import OnceLock
+
+class LosesAnswers:
+    def __init__(self, client):
+        self.client = client
+
+    def register_script(self, lua):
+        script = self.client.register_script(lua)
+        def call(**given):
+            answer = script(**given)
+            if "TIME" in lua:
+                raise redis.ConnectionError(f"lost {client.exists('${name}')}")
+            return answer
+        return call
+
+client = redis.Redis.from_url("${redisUrl()}")
+try:
+    OnceLock(LosesAnswers(client), "${name}").acquire()
+except redis.ConnectionError as error:
+    print(error, client.exists("${name}"))`;
+
+    expect(runPython(program)).to.equal('lost 1 0\n');
+  });
+
   it('names locks and lines as this package does', () => {
     const names = [
       queueName('bull:emails', 'k'),

@@ -8,6 +8,7 @@ import json
 import secrets
 import threading
 import time
+from contextlib import suppress
 from urllib.parse import quote
 
 ACQUIRE = """
@@ -91,7 +92,13 @@ class OnceLock:
     def acquire(self):
         """Raises Held if the key is held."""
         asked_at = time.monotonic()
-        answer = self._acquire(keys=[self._name, line_of(self._name)], args=[self._token, self._owner, self._ttl_ms])
+        try:
+            answer = self._acquire(keys=[self._name, line_of(self._name)], args=[self._token, self._owner, self._ttl_ms])
+        except Exception:
+            # It may have been acquired, and the answer got lost.
+            with suppress(Exception):
+                self.release()
+            raise
         if not isinstance(answer, int):
             text = answer.decode() if isinstance(answer, bytes) else answer
             raise Held(self._name, json.loads(text) if text.startswith('{"once":1,') else text)
