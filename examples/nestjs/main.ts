@@ -1,6 +1,7 @@
 /**
  * NestJS: a decorator over `process` guards its jobs. A function of the instance returns its options, so that they can come from
- * what NestJS has injected. It is called at the first job. `process` gets the signal because it declares three parameters.
+ * what NestJS has injected. It is called at the first job. `process` gets the signal because it declares three parameters. Two processors
+ * share a scope: an invoice is not sent and reminded of at once.
  *
  * Run it with this folder's tsconfig: `npx tsx --tsconfig examples/nestjs/tsconfig.json examples/nestjs/main.ts`
  */
@@ -17,23 +18,24 @@ const connection = { url: process.env.REDIS_URL ?? 'redis://127.0.0.1:6379' };
 /** In your application this is the ConfigService of @nestjs/config. */
 @Injectable()
 class Config {
-  readonly #values = { INVOICE_LOCK_TTL: 60_000 };
+  readonly #values = { LOCK_TTL: 60_000 };
 
-  get(name: 'INVOICE_LOCK_TTL'): number {
+  get(name: 'LOCK_TTL'): number {
     return this.#values[name];
   }
 }
 
+const ended: string[] = [];
+
 @Processor('nest-invoices', { concurrency: 10 })
 class Invoices extends WorkerHost {
-  readonly ended: string[] = [];
-
   @Inject(Config)
   private readonly config!: Config;
 
   @onceProcessor((invoices: Invoices) => ({
     key: 'invoice-{id}',
-    ttl: invoices.config.get('INVOICE_LOCK_TTL'),
+    scope: 'invoices',
+    ttl: invoices.config.get('LOCK_TTL'),
   }))
   override async process(
     job: Job<{ id: number }>,
@@ -45,22 +47,43 @@ class Invoices extends WorkerHost {
   }
 
   @OnWorkerEvent('completed')
-  onCompleted(_job: Job, result: string | undefined): void {
-    this.ended.push(result ?? 'skipped');
+  onCompleted(_job: Job, result: string | null): void {
+    ended.push(result ?? 'skipped');
+  }
+}
+
+@Processor('nest-reminders', { concurrency: 10 })
+class Reminders extends WorkerHost {
+  // Of the same scope: it waits while the invoice is being sent.
+  @onceProcessor({ key: 'invoice-{id}', scope: 'invoices', whenLocked: 'in-order' })
+  override async process(job: Job<{ id: number }>): Promise<string | undefined> {
+    return `reminded of invoice ${job.data.id}`;
+  }
+
+  @OnWorkerEvent('completed')
+  onCompleted(_job: Job, result: string | null): void {
+    ended.push(`${result}`);
   }
 }
 
 @Module({
-  imports: [BullModule.forRoot({ connection }), BullModule.registerQueue({ name: 'nest-invoices' })],
-  providers: [Config, Invoices],
+  imports: [
+    BullModule.forRoot({ connection }),
+    BullModule.registerQueue({ name: 'nest-invoices' }, { name: 'nest-reminders' }),
+  ],
+  providers: [Config, Invoices, Reminders],
 })
 class AppModule {}
 
 const app = await NestFactory.createApplicationContext(AppModule, { logger: ['error'] });
-const queue = app.get<Queue>(getQueueToken('nest-invoices'));
-await queue.addBulk([1, 1, 2].map(id => ({ name: 'send', data: { id } })));
+const [invoices, reminders] = ['nest-invoices', 'nest-reminders'].map(name =>
+  app.get<Queue>(getQueueToken(name)),
+) as [Queue, Queue];
+await invoices.addBulk([1, 1, 2].map(id => ({ name: 'send', data: { id } })));
+while ((await invoices.getActiveCount()) === 0 && ended.length === 0)
+  await new Promise(resolve => setTimeout(resolve, 5));
+await reminders.add('remind', { id: 1 });
 
-const { ended } = app.get(Invoices);
-while (ended.length < 3) await new Promise(resolve => setTimeout(resolve, 50));
-console.log(ended.toSorted().join('\n'));
+while (ended.length < 4) await new Promise(resolve => setTimeout(resolve, 50));
+console.log(ended.join('\n'));
 await app.close();

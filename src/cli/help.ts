@@ -37,4 +37,6 @@ Exit codes:
   ${EXIT.notDone}   no lock has the key, not every lock was released, the job is not known to be a duplicate, or there is no such queue
   ${EXIT.usage}   the command line is wrong
   ${EXIT.failed}   the datastore can't be reached, or failed
+
+What to do about what you see: docs/troubleshooting.md, in the package.
 `;

@@ -7,7 +7,9 @@
 import { describeHolder, type Holder } from './holder.ts';
 import { firstOf, shown } from './printable.ts';
 
-/** The key is held: by another job, by another process, or by a value that someone else stored there. */
+/**
+ * The key is held: by another job, by another process, or by a value that someone else stored there. What to do: `docs/troubleshooting.md#lockerror`.
+ */
 export class LockError extends Error {
   readonly code = 'ERR_LOCK_HELD' as const;
   override readonly name: string = 'LockError';
@@ -25,7 +27,7 @@ export class LockError extends Error {
 
 /**
  * The key is held, or was done, for other data: what the option `match` names differs. The work did not run. BullMQ does not retry the job: it
- * knows such an error by its name.
+ * knows such an error by its name. What to do: `docs/troubleshooting.md#mismatcherror`.
  */
 export class MismatchError extends Error {
   readonly code = 'ERR_LOCK_MISMATCH' as const;
@@ -56,7 +58,7 @@ export type LossReason = 'expired' | 'revoked' | 'unreachable' | 'max-hold-excee
 
 /**
  * The lock is lost while its work runs: others may acquire the key from now on. Where a newer job has come (`'replaced'`), the key stays
- * held until the work has ended. It is the reason of the aborted `signal`.
+ * held until the work has ended. It is the reason of the aborted `signal`. What to do: `docs/troubleshooting.md#locklosterror`.
  */
 export class LockLostError extends Error {
   readonly code = 'ERR_LOCK_LOST' as const;
@@ -80,7 +82,10 @@ const LOSSES: Record<LossReason, string> = {
   stalled: 'its job stalled before the work began, and BullMQ gave it to another worker',
 };
 
-/** No key could be built from this data. The guard never falls back to a key such as `undefined`. */
+/**
+ * No key could be built from this data. The guard never falls back to a key such as `undefined`. What to do:
+ * `docs/troubleshooting.md#keyerror`.
+ */
 export class KeyError extends Error {
   readonly code = 'ERR_LOCK_KEY' as const;
   override readonly name: string = 'KeyError';
@@ -101,7 +106,7 @@ export class KeyError extends Error {
 
 /**
  * The cache could not say whether the key is held: it is unreachable, read-only, out of memory, or too slow. It is never taken
- * for "held", nor for "free".
+ * for "held", nor for "free". What to do: `docs/troubleshooting.md#cacheerror`.
  */
 export class CacheError extends Error {
   readonly code = 'ERR_LOCK_CACHE' as const;

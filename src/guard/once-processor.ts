@@ -56,6 +56,7 @@ export interface OnceProcessorOptions<
   JobType extends AnyJob = Job,
   Template extends string = string,
   Result = any,
+  Match extends string = string,
 > extends GuardOptions {
   /**
    * What runs once at a time: a template with paths into the job's data (`'welcome-{user.id}'`), or a function of the job.
@@ -65,10 +66,10 @@ export interface OnceProcessorOptions<
   /**
    * What must be equal besides the key for a job to be a duplicate: a template with paths into the job's data (`'{amount}-{currency}'`),
    * or a function of the job. A job that finds its key held, or done, for other data fails with a {@link MismatchError}, under every
-   * form of `whenLocked`. BullMQ does not retry it.
+   * form of `whenLocked`. BullMQ does not retry it. The compiler checks the placeholders, as those of the key.
    * @defaultValue none: the key says all
    */
-  readonly match?: string | ((job: JobType) => string);
+  readonly match?: CheckedTemplate<Match, JobType['data']> | ((job: JobType) => string);
   /**
    * What becomes of a job that finds its key held, see {@link WhenLocked}.
    * @defaultValue 'skip'
@@ -102,17 +103,21 @@ export interface OnceProcessorOptions<
 
 /**
  * Decorates a method that is a processor, by the standard's rules and by TypeScript's legacy ones. The method's job must have the
- * fields that the key's template names, and its result must allow for `undefined`.
+ * fields that the templates of `key` and `match` name, and its result must allow for `undefined`.
  */
-export interface OnceProcessorDecorator<Template extends string = string, Instance = any> {
+export interface OnceProcessorDecorator<
+  Template extends string = string,
+  Instance = any,
+  Match extends string = string,
+> {
   <JobType extends AnyJob, Others extends unknown[], Result>(
-    method: DecoratedProcessor<JobType, Others, Result, Template>,
+    method: DecoratedProcessor<JobType, Others, Result, Template, Match>,
     context: ClassMethodDecoratorContext<Instance>,
   ): void;
   <JobType extends AnyJob, Others extends unknown[], Result>(
     target: Instance,
     name: string | symbol,
-    descriptor: MethodDescriptor<DecoratedProcessor<JobType, Others, Result, Template>>,
+    descriptor: MethodDescriptor<DecoratedProcessor<JobType, Others, Result, Template, Match>>,
   ): void;
 }
 
@@ -121,13 +126,18 @@ type DecoratedProcessor<
   Others extends unknown[],
   Result,
   Template extends string,
-> = DecoratedMethod<[job: JobType, ...others: Others], Result, TemplateErrors<Template, JobType['data']>>;
+  Match extends string,
+> = DecoratedMethod<
+  [job: JobType, ...others: Others],
+  Result,
+  TemplateErrors<Template, JobType['data']> | TemplateErrors<Match, JobType['data']>
+>;
 
 /**
  * With a processor alone, jobs of one name with equal data run one at a time.
  *
- * @typeParam Key - makes TypeScript keep the literal type of the key in options that a function of an instance returns: it reads
- * such a function by this signature first, and checks the key by the next one.
+ * @typeParam Key - as `Match`, makes TypeScript keep the literal types of templates in options that a function of an instance returns:
+ * it reads such a function by this signature first, and checks the templates by the next one.
  */
 export function onceProcessor<
   Data = any,
@@ -135,7 +145,10 @@ export function onceProcessor<
   Name extends string = string,
   Key extends string = string,
   JobType extends AnyJob = Job<Data, any, Name>,
->(fn: GuardedFunction<JobType, Result | { readonly key?: Key }>): OnceProcessor<JobType, Result>;
+  Match extends string = string,
+>(
+  fn: GuardedFunction<JobType, Result | { readonly key?: Key; readonly match?: Match }>,
+): OnceProcessor<JobType, Result>;
 /**
  * Without a processor it makes a decorator for a method that is one, such as `process` of NestJS' `WorkerHost`. The options can
  * be a function of the instance that returns them. It is called at the first job of each instance.
@@ -153,11 +166,15 @@ export function onceProcessor<
  * @onceProcessor((emails: Emails) => ({ key: 'welcome-{userId}', ttl: emails.config.get('ttl') }))
  * ```
  */
-export function onceProcessor<const Template extends string = string, Instance = any>(
+export function onceProcessor<
+  const Template extends string = string,
+  Instance = any,
+  const Match extends string = string,
+>(
   options?:
-    | OnceProcessorOptions<any, Template>
-    | ((instance: Instance) => OnceProcessorOptions<any, Template>),
-): OnceProcessorDecorator<Template, NoInfer<Instance>>;
+    | OnceProcessorOptions<any, Template, any, Match>
+    | ((instance: Instance) => OnceProcessorOptions<any, Template, any, Match>),
+): OnceProcessorDecorator<Template, NoInfer<Instance>, Match>;
 /**
  * Wraps a processor so that a job runs unless its key is held. Such a duplicate completes at once with no result, or becomes
  * what `whenLocked` says. The lock is kept on the connection of the job's own queue. It is renewed while the job runs, and
@@ -172,8 +189,8 @@ export function onceProcessor<const Template extends string = string, Instance =
  * A job fails with a {@link CacheError} if the cache can't say whether its key is held, and with a {@link KeyError} if no key can
  * be built from its data. BullMQ then retries it.
  *
- * @typeParam Template - inferred from the key. Beside other type arguments TypeScript infers none; then the compiler accepts a
- * template that has at least one field of the data.
+ * @typeParam Template - inferred from the key, as `Match` from `match`. Beside other type arguments TypeScript infers none; then the
+ * compiler accepts a template that has at least one field of the data.
  * @typeParam JobType - inferred: BullMQ's `Job`, or its `SandboxedJob`.
  * @throws TypeError an option is unknown or has a wrong value, or the key's template is malformed.
  * @example
@@ -187,9 +204,10 @@ export function onceProcessor<
   Name extends string = string,
   const Template extends string = never,
   JobType extends AnyJob = Job<Data, any, Name>,
+  const Match extends string = never,
 >(
   fn: GuardedFunction<JobType, Result>,
-  options: OnceProcessorOptions<JobType, Template, NoInfer<Result>> | undefined,
+  options: OnceProcessorOptions<JobType, Template, NoInfer<Result>, Match> | undefined,
 ): OnceProcessor<JobType, Result>;
 export function onceProcessor(...given: readonly unknown[]): unknown {
   const [first, second] = given;

@@ -36,8 +36,11 @@ export type Once<Fn extends AnyFunction> = (
 ) => Promise<Awaited<ReturnType<Fn>> | undefined>;
 
 /** Options of {@link once}. Without `cache` its locks are kept in `caches.default`, else in the memory of this process. */
-export interface OnceOptions<Args extends readonly unknown[] = any[], Template extends string = string>
-  extends GuardOptions {
+export interface OnceOptions<
+  Args extends readonly unknown[] = any[],
+  Template extends string = string,
+  Match extends string = string,
+> extends GuardOptions {
   /**
    * What runs once at a time: a template, or a function of the call's arguments. A placeholder is a path into the first
    * argument, an object of named values (`'invoice-{customer.id}'`). If all placeholders begin with a number, they are paths
@@ -49,7 +52,7 @@ export interface OnceOptions<Args extends readonly unknown[] = any[], Template e
    * that finds its key held, or done, for other data rejects with a {@link MismatchError}.
    * @defaultValue none: the key says all
    */
-  readonly match?: string | ((...args: Args) => string);
+  readonly match?: CheckedCallTemplate<Match, Args> | ((...args: Args) => string);
   /**
    * What becomes of a call that finds its key held: `'skip'` resolves to `undefined`, `'raise'` rejects with a
    * {@link LockError}, `{ waitFor }` waits for the key, `'share'` waits for the work and resolves to what it returned, and a
@@ -61,17 +64,23 @@ export interface OnceOptions<Args extends readonly unknown[] = any[], Template e
 
 /**
  * Decorates a method, by the standard's rules and by TypeScript's legacy ones. The method's arguments must have the fields that
- * the key's template names, and its result must allow for `undefined`.
+ * the templates of `key` and `match` name, and its result must allow for `undefined`.
  */
-export interface OnceDecorator<Template extends string = string> {
+export interface OnceDecorator<Template extends string = string, Match extends string = string> {
   <Args extends any[], Result>(
-    method: DecoratedMethod<Args, Result, CallTemplateErrors<Template, Args>>,
+    method: DecoratedMethod<
+      Args,
+      Result,
+      CallTemplateErrors<Template, Args> | CallTemplateErrors<Match, Args>
+    >,
     context: ClassMethodDecoratorContext<any>,
   ): void;
   <Args extends any[], Result>(
     target: object,
     name: string | symbol,
-    descriptor: MethodDescriptor<DecoratedMethod<Args, Result, CallTemplateErrors<Template, Args>>>,
+    descriptor: MethodDescriptor<
+      DecoratedMethod<Args, Result, CallTemplateErrors<Template, Args> | CallTemplateErrors<Match, Args>>
+    >,
   ): void;
 }
 
@@ -87,9 +96,9 @@ export interface OnceDecorator<Template extends string = string> {
  * }
  * ```
  */
-export function once<const Template extends string>(
-  options: OnceOptions<any[], Template>,
-): OnceDecorator<Template>;
+export function once<const Template extends string, const Match extends string = string>(
+  options: OnceOptions<any[], Template, Match>,
+): OnceDecorator<Template, Match>;
 /**
  * Wraps a function so that it runs once at a time for each key. A call that finds its key held is skipped, and resolves to
  * `undefined`.
@@ -100,10 +109,11 @@ export function once<const Template extends string>(
  * const refresh = once(async (feed: { url: string }) => download(feed.url), { key: 'feed-{url}' });
  * ```
  */
-export function once<Fn extends AnyFunction, const Template extends string>(
-  fn: Fn,
-  options: OnceOptions<Parameters<Fn>, Template>,
-): Once<Fn>;
+export function once<
+  Fn extends AnyFunction,
+  const Template extends string,
+  const Match extends string = string,
+>(fn: Fn, options: OnceOptions<Parameters<Fn>, Template, Match>): Once<Fn>;
 export function once(...given: [AnyFunction, OnceOptions] | [OnceOptions]): AnyFunction {
   if (given.length === 2) {
     const [fn, options] = given;

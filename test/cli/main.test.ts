@@ -70,7 +70,9 @@ describe('bullmq-once', () => {
 
     expect(code).to.equal(0);
     expect(out).to.match(/^Shows the locks of bullmq-once/);
-    expect(out).to.match(/\nExit codes:\n {2}0 {3}.+\n {2}1 {3}.+\n {2}2 {3}.+\n {2}3 {3}.+\n$/);
+    expect(out).to.match(
+      /\nExit codes:\n {2}0 {3}.+\n {2}1 {3}.+\n {2}2 {3}.+\n {2}3 {3}.+\n\nWhat to do .+\n$/,
+    );
     expect((await cli()).out).to.equal(out);
   });
 

@@ -44,6 +44,27 @@ const inOptions: readonly Mistake[] = [
     at: 'ttl',
     says: ["Type 'string' is not assignable to type 'number'"],
   },
+  ...(
+    [
+      ['dedupeFor', "'1m'", "Type 'string' is not assignable to type 'number'"],
+      ['maxHold', "'1m'", "Type 'string' is not assignable to type 'number'"],
+      ['concurrency', "'3'", "Type 'string' is not assignable to type 'number'"],
+      ['scope', '7', "Type 'number' is not assignable to type 'string'"],
+      ['holdThroughRetries', '1', "Type 'number' is not assignable to type 'boolean"],
+      ['logToJob', '1', "Type 'number' is not assignable to type 'boolean"],
+      ['journal', '1', "Type 'number' is not assignable to type 'boolean"],
+      ['mode', "'on'", `Type '"on"' is not assignable to type 'Mode`],
+      ['onCacheError', "'skip'", `Type '"skip"' is not assignable to type '"raise" | "run"`],
+      ['onEvent', "'log'", "is not assignable to type 'OnEvent'"],
+      ['cache', '7', "Type 'number' is not assignable to type 'string | Cache"],
+      ['match', '7', "Type 'number' is not assignable to type"],
+    ] as const
+  ).map(([option, value, says]) => ({
+    what: `an option that is something else (${option}: ${value})`,
+    program: `onceProcessor(send, { ${option}: ${value} });`,
+    at: option,
+    says: [says],
+  })),
   {
     what: 'a whenLocked that does not exist',
     program: "onceProcessor(send, { whenLocked: 'wait' });",
@@ -103,6 +124,24 @@ const inTemplates: readonly Mistake[] = [
     program: "onceProcessor(send, { key: '{userId}-{id}' });",
     at: 'key',
     says: ["no field 'id' in the job's data"],
+  },
+  {
+    what: 'a misspelt placeholder of match',
+    program: "onceProcessor(send, { key: 'welcome-{userId}', match: '{user.nam}' });",
+    at: 'match',
+    says: ["no field 'user.nam' in the job's data"],
+  },
+  {
+    what: 'a misspelt placeholder of match without a key',
+    program: "onceProcessor(send, { match: '{userID}' });",
+    at: 'match',
+    says: [noUserID],
+  },
+  {
+    what: 'a misspelt placeholder of match beside the type argument of the data',
+    program: "onceProcessor<Data>(async job => job.id, { key: '{userId}', match: '{userID}' });",
+    at: 'match',
+    says: [`Type '"{userID}"' is not assignable to type`, '{userId}'],
   },
   {
     what: 'a misspelt placeholder in a sandboxed processor',
@@ -186,6 +225,12 @@ const inCallsOfOnce: readonly Mistake[] = [
     says: ["no field 'ur' in the first argument"],
   },
   {
+    what: 'a placeholder of match that the first argument does not have',
+    program: "once(download, { key: 'feed-{url}', match: '{ur}' });",
+    at: 'match',
+    says: ["no field 'ur' in the first argument"],
+  },
+  {
     what: 'a placeholder for an argument that does not exist',
     program: "once(download, { key: 'feed-{0.url}-{1}' });",
     at: 'key',
@@ -203,6 +248,33 @@ export const MISTAKES_IN_DECORATORS: readonly Mistake[] = [
     program: method("@onceProcessor({ key: '{userID}' })", 'async process(job: Job<Data>): Promise<void>'),
     at: 'onceProcessor',
     says: [noUserID],
+  },
+  {
+    what: "a placeholder of match that the method's job does not have",
+    program: method(
+      "@onceProcessor({ key: '{userId}', match: '{userID}' })",
+      'async process(job: Job<Data>): Promise<void>',
+    ),
+    at: 'onceProcessor',
+    says: [noUserID],
+  },
+  {
+    what: "a placeholder of match in an instance's options that the method's job does not have",
+    program: method(
+      "@onceProcessor((emails: Emails) => ({ key: '{userId}', match: '{userID}', scope: emails.ttl }))",
+      'async process(job: Job<Data>): Promise<void>',
+    ),
+    at: 'onceProcessor',
+    says: [noUserID],
+  },
+  {
+    what: 'a placeholder of match of @once that the argument does not have',
+    program: method(
+      "@once({ key: '{url}', match: '{ur}' })",
+      'async send(feed: { url: string }): Promise<void>',
+    ),
+    at: 'once',
+    says: ["no field 'ur' in the first argument"],
   },
   {
     what: "a placeholder of an instance's options that the method's job does not have",

@@ -55,6 +55,7 @@ export function page(title: string): string {
 <p id="no-duplicates" class="quiet" hidden></p>
 </section>
 </main>
+<footer class="quiet">What to do about what you see: <code>docs/troubleshooting.md</code> in the package bullmq-once.</footer>
 <dialog id="confirm">
 <form method="dialog">
 <p>Force release <strong id="confirm-key"></strong>, held by <strong id="confirm-holder"></strong>?</p>

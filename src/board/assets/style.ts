@@ -38,6 +38,7 @@ h2 { font-size: 1rem; margin: 2rem 0 .25rem; }
   font: inherit; max-width: 100%; }
 #pages { display: flex; gap: .75rem; align-items: baseline; justify-content: flex-end; margin-top: .75rem; color: var(--quiet); }
 button:disabled { color: var(--quiet); cursor: default; opacity: .6; }
+footer.quiet { margin-top: 2.5rem; font-size: .85rem; }
 #problem { margin-bottom: 1rem; overflow-wrap: anywhere; padding: .6rem .8rem; border: 1px solid var(--danger); border-radius: .4rem; color: var(--danger); }
 table { width: 100%; border-collapse: collapse; background: var(--card); border: 1px solid var(--line); }
 th, td { text-align: left; padding: .5rem .7rem; border-bottom: 1px solid var(--line); vertical-align: top; }

@@ -25,6 +25,11 @@ export class Emails {
     return job.data.userId;
   }
 
+  @onceProcessor((emails: Emails) => ({ key: 'welcome', match: '{userId}', ttl: emails.ttl }))
+  async withAMatch(job: Job<Data>): Promise<unknown> {
+    return job.data.userId;
+  }
+
   @onceProcessor({ key: 'welcome-{whatever}', whenLocked: (job, holder) => `${job.id} ${holder.owner}` })
   async ofAnyData(job: Job): Promise<any> {
     return job.data.whatever;
@@ -33,7 +38,7 @@ export class Emails {
   @onceProcessor({ key: String(process.env.KEY) })
   async withATemplateThatIsNotKnown(): Promise<void> {}
 
-  @once({ key: 'invoice-{0}-{1.id}' })
+  @once({ key: 'invoice-{0}-{1.id}', match: '{1.id}' })
   async send(id: number, customer: { readonly id: string }): Promise<string | undefined> {
     return `${id} ${customer.id}`;
   }

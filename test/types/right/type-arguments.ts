@@ -16,3 +16,5 @@ onceProcessor<Data, string>(async job => job.data.user.name, { key: 'welcome-{us
 onceProcessor<Data, string, Name>(async job => job.name, { key: 'welcome-{userId}' });
 onceProcessor<Data, string, Name, 'welcome'>(async job => job.name, { key: 'welcome' });
 onceProcessor<any, string>(async job => job.name, { key: 'welcome' });
+onceProcessor<Data>(async job => job.data.userId, { key: '{userId}', match: '{user.name}' });
+onceProcessor<Data, string>(async job => job.data.user.name, { match: job => job.data.user.name });

@@ -16,6 +16,8 @@ async function send(job: Job<Data, string, Name>): Promise<string> {
 }
 
 new Worker('emails', onceProcessor(send, { key: 'welcome-{userId}' }), { connection });
+new Worker('emails', onceProcessor(send, { match: '{user.name}' }), { connection });
+new Worker('emails', onceProcessor(send, { key: 'welcome', match: job => job.name }), { connection });
 new Worker<Data, string | undefined, Name>('emails', onceProcessor(send, { key: '{user.tags.0}' }), {
   connection,
 });
