@@ -62,7 +62,7 @@ def line_of(name):
     if closing <= opening + 1:
         return "once::once:line:1:{" + name + "}"
     if name.startswith("once::1:"):
-        return name.replace("once::1:", "once::line:1:", 1)
+        return name.replace("once::1:", "once::once:line::1:", 1)
     return name.replace("::once:1:", "::once:line:1:", 1)
 
 
