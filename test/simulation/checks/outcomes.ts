@@ -30,6 +30,11 @@ export function outcomes(facts: Facts): Check {
         ...(isOfOtherAmount(job, holder?.owner) ? ['mismatched'] : []),
       ];
       if (!mayBe.includes(type)) facts.violate(8, `job ${job.nth} is ${type}`);
+      // Whose turn it is in a line is told without its match.
+      const isToFail = holder?.match !== undefined && !isOwn && isOfOtherAmount(job, holder.owner);
+      if (isToFail && type !== 'mismatched') {
+        facts.violate(8, `job ${job.nth} is ${type}, and the key is held for other data`);
+      }
       if (whenLocked === 'raise' && type === 'raised' && holder?.state === 'done') {
         facts.violate(8, `job ${job.nth} is raised, and the work is done`);
       }
