@@ -5,6 +5,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { writeDeclarations } from '../../scripts/build/declarations.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const rightPrograms = join(root, 'test/types/right');
@@ -41,7 +42,8 @@ export async function compileAll(others: ReadonlyMap<string, string>): Promise<C
   try {
     symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'));
     writeFileSync(join(folder, 'package.json'), '{ "type": "module" }');
-    await buildDeclarations(folder);
+    // Older versions can't read the sources. They read the declarations, as users do.
+    await writeDeclarations(join(folder, 'declarations'));
     mkdirSync(join(folder, 'programs'));
     for (const [name, source] of others) writeFileSync(join(folder, 'programs', name), source);
 
@@ -59,25 +61,6 @@ export async function compileAll(others: ReadonlyMap<string, string>): Promise<C
   }
 }
 
-/** Older versions can't read the sources. They read the declarations. */
-async function buildDeclarations(folder: string): Promise<void> {
-  const config = join(folder, 'tsconfig.json');
-  const compilerOptions = {
-    rootDir: join(root, 'src'),
-    outDir: join(folder, 'declarations'),
-    emitDeclarationOnly: true,
-    declarationMap: false,
-    sourceMap: false,
-  };
-  const extended = join(root, 'tsconfig.esm.json');
-  writeFileSync(
-    config,
-    JSON.stringify({ extends: extended, compilerOptions, include: [], files: [join(root, 'src/index.ts')] }),
-  );
-  const output = await tsc('typescript', config);
-  if (output !== '') throw new Error(`the declarations can't be built:\n${output}`);
-}
-
 function configOf(system: DecoratorSystem): object {
   return {
     compilerOptions: {
@@ -90,7 +73,7 @@ function configOf(system: DecoratorSystem): object {
       skipLibCheck: true,
       noEmit: true,
       experimentalDecorators: system === 'legacy',
-      paths: { 'bullmq-once': ['./declarations/index.d.ts'] },
+      paths: { 'bullmq-once': ['./declarations/index.d.mts'] },
     },
     include: ['programs', rightPrograms, ...(system === 'legacy' ? [nestExample] : [])],
   };
