@@ -451,25 +451,11 @@ export const MUTATIONS: readonly Mutation[] = [
     replace: "const leaving = line === 'newest' ? stored.parked : [];",
   },
   {
-    name: 'a result of long ago is shared',
-    guarantee: 10,
-    file: LINE_RULES,
-    find: 'const expiresAt = awaited.length > 0 ? until : now + dedupeFor;',
-    replace: 'const expiresAt = awaited.length > 0 ? until * 2 : now + dedupeFor;',
-  },
-  {
-    name: 'who does the work is no matter for a job that runs again',
-    guarantee: 10,
-    file: 'src/lock/lock-request.ts',
-    find: 'return result?.by === owner ? result : undefined;',
-    replace: 'return result;',
-  },
-  {
     name: 'match is not compared',
     guarantee: 8,
     file: LOCK_RULES,
-    find: 'return stored.match',
-    replace: 'return false && stored.match',
+    find: 'return match !== undefined && held.match !== undefined && held.match !== match;',
+    replace: "return match === 'none' && held.match !== match;",
   },
   {
     name: 'a key that is kept as done is free (Redis)',

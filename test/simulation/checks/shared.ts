@@ -13,6 +13,11 @@ export function shared(facts: Facts): Check {
   /** Those who were told that they share. */
   const sharing = new Map<JobFacts, string | undefined>();
 
+  /** Those who are parked for a key. */
+  const parked = new Set<JobFacts>();
+  /** Those who were parked when the work was done, and until when they may come for the result. */
+  const awaited = new Map<JobFacts, number>();
+
   function runsOf({ storedKey }: JobFacts): Run[] {
     const jobs = facts.jobs.filter(job => job.storedKey === storedKey);
     return jobs.flatMap(({ runs }) => runs).filter(({ outcome }) => outcome && 'value' in outcome);
@@ -24,8 +29,31 @@ export function shared(facts: Facts): Check {
   }
 
   return {
+    onRefused(_step, result, job) {
+      if (job && 'standing' in result && result.standing?.is === 'in-line') parked.add(job);
+    },
+    onGranted({ job }) {
+      if (job) parked.delete(job);
+    },
+    onReleased({ storedKey, result }, lease) {
+      const doer = facts.byOwner.get(lease?.owner ?? '');
+      if (whenLocked !== 'share' || !result || !lease || !doer) return;
+      for (const job of parked) {
+        const isAlike = facts.options.match === undefined || job.amount === doer.amount;
+        if (job.storedKey !== storedKey || !isAlike) continue;
+        parked.delete(job);
+        awaited.set(job, facts.now + lease.ttl);
+      }
+    },
+    onStarted({ job }) {
+      const until = awaited.get(job);
+      if (until === undefined || facts.now > until || !isCalm()) return;
+      facts.violate(10, `job ${job.nth} runs, and the work that it has waited for was done`);
+    },
     onEvent(event, job) {
-      if (event.type === 'shared' && job) sharing.set(job, event.holder?.owner);
+      if (event.type !== 'shared' || !job) return;
+      sharing.set(job, event.holder?.owner);
+      awaited.delete(job);
     },
     onProcessed(job, model, outcome) {
       if (!('value' in outcome) || job.runs.some(run => run.model === model)) return;
