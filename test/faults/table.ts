@@ -2,7 +2,7 @@
 
 import type { Outcome } from './round.ts';
 
-const COLUMNS = ['injected', 'jobs', 'runs', 'skipped', 'aborted', 'violations'] as const;
+const COLUMNS = ['injected', 'jobs', 'runs', 'skipped', 'parked', 'shared', 'aborted', 'violations'] as const;
 
 /** @param outcomes - of each fault, one for each round. */
 export function printTable(outcomes: ReadonlyMap<string, readonly Outcome[]>): void {
