@@ -36,6 +36,8 @@ export interface Seen {
 interface Look {
   readonly startedAt: number;
   readonly unviewed: AbortSignal;
+  /** What it has met so far, by the prefixes of the sources. */
+  readonly kept: Map<string, KeptLocks>;
   /** What was found, by the prefixes of the sources. */
   readonly seen: Promise<ReadonlyMap<string, Seen>>;
 }
@@ -76,6 +78,14 @@ export class DatastoreLook {
     }
   }
 
+  /** What the look that is under way has met so far; `undefined` where that is nothing. */
+  soFar(prefix: string): Seen | undefined {
+    const locks = this.#current?.kept.get(prefix)?.locks ?? [];
+    return this.#current && locks.length > 0
+      ? { locks, isCut: true, at: this.#current.startedAt }
+      : undefined;
+  }
+
   /** Those locks that are held by now, as far as it is known, with the time that is left of them. */
   stillHeld({ locks, at }: Seen): LockInfo[] {
     const age = performance.now() - at;
@@ -94,7 +104,8 @@ export class DatastoreLook {
     const startedAt = performance.now();
     const current = this.#current;
     if (current && !current.unviewed.aborted && startedAt - current.startedAt < GIVE_UP_MS) return current;
-    const look = { startedAt, unviewed, seen: this.#lookForAll(startedAt, unviewed) };
+    const kept = new Map<string, KeptLocks>();
+    const look = { startedAt, unviewed, kept, seen: this.#lookForAll(startedAt, unviewed, kept) };
     this.#current = look;
     look.seen.then(
       seen => this.#current === look && this.#end(look, seen),
@@ -115,7 +126,11 @@ export class DatastoreLook {
     for (const [acquisition, at] of this.#released) if (at < startedAt) this.#released.delete(acquisition);
   }
 
-  async #lookForAll(startedAt: number, unviewed: AbortSignal): Promise<ReadonlyMap<string, Seen>> {
+  async #lookForAll(
+    startedAt: number,
+    unviewed: AbortSignal,
+    kept: Map<string, KeptLocks>,
+  ): Promise<ReadonlyMap<string, Seen>> {
     // Sources that are asked in one turn of the event loop share a look.
     await new Promise<void>(resolve => setImmediate(resolve));
     const caches = [...this.#wanted.values()];
@@ -128,7 +143,8 @@ export class DatastoreLook {
     try {
       unviewed.throwIfAborted();
       const cache = caches[this.#turn % caches.length] as LockCache;
-      const kept = await keepLocks(cache, prefixes, startedAt, enough.signal);
+      for (const prefix of prefixes) kept.set(prefix, new KeptLocks());
+      await keepLocks(cache, kept, startedAt, enough.signal);
       unviewed.throwIfAborted();
       const isCut = enough.signal.aborted;
       const seen = await Promise.all(
@@ -150,12 +166,12 @@ export class DatastoreLook {
 /** Lists once for all prefixes. A lock is kept for the longest of them that its stored key begins with. */
 async function keepLocks(
   cache: LockCache,
-  prefixes: readonly string[],
+  kept: ReadonlyMap<string, KeptLocks>,
   startedAt: number,
   signal: AbortSignal,
-): Promise<ReadonlyMap<string, KeptLocks>> {
+): Promise<void> {
+  const prefixes = [...kept.keys()];
   const longestFirst = [...prefixes].sort((a, b) => b.length - a.length);
-  const kept = new Map(longestFirst.map(prefix => [prefix, new KeptLocks()]));
   let listed = 0;
   for await (const lock of listStored(cache, commonPrefix(prefixes), signal)) {
     const prefix = longestFirst.find(one => lock.storedKey.startsWith(one));
@@ -164,7 +180,6 @@ async function keepLocks(
     if (++listed % LOCKS_A_TURN === 0) await new Promise<void>(resolve => setImmediate(resolve));
     if (signal.aborted) break;
   }
-  return kept;
 }
 
 /** A key with several places has several. */

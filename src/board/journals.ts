@@ -1,6 +1,6 @@
 /** Reads the journals of a board's queues. What was read is shown for two seconds, and a queue that does not answer holds up nothing. */
 
-import { describeDuplicate } from '../admin/describe-duplicate.ts';
+import { describeDuplicate, duplicatesOf } from '../admin/describe-duplicate.ts';
 import type { JournalRecord } from '../cache/contract.ts';
 import { addCounts, MINUTE_MS, minuteOf } from '../cache/journal-rules.ts';
 import { nameOfJob } from '../core/holder.ts';
@@ -68,16 +68,14 @@ export class Journals {
    */
   async duplicates(jobId?: string): Promise<ShownDuplicate[]> {
     const found = (await this.#journals()).flatMap(({ source: { label, queueName }, journal }) =>
-      journal.duplicates
-        .filter(duplicate => jobId === undefined || duplicate.jobId === jobId)
-        .map(duplicate => ({
-          at: duplicate.at,
-          name: nameOfJob(duplicate.jobId, queueName),
-          url: this.#jobUrl({ jobId: duplicate.jobId, queueName }),
-          place: label,
-          text: describeDuplicate(duplicate),
-          outcome: duplicate.outcome,
-        })),
+      (jobId === undefined ? journal.duplicates : duplicatesOf(journal.duplicates, jobId)).map(duplicate => ({
+        at: duplicate.at,
+        name: nameOfJob(duplicate.jobId, queueName),
+        url: this.#jobUrl({ jobId: duplicate.jobId, queueName }),
+        place: label,
+        text: describeDuplicate(duplicate),
+        outcome: duplicate.outcome,
+      })),
     );
     return found.sort((a, b) => b.at - a.at).slice(0, MAX_SHOWN);
   }

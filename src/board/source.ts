@@ -39,6 +39,8 @@ export type ForceReleaseResult =
 interface Listing {
   readonly startedAt: number;
   readonly unviewed: AbortSignal;
+  /** The datastore that is looked at, once it is known. */
+  datastore?: DatastoreLook;
   /** Never rejects. */
   readonly result: Promise<Listed>;
 }
@@ -84,11 +86,11 @@ export class Source {
    * @param unviewed - aborted when nobody wants to see them any more.
    */
   async look(unviewed: AbortSignal): Promise<Look> {
-    const { startedAt, result } = this.#currentListing(unviewed);
+    const listing = this.#currentListing(unviewed);
     const recent = this.#recent();
-    const limit = recent?.wasSlow ? 0 : startedAt + TIME_LIMIT_MS - performance.now();
-    const listed = await within(limit, result);
-    if (!listed) return recent ? this.#show(recent, `${NO_ANSWER}; `) : this.#missing(NO_ANSWER);
+    const limit = recent?.wasSlow ? 0 : listing.startedAt + TIME_LIMIT_MS - performance.now();
+    const listed = await within(limit, listing.result);
+    if (!listed) return recent ? this.#show(recent, `${NO_ANSWER}; `) : this.#showSoFar(listing);
     return 'problem' in listed ? this.#missing(listed.problem) : this.#show(listed);
   }
 
@@ -150,7 +152,13 @@ export class Source {
     const now = performance.now();
     const current = this.#listing;
     if (current && !current.unviewed.aborted && now - current.startedAt < GIVE_UP_MS) return current;
-    const listing = { startedAt: now, unviewed, result: this.#list(unviewed) };
+    const listing: Listing = {
+      startedAt: now,
+      unviewed,
+      result: this.#list(unviewed, datastore => {
+        listing.datastore = datastore;
+      }),
+    };
     this.#listing = listing;
     void listing.result.then(listed => {
       if (this.#listing !== listing) return;
@@ -160,12 +168,13 @@ export class Source {
     return listing;
   }
 
-  async #list(unviewed: AbortSignal): Promise<Listed> {
+  async #list(unviewed: AbortSignal, onDatastore: (datastore: DatastoreLook) => void): Promise<Listed> {
     const startedAt = performance.now();
     try {
       const { findCache, prefix, datastores } = this.#locks;
       const cache = await findCache();
       const datastore = datastores.of(cache);
+      onDatastore(datastore);
       const seen = await datastore.see(prefix, cache, unviewed);
       return { seen, datastore, wasSlow: performance.now() - startedAt > TIME_LIMIT_MS };
     } catch (error) {
@@ -188,6 +197,14 @@ export class Source {
     if (why === '' && age < MAX_UNSAID_AGE_MS) return look;
     const asOf = `its locks are shown as they were ${Math.ceil(age / 1000)} s ago`;
     return { ...look, problem: `${this.label}: ${why}${asOf}` };
+  }
+
+  /** The first look at very many locks takes longer than a page waits. */
+  #showSoFar({ datastore }: Listing): Look {
+    const seen = datastore?.soFar(this.#locks.prefix);
+    if (!datastore || !seen) return this.#missing(NO_ANSWER);
+    const problem = `${this.label}: its locks are still being read; these were found so far`;
+    return { locks: datastore.stillHeld(seen), isCut: true, datastore, problem };
   }
 
   #missing(problem: string): Look {

@@ -18,6 +18,8 @@ export function* findOverlaps(account: Account): Iterable<Finding> {
   for (const [storedKey, runs] of groupBy(underLock, ({ lease }) => lease?.storedKey ?? '')) {
     const places = placesOf(account, storedKey);
     for (const [i, second] of runs.entries()) {
+      // Its process stood still before it started, and it knows on its first line that its lock is lost.
+      if (second.steps[0]?.held === false) continue;
       const beside = runs
         .slice(0, i)
         .filter(first => lastSeenHeld(first) > mayBeSeenHeldUntil(account, first, second));
@@ -107,7 +109,8 @@ function holdsOf(account: Account, lease: Acquisition): Hold[] {
   const comesAgainAt = Math.min(...again.map(one => one.sentAt));
   let expiresAt = sentAt + ttl;
   for (const renewal of renewals) {
-    if (renewal.ok && renewal.sentAt <= expiresAt) expiresAt = Math.max(expiresAt, renewal.sentAt + renewal.ms);
+    if (renewal.ok && renewal.sentAt <= expiresAt)
+      expiresAt = Math.max(expiresAt, renewal.sentAt + renewal.ms);
   }
   const leased = {
     from: answeredAt,

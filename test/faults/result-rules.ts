@@ -6,25 +6,26 @@ import { type Finding, wasDataLost } from './finding.ts';
 /** A shared result is one that a run of the key has returned before, and not long before the job came. */
 export function* findWrongShares(account: Account): Iterable<Finding> {
   const ofKeys = groupBy(account.runs, ({ lease }) => lease?.storedKey ?? '');
-  const firstReceivedAt = new Map<string, number>();
-  for (const { owner, receivedAt } of account.processed) {
-    firstReceivedAt.set(owner, Math.min(firstReceivedAt.get(owner) ?? receivedAt, receivedAt));
+  // A process that was killed has processed nothing, and its job stays in the line.
+  const firstAskedAt = new Map<string, number>();
+  for (const { owner, sentAt } of account.acquisitions) {
+    firstAskedAt.set(owner, Math.min(firstAskedAt.get(owner) ?? sentAt, sentAt));
   }
   for (const job of account.processed) {
     const { owner, outcome, result, storedKey, at } = job;
     if (outcome !== 'shared') continue;
     const run = ofKeys.get(storedKey)?.find(one => one.result === result && one.endedAt <= at);
     if (!run) yield [`${owner} shares '${result}', which no run of '${storedKey}' has returned`, at];
-    else if (run.owner !== owner && !isFresh(run, firstReceivedAt.get(owner) ?? at, account)) {
+    else if (run.owner !== owner && !isFresh(run, firstAskedAt.get(owner) ?? at, account)) {
       yield [`${owner} shares a result of '${storedKey}' from before it came`, at];
     }
   }
 }
 
-/** It ended after the job came, or its key was held as done when the job came. */
-function isFresh({ endedAt, lease }: Run, receivedAt: number, { clockSetBackAt }: Account): boolean {
-  if (endedAt >= receivedAt || clockSetBackAt.some(at => at <= receivedAt)) return true;
-  return lease?.releases.some(({ ms, answeredAt }) => answeredAt + ms >= receivedAt && ms > 0) ?? false;
+/** It ended after the job came, or its key was held when the job came: not released yet, or as done. */
+function isFresh({ endedAt, lease }: Run, askedAt: number, { clockSetBackAt }: Account): boolean {
+  if (endedAt >= askedAt || clockSetBackAt.some(at => at <= askedAt)) return true;
+  return lease?.releases.some(({ ms, answeredAt }) => answeredAt + ms >= askedAt) ?? false;
 }
 
 /** A job that BullMQ calls completed has the result that its run returned, or that it shared. */

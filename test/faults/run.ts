@@ -10,25 +10,31 @@
 
 import { createHash } from 'node:crypto';
 import { parseArgs } from 'node:util';
-import { BAD_INPUT } from './bad-input.ts';
+import { BAD_INPUT } from './bad-input-trial.ts';
 import { CASES, type Case } from './faults.ts';
 import { LOADS } from './load.ts';
+import { MANY_KEYS } from './many-keys.ts';
 import { Random } from './random.ts';
 import { type Outcome, playRound } from './round.ts';
 import { STORES, type Store } from './stores.ts';
 import { printTable } from './table.ts';
+import type { Trial } from './trial.ts';
 
+const TRIALS: readonly Trial[] = [...LOADS, MANY_KEYS, BAD_INPUT];
 const QUICK = [
   'Redis: no fault',
   'Redis: a worker is killed',
   'Redis: an event loop is blocked',
   'Redis: the server is killed, and starts empty',
   'Redis: answers are lost',
+  'Redis: jobs are removed and promoted by hand',
+  "Redis with a clock: the server's wall clock jumps ahead, and back",
   'Redis Sentinel: a fail-over',
   "Redis Cluster: the queue's slot moves",
   'PostgreSQL: a worker is stopped, and goes on',
   'PostgreSQL: the server is killed, and recovers',
-  ...[...LOADS, BAD_INPUT].map(({ name }) => name),
+  'PgBouncer: no fault',
+  ...TRIALS.map(({ name }) => name),
 ];
 const { values } = parseArgs({
   options: {
@@ -43,9 +49,9 @@ const seed = numberFrom('seed', values.seed);
 /** For how long a fault is injected, in ms. */
 const roundMs = values.quick ? 2500 : 4000;
 const cases = CASES.filter(one => isChosen(nameOf(one)));
-const trials = [...LOADS, BAD_INPUT].filter(({ name }) => isChosen(name));
+const trials = TRIALS.filter(({ name }) => isChosen(name));
 if (cases.length + trials.length === 0) {
-  const names = [...CASES.map(nameOf), ...LOADS.map(({ name }) => name), BAD_INPUT.name];
+  const names = [...CASES.map(nameOf), ...TRIALS.map(({ name }) => name)];
   throw new TypeError(`--only: no fault has '${values.only}' in its name; there are:\n${names.join('\n')}`);
 }
 

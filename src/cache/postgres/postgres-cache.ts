@@ -62,6 +62,7 @@ import { DEFAULT_SCHEMA, MAX_SWEPT, migrationSql } from './migration.ts';
 import type { PostgresPool } from './pool.ts';
 import { PreparedQueries } from './prepared.ts';
 import {
+  escapeNul,
   notifiedAs,
   readAnswer,
   readAnswers,
@@ -242,7 +243,7 @@ export class PostgresCache extends ExchangeCache {
   }
 
   async readJournal(queue: string): Promise<JournalRecord> {
-    const { rows } = await this.#query(readJournalSql(this.schema), [queue]);
+    const { rows } = await this.#query(readJournalSql(this.schema), [escapeNul(queue)]);
     return readJournalRow(rows[0], Date.now());
   }
 
