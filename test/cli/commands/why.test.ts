@@ -40,15 +40,7 @@ describe('bullmq-once why and stats', () => {
 
   it('finds a job by its id, also where that is hostile, and so long that it is kept in a short form', async () => {
     const first = await bench.hold();
-    const ids = [
-      '../x',
-      '%2e%2e',
-      '100%',
-      '__proto__',
-      ':once:1',
-      '\u001b[2J\u202e',
-      `${'x'.repeat(1000)}`,
-    ];
+    const ids = ['../100%', '__proto__', '\u001b[2J\u202e', `${'x'.repeat(1000)}`];
     for (const jobId of ids) await bench.result(await bench.add({}, { jobId }));
     const isNoted = async () => (await locksOf(bench.queue).journal()).duplicates.length === ids.length;
     await until(isNoted, 'all are noted');
