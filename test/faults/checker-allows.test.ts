@@ -198,8 +198,8 @@ describe('The checker of histories', () => {
       .completed(102, 1, 'a', 'finished')
       .shared(300, 2, 'b', 'the result of a'),
     "the server's clock is set back, fences are lower, and a lock lasts": story()
-      .acquired(0, 1, 'a', 10)
-      .started(2, 1, 'a', 10)
+      .acquired(0, 1, 'a', 3_600_000_000)
+      .started(2, 1, 'a', 3_600_000_000)
       .ended(100, 1, 'a')
       .record(150, 0, { event: 'clock-set-back' })
       .acquired(200, 2, 'b', 5)

@@ -231,7 +231,10 @@ export class PostgresStore implements Store {
   }
 }
 
-/** A PostgreSQL that workers reach by a PgBouncer, which gives a connection to another client after each transaction. */
+/**
+ * A PostgreSQL whose locks are reached by a PgBouncer, which gives a connection to another client after each transaction. BullMQ itself
+ * needs connections of its own.
+ */
 export class PooledPostgresStore extends PostgresStore {
   readonly bouncer: PgBouncer;
 
@@ -243,7 +246,11 @@ export class PooledPostgresStore extends PostgresStore {
   static async openPooled(): Promise<PooledPostgresStore> {
     const server = await PostgresServer.start();
     const bouncer = await PgBouncer.start(server.port, 'transaction');
-    return new PooledPostgresStore(server, await TcpProxy.start(bouncer.port), bouncer);
+    return new PooledPostgresStore(server, await TcpProxy.start(server.port), bouncer);
+  }
+
+  override get address(): Address {
+    return { postgres: this.server.urlAt(this.proxy.port), locks: this.bouncer.url };
   }
 
   override async close(): Promise<void> {

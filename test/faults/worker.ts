@@ -6,8 +6,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { createPostgresBackend, type Job, Worker, type WorkerOptions, withBackend } from 'bullmq';
 import { Cluster, type ClusterNode, type RedisOptions } from 'ioredis';
+import pg from 'pg';
 import { ownerOf } from '../../src/bullmq/job.ts';
-import { type LockHandle, onceProcessor, RedisCache } from '../../src/index.ts';
+import { type LockCache, type LockHandle, onceProcessor, RedisCache } from '../../src/index.ts';
 import { jobName } from '../../src/key/stored-name.ts';
 import { PostgresCache } from '../../src/postgres.ts';
 import { CarelessCache } from './careless-cache.ts';
@@ -19,7 +20,11 @@ import { recordCalls } from './recorded-cache.ts';
 export type Address =
   | { readonly redis: RedisOptions }
   | { readonly nodes: readonly ClusterNode[] }
-  | { readonly postgres: string };
+  | {
+      readonly postgres: string;
+      /** Where the locks are reached; else where the queue is. */
+      readonly locks?: string;
+    };
 
 export interface WorkerSettings {
   /** The folder of the history. */
@@ -102,8 +107,8 @@ async function work(
   return result;
 }
 
-const cache = careless && 'redis' in address ? new CarelessCache(address.redis.port as number) : undefined;
-const guarded = onceProcessor(work, cache ? { ...options, cache } : options);
+const cache = namedCache();
+const guarded = onceProcessor(work, cache ? { ...options, cache: cache.locks } : options);
 async function processor(job: Job<Task>, token?: string, signal?: AbortSignal): Promise<unknown> {
   const run = { owner: ownerOf(job), attempt: job.attemptsStarted };
   const storedKey = jobName(job, options.scope, `k-${job.data.key}`);
@@ -120,6 +125,18 @@ async function processor(job: Job<Task>, token?: string, signal?: AbortSignal): 
     recorder.record({ event: 'processed', ...run, outcome, ...(code !== undefined && { code }) });
     throw error;
   }
+}
+
+/** The cache of the locks, where it is not on the queue's own connection. */
+function namedCache(): { readonly locks: LockCache; close(): unknown } | undefined {
+  if (careless && 'redis' in address) {
+    const locks = new CarelessCache(address.redis.port as number);
+    return { locks, close: () => locks.close() };
+  }
+  if (!('locks' in address)) return undefined;
+  const pool = new pg.Pool({ connectionString: address.locks });
+  pool.on('error', () => {});
+  return { locks: new PostgresCache(pool), close: () => pool.end() };
 }
 
 const { WorkerClass, connection } = connect(address);
@@ -139,7 +156,7 @@ function startWorker(queueName: string): Worker {
 async function stop(): Promise<void> {
   await Promise.all(workers.map(worker => worker.close()));
   if (connection instanceof Cluster) connection.disconnect();
-  cache?.close();
+  await cache?.close();
   // Nothing is left to do, so the process ends by itself.
   if (process.connected) process.disconnect();
 }
