@@ -6,6 +6,7 @@
  *     npm run test:faults -- --seed 42           the random choices of an earlier run
  *     npm run test:faults -- --only FLUSHALL     the faults that have this in their name
  *     npm run test:faults -- --quick             a short selection
+ *     npm run test:faults -- --write             writes the results into docs/guarantees.md
  */
 
 import { createHash } from 'node:crypto';
@@ -15,9 +16,10 @@ import { CASES, type Case } from './faults.ts';
 import { LOADS } from './load.ts';
 import { MANY_KEYS } from './many-keys.ts';
 import { Random } from './random.ts';
+import { writeReport } from './report.ts';
 import { type Outcome, playRound } from './round.ts';
 import { STORES, type Store } from './stores.ts';
-import { printTable } from './table.ts';
+import { tableOf } from './table.ts';
 import type { Trial } from './trial.ts';
 
 const TRIALS: readonly Trial[] = [...LOADS, MANY_KEYS, BAD_INPUT];
@@ -42,6 +44,7 @@ const { values } = parseArgs({
     seed: { type: 'string', default: String(Math.floor(Math.random() * 2 ** 32)) },
     only: { type: 'string' },
     quick: { type: 'boolean', default: false },
+    write: { type: 'boolean', default: false },
   },
 });
 const minutes = numberFrom('minutes', values.minutes);
@@ -57,6 +60,7 @@ if (cases.length + trials.length === 0) {
 
 const startedAt = performance.now();
 const outcomes = new Map<string, Outcome[]>();
+const tried = new Map<string, string>();
 let violations = 0;
 console.log(`seed ${seed}`);
 // The first pass is complete, however long it takes.
@@ -64,7 +68,11 @@ for (let pass = 0; pass === 0 || (!values.quick && isTimeLeft()); pass++) {
   await playFaults(pass);
   await playTrials(pass);
 }
-printTable(outcomes);
+const table = tableOf(outcomes);
+console.log(`\n${table}\n`);
+if (values.write) {
+  writeReport({ minutes: Math.round((performance.now() - startedAt) / 60_000), seed, table, trials: tried });
+}
 console.log(`${violations} violations with --seed ${seed}`);
 if (violations > 0) process.exitCode = 1;
 
@@ -92,6 +100,7 @@ async function playTrials(pass: number): Promise<void> {
   for (const { name, play } of trials) {
     if (pass > 0 && !isTimeLeft()) break;
     const { figures, violations } = await play(randomFor(name, pass), values.quick ? 10 : 1);
+    tried.set(name, figures);
     report(name, figures, violations);
   }
 }
