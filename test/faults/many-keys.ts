@@ -2,6 +2,8 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { Redis } from 'ioredis';
 import { createBoard } from '../../src/board.ts';
 import { enterStep } from '../../src/conformance/lines.ts';
@@ -13,10 +15,11 @@ import type { Trial, TrialResult } from './trial.ts';
 const KEYS = 100_000;
 const BATCH = 500;
 /** The heap with which the command line must do. It could not hold all locks. */
-const CLI_HEAP_MIB = 64;
+const CLI_HEAP_MIB = 96;
 /** The board waits two seconds for a datastore. The rest is for a busy machine. */
 const MAX_ANSWER_MS = 5000;
-const MAX_HEAP_GROWTH_MIB = 64;
+/** After garbage collection. A look knows the names that it has read, and keeps 500 locks. */
+const MAX_HEAP_GROWTH_MIB = 32;
 const MAX_ANSWER_BYTES = 2 ** 20;
 /** How often the board is asked, a second apart. */
 const REQUESTS = 5;
@@ -85,14 +88,14 @@ async function listByCli({ url }: RedisServer, keys: number): Promise<TrialResul
 async function showOnBoard(redis: Redis, keys: number): Promise<TrialResult> {
   const board = createBoard({ caches: { all: new RedisCache(redis) } });
   const violations: string[] = [];
-  const heapBefore = process.memoryUsage().heapUsed;
+  const heapBefore = heapInUse();
   let [slowest, largest, heap] = [0, 0, 0];
   for (let i = 0; i < REQUESTS; i++) {
     const startedAt = performance.now();
     const text = await (await board.fetch(new Request('http://localhost/api/locks'))).text();
     slowest = Math.max(slowest, performance.now() - startedAt);
     largest = Math.max(largest, text.length);
-    heap = Math.max(heap, process.memoryUsage().heapUsed - heapBefore);
+    heap = Math.max(heap, heapInUse() - heapBefore);
     const { locks, isCut } = JSON.parse(text) as { locks: unknown[]; isCut: boolean };
     const isRight = locks.length === Math.min(keys, 500) && isCut === keys > 500;
     if (!isRight) violations.push(`the board shows ${locks.length} of ${keys} locks, and more: ${isCut}`);
@@ -107,6 +110,12 @@ async function showOnBoard(redis: Redis, keys: number): Promise<TrialResult> {
     figures: `the board answered within ${seconds(slowest)}, ${size}, heap + ${mib(heap)}`,
     violations,
   };
+}
+
+function heapInUse(): number {
+  setFlagsFromString('--expose-gc');
+  runInNewContext('gc')();
+  return process.memoryUsage().heapUsed;
 }
 
 function seconds(ms: number): string {
