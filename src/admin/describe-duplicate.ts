@@ -4,11 +4,25 @@ import { OUTCOME_WORDS } from '../bullmq/job-events.ts';
 import type { DuplicateRecord } from '../cache/contract.ts';
 import { nameOfHolder } from '../core/holder.ts';
 import { shown } from '../core/printable.ts';
+import { boundOwner } from '../key/owner-id.ts';
+
+/** The duplicates that are jobs with this id. A long id is kept in its short form, and may be given in it. */
+export function duplicatesOf(duplicates: readonly DuplicateRecord[], jobId: string): DuplicateRecord[] {
+  const isMeant = isIdOf(jobId);
+  return duplicates.filter(duplicate => isMeant(duplicate.jobId));
+}
+
+/** Creates a function that says whether an id, as it is kept, is that of a job. */
+export function isIdOf(jobId: string): (keptId: string | undefined) => boolean {
+  const bound = boundOwner(jobId);
+  return keptId => keptId !== undefined && (keptId === jobId || keptId === bound);
+}
 
 /** `skipped: 'welcome-42' was held by job 16 of emails`. For people: printable, and not too long. */
 export function describeDuplicate({ outcome, observed, key, holder }: DuplicateRecord): string {
   // What a later release has written may have an outcome of its own.
-  const what = `${observed ? 'would have been ' : ''}${OUTCOME_WORDS[outcome] ?? shown(outcome)}`;
+  const word = Object.hasOwn(OUTCOME_WORDS, outcome) ? OUTCOME_WORDS[outcome] : shown(outcome);
+  const what = `${observed ? 'would have been ' : ''}${word}`;
   return `${what}: '${shown(key)}' ${holder ? describePast(holder) : 'had a newer job'}`;
 }
 

@@ -49,6 +49,8 @@ export interface Seen {
 interface Look {
   readonly startedAt: number;
   readonly unviewed: AbortSignal;
+  /** What it has met so far, by the names of what was wanted. */
+  readonly kept: Map<string, KeptLocks>;
   /** What was found, by the names of what was wanted. */
   readonly seen: Promise<ReadonlyMap<string, Seen>>;
 }
@@ -90,6 +92,14 @@ export class DatastoreLook {
     }
   }
 
+  /** What the look that is under way has met so far; `undefined` where that is nothing. */
+  soFar(wanted: Wanted): Seen | undefined {
+    const locks = this.#current?.kept.get(nameOf(wanted))?.locks ?? [];
+    return this.#current && locks.length > 0
+      ? { locks, isCut: true, at: this.#current.startedAt }
+      : undefined;
+  }
+
   /** Those locks that are held by now, as far as it is known, with the time that is left of them. */
   stillHeld({ locks, at }: Seen): LockInfo[] {
     const age = performance.now() - at;
@@ -108,7 +118,8 @@ export class DatastoreLook {
     const startedAt = performance.now();
     const current = this.#current;
     if (current && !current.unviewed.aborted && startedAt - current.startedAt < GIVE_UP_MS) return current;
-    const look = { startedAt, unviewed, seen: this.#lookForAll(startedAt, unviewed) };
+    const kept = new Map<string, KeptLocks>();
+    const look = { startedAt, unviewed, kept, seen: this.#lookForAll(startedAt, unviewed, kept) };
     this.#current = look;
     look.seen.then(
       seen => this.#current === look && this.#end(look, seen),
@@ -138,7 +149,11 @@ export class DatastoreLook {
     return taken;
   }
 
-  async #lookForAll(startedAt: number, unviewed: AbortSignal): Promise<ReadonlyMap<string, Seen>> {
+  async #lookForAll(
+    startedAt: number,
+    unviewed: AbortSignal,
+    kept: Map<string, KeptLocks>,
+  ): Promise<ReadonlyMap<string, Seen>> {
     // Sources that are asked in one turn of the event loop share a look.
     await new Promise<void>(resolve => setImmediate(resolve));
     const wanted = this.#takeWanted();
@@ -149,13 +164,14 @@ export class DatastoreLook {
     try {
       unviewed.throwIfAborted();
       const { cache } = wanted[this.#turn % wanted.length] as Wanted;
-      const kept = await keepLocks(cache, wanted, startedAt, enough.signal);
+      for (const one of wanted) kept.set(nameOf(one), new KeptLocks());
+      await keepLocks(cache, wanted, kept, startedAt, enough.signal);
       unviewed.throwIfAborted();
       const isCut = enough.signal.aborted;
       const seen = await Promise.all(
         [...kept].map(
-          async ([one, { locks, isCut: hasMore }]): Promise<[string, Seen]> => [
-            nameOf(one),
+          async ([name, { locks, isCut: hasMore }]): Promise<[string, Seen]> => [
+            name,
             { locks: await withLines(cache, locks), isCut: isCut || hasMore, at: startedAt },
           ],
         ),
@@ -172,10 +188,10 @@ export class DatastoreLook {
 async function keepLocks(
   cache: LockCache,
   wanted: readonly Wanted[],
+  kept: ReadonlyMap<string, KeptLocks>,
   startedAt: number,
   signal: AbortSignal,
-): Promise<ReadonlyMap<Wanted, KeptLocks>> {
-  const kept = new Map(wanted.map(one => [one, new KeptLocks()]));
+): Promise<void> {
   const ofPrefixes = new Map<string, Wanted[]>();
   for (const one of wanted) getOrCreate(ofPrefixes, one.prefix, () => []).push(one);
   const longestFirst = [...ofPrefixes.keys()].sort((a, b) => b.length - a.length);
@@ -184,12 +200,11 @@ async function keepLocks(
     const prefix = longestFirst.find(one => lock.storedKey.startsWith(one));
     const expiresIn = lock.expiresIn + (performance.now() - startedAt);
     for (const one of ofPrefixes.get(`${prefix}`) ?? []) {
-      if (matches(lock, one.search)) kept.get(one)?.add({ ...lock, expiresIn });
+      if (matches(lock, one.search)) kept.get(nameOf(one))?.add({ ...lock, expiresIn });
     }
     if (++listed % LOCKS_A_TURN === 0) await new Promise<void>(resolve => setImmediate(resolve));
     if (signal.aborted) break;
   }
-  return kept;
 }
 
 /** What was seen of what is wanted, if it was looked for. All locks of a source tell it, unless there were more than were kept. */

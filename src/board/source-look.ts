@@ -5,7 +5,7 @@
 import { LockAdminError, type LockInfo } from '../admin/lock-admin.ts';
 import type { LockCache } from '../cache/contract.ts';
 import { within } from '../core/within.ts';
-import type { DatastoreLook, DatastoreLooks, Seen } from './datastore-look.ts';
+import type { DatastoreLook, DatastoreLooks, Seen, Wanted } from './datastore-look.ts';
 import type { LockSearch } from './lock-search.ts';
 
 /** How long a page waits for one source. */
@@ -41,6 +41,10 @@ export interface LockFinder {
 interface Listing {
   readonly startedAt: number;
   readonly unviewed: AbortSignal;
+  /** The datastore that is looked at, once it is known. */
+  datastore?: DatastoreLook;
+  /** What it looks for there. */
+  wanted?: Wanted;
   /** Never rejects. */
   readonly result: Promise<Listed>;
 }
@@ -75,11 +79,11 @@ export class SourceLook {
    * @param unviewed - aborted when nobody wants to see them any more.
    */
   async at(unviewed: AbortSignal): Promise<Look> {
-    const { startedAt, result } = this.#currentListing(unviewed);
+    const listing = this.#currentListing(unviewed);
     const recent = this.#recent();
-    const limit = recent?.wasSlow ? 0 : startedAt + TIME_LIMIT_MS - performance.now();
-    const listed = await within(limit, result);
-    if (!listed) return recent ? this.#show(recent, `${NO_ANSWER}; `) : this.#missing(NO_ANSWER);
+    const limit = recent?.wasSlow ? 0 : listing.startedAt + TIME_LIMIT_MS - performance.now();
+    const listed = await within(limit, listing.result);
+    if (!listed) return recent ? this.#show(recent, `${NO_ANSWER}; `) : this.#showSoFar(listing);
     return 'problem' in listed ? this.#missing(listed.problem) : this.#show(listed);
   }
 
@@ -87,7 +91,11 @@ export class SourceLook {
     const now = performance.now();
     const current = this.#listing;
     if (current && !current.unviewed.aborted && now - current.startedAt < GIVE_UP_MS) return current;
-    const listing = { startedAt: now, unviewed, result: this.#list(unviewed) };
+    const listing: Listing = {
+      startedAt: now,
+      unviewed,
+      result: this.#list(unviewed, (datastore, wanted) => Object.assign(listing, { datastore, wanted })),
+    };
     this.#listing = listing;
     void listing.result.then(listed => {
       if (this.#listing !== listing) return;
@@ -97,13 +105,18 @@ export class SourceLook {
     return listing;
   }
 
-  async #list(unviewed: AbortSignal): Promise<Listed> {
+  async #list(
+    unviewed: AbortSignal,
+    onLook: (datastore: DatastoreLook, wanted: Wanted) => void,
+  ): Promise<Listed> {
     const startedAt = performance.now();
     try {
       const { findCache, prefix, datastores } = this.#finder;
       const cache = await findCache();
       const datastore = datastores.of(cache);
-      const seen = await datastore.see({ prefix, search: this.#search, cache }, unviewed);
+      const wanted = { prefix, search: this.#search, cache };
+      onLook(datastore, wanted);
+      const seen = await datastore.see(wanted, unviewed);
       return { seen, datastore, wasSlow: performance.now() - startedAt > TIME_LIMIT_MS };
     } catch (error) {
       if (error instanceof LockAdminError) return { problem: error.message };
@@ -125,6 +138,14 @@ export class SourceLook {
     if (why === '' && age < MAX_UNSAID_AGE_MS) return look;
     const asOf = `its locks are shown as they were ${Math.ceil(age / 1000)} s ago`;
     return { ...look, problem: `${this.#label}: ${why}${asOf}` };
+  }
+
+  /** The first look at very many locks takes longer than a page waits. */
+  #showSoFar({ datastore, wanted }: Listing): Look {
+    const seen = wanted && datastore?.soFar(wanted);
+    if (!datastore || !seen) return this.#missing(NO_ANSWER);
+    const problem = `${this.#label}: its locks are still being read; these were found so far`;
+    return { locks: datastore.stillHeld(seen), isCut: true, datastore, problem };
   }
 
   #missing(problem: string): Look {

@@ -4,13 +4,27 @@ import type { LockAdmin, LockInfo } from '../admin/lock-admin.ts';
 import { checkKey } from '../key/template.ts';
 import type { Arguments } from './arguments.ts';
 
-/** The locks that pass all filters, sorted by queue, scope and key. */
-export async function findLocks(args: Arguments, locks: LockAdmin): Promise<LockInfo[]> {
+/** So many locks are kept in memory, and sorted, at a time. */
+export const LOCKS_A_PAGE = 10_000;
+
+/** The locks that pass all filters, in pages. Those of a page are sorted by queue, scope and key. */
+export async function* findPages(args: Arguments, locks: LockAdmin): AsyncIterable<LockInfo[]> {
   const { 'starts-with': startsWith, state } = args;
+  let page: LockInfo[] = [];
+  for await (const lock of locks.list({ startsWith, ...(state && { state }) })) {
+    page.push(lock);
+    if (page.length < LOCKS_A_PAGE) continue;
+    yield sorted(page);
+    page = [];
+  }
+  if (page.length > 0) yield sorted(page);
+}
+
+/** The locks that pass all filters, sorted by queue, scope and key. */
+async function findLocks(args: Arguments, locks: LockAdmin): Promise<LockInfo[]> {
   const found: LockInfo[] = [];
-  const filter = { startsWith, ...(state && { state }) };
-  for await (const lock of locks.list(filter)) found.push(lock);
-  return found.sort((a, b) => (sortKeyOf(a) < sortKeyOf(b) ? -1 : 1));
+  for await (const page of findPages(args, locks)) for (const lock of page) found.push(lock);
+  return sorted(found);
 }
 
 /**
@@ -32,6 +46,10 @@ export async function findByKey(key: string, args: Arguments, locks: LockAdmin):
     found.push(...candidates.filter(lock => lock.key === listedKey));
   }
   return found;
+}
+
+function sorted(locks: LockInfo[]): LockInfo[] {
+  return locks.sort((a, b) => (sortKeyOf(a) < sortKeyOf(b) ? -1 : 1));
 }
 
 function sortKeyOf({ queue = '', scope = '', key }: LockInfo): string {

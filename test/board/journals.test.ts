@@ -64,6 +64,27 @@ describe('The duplicates that a board shows', () => {
     });
   });
 
+  it('are found by the id of a job that is hostile, or so long that it is kept in a short form', async () => {
+    const { board, duplicatesOf } = open();
+    const first = await bench.hold();
+    const ids = ['../x', '%2e%2e', '100%', '__proto__', ':once:1', '\u001b[2J\u202e', `${'x'.repeat(1000)}`];
+    for (const jobId of ids) await bench.result(await bench.add({}, { jobId }));
+    const isNoted = async () => (await locksOf(bench.queue).journal()).duplicates.length === ids.length;
+    await until(isNoted, 'all are noted');
+    await first.finish();
+
+    for (const id of ids) {
+      const found = await duplicatesOf(id);
+
+      expect(found, id).to.have.length(1);
+      expect(found[0].name, id).to.match(/^[^\p{Cc}\p{Cf}]{1,600}$/u);
+      const [byKeptId] = await duplicatesOf(found[0].name.replace(/^job (.*) of .*$/, '$1'));
+      if (id.length > 500) expect(byKeptId, id).to.deep.equal(found[0]);
+    }
+    expect(await duplicatesOf('constructor')).to.deep.equal([]);
+    board.close();
+  });
+
   it('are found by the id of a job', async () => {
     const { board, duplicatesOf } = open();
     const job = await duplicate();

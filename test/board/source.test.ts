@@ -63,6 +63,17 @@ function slowCache(ms: number): MemoryCache {
   return Object.assign(cache, { list: slowly });
 }
 
+/** A cache that lists its locks, and does not come to an end for a while. */
+function endlessCache(ms: number): MemoryCache {
+  const cache = new MemoryCache();
+  const list = cache.list.bind(cache);
+  async function* listing(prefix: string): AsyncIterable<LockRecord> {
+    yield* list(prefix);
+    await delay(ms);
+  }
+  return Object.assign(cache, { list: listing });
+}
+
 /** A cache that can neither list nor release. */
 function unreachableForAdmins(): MemoryCache {
   async function* list(): AsyncIterable<LockRecord> {
@@ -70,6 +81,22 @@ function unreachableForAdmins(): MemoryCache {
   }
   return Object.assign(failingCache('forceRelease'), { list });
 }
+
+describe('a datastore with very many locks', () => {
+  it('is shown with what was found so far, while its first look takes longer than a page waits', async () => {
+    const cache = endlessCache(4000);
+    await hold(cache, 'bull:emails', 'bull:emails:17@1');
+    const board = createBoard({ caches: { many: cache } });
+
+    const { shown, ms } = await timed(board);
+    board.close();
+
+    expect(ms).to.be.within(1900, 3900);
+    expect(shown.locks.map(({ holderName }: any) => holderName)).to.deep.equal(['job 17 of emails']);
+    expect(shown.isCut).to.equal(true);
+    expect(shown.problems).to.deep.equal(['many: its locks are still being read; these were found so far']);
+  });
+});
 
 describe('two queues of one name on two servers', () => {
   let two: TwoServers;

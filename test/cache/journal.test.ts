@@ -56,6 +56,26 @@ for (const { name, create } of allCaches.filter(keepsJournals)) {
         expect(await cache.readJournal(queue)).to.deep.equal({ counts: [count(0, 2)], duplicates });
       });
 
+      it('gives back what is hostile, and what stands beside it (NUL, half of a surrogate pair, __proto__)', async () => {
+        const holder = {
+          state: 'running',
+          owner: `${queue}:\0@1`,
+          jobId: '\0',
+          queueName: 'emails',
+        } as const;
+        const duplicates = [
+          duplicate('1'),
+          duplicate('\0', { holder, key: 'a\0\\0' }),
+          duplicate('\ud83d', { key: '\ude00' }),
+          duplicate('__proto__', { key: '../x%00' }),
+          duplicate(':once:1', { key: '::once:journal:1:' }),
+        ];
+
+        await cache.writeJournal([{ queue, counts: [count(0, 5)], duplicates }]);
+
+        expect(await cache.readJournal(queue)).to.deep.equal({ counts: [count(0, 5)], duplicates });
+      });
+
       it('adds up what several processes have counted, by the minute and the outcome', async () => {
         const page = { queue, counts: [count(0, 2), count(0, 1, 'raised'), count(90, 5)], duplicates: [] };
         await Promise.all([

@@ -29,9 +29,14 @@ export function cliWithout(packages: readonly string[], ...args: string[]): Prom
 
 function run(nodeArgs: readonly string[], more: NodeJS.ProcessEnv = {}): Promise<Ended> {
   return new Promise(resolve => {
-    execFile(process.execPath, [...nodeArgs], { env: { ...env, ...more } }, (error, out, err) => {
-      resolve({ code: error ? Number(error.code) : 0, out, err });
-    });
+    execFile(
+      process.execPath,
+      [...nodeArgs],
+      { env: { ...env, ...more }, maxBuffer: 2 ** 26 },
+      (error, out, err) => {
+        resolve({ code: error ? Number(error.code) : 0, out, err });
+      },
+    );
   });
 }
 

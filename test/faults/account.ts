@@ -1,5 +1,6 @@
 /** Derives from a history what became of each acquisition, each run and each job. */
 
+import type { LineKind, Standing } from '../../src/cache/contract.ts';
 import type { Entry, FoundHolder, JobOutcome, RunOutcome } from './history.ts';
 
 /** A renewal or a release. One that was never answered has been answered at `Infinity`. */
@@ -7,6 +8,8 @@ export interface LeaseRequest {
   readonly sentAt: number;
   /** The ttl of a renewal, the `dedupeFor` of a release. */
   readonly ms: number;
+  /** For how long a release reserves the key. */
+  readonly reservedFor?: number | undefined;
   answeredAt: number;
   /** The answer; missing where the cache has none. */
   ok: boolean | undefined;
@@ -19,12 +22,17 @@ export interface Acquisition {
   readonly owner: string;
   readonly attempt: number;
   readonly ttl: number;
+  /** How many may hold the key at once. */
+  readonly places: number;
+  readonly line: LineKind | undefined;
   readonly sentAt: number;
   answeredAt: number;
   /** 0 unless it was granted. */
   fence: number;
   /** Who holds the key, where it was refused. */
   holder: FoundHolder | undefined;
+  /** How it stands in the line, where it was refused. */
+  standing: Standing['is'] | 'not-in-line' | undefined;
   readonly renewals: LeaseRequest[];
   readonly releases: LeaseRequest[];
 }
@@ -39,6 +47,8 @@ export interface Run {
   endedAt: number;
   readonly steps: { readonly at: number; readonly held: boolean; readonly aborted: boolean }[];
   outcome: RunOutcome | undefined;
+  /** What the work returned. */
+  result: string | undefined;
 }
 
 /** What a processor returned to BullMQ for a job. */
@@ -48,11 +58,18 @@ export interface ProcessedJob {
   readonly owner: string;
   readonly outcome: JobOutcome;
   readonly code: string | undefined;
+  readonly result: string | undefined;
   readonly storedKey: string;
   /** When BullMQ handed it out. */
   readonly receivedAt: number;
   /** The last acquisition that its process sent for it. */
   readonly acquisition: Acquisition | undefined;
+}
+
+/** What BullMQ says of a job when all is over. */
+export interface FinalState {
+  readonly state: string;
+  readonly result: string | undefined;
 }
 
 interface Period {
@@ -68,8 +85,14 @@ export interface Account {
   /** When BullMQ reported to the worker that a job has completed. */
   readonly completedAt: ReadonlyMap<string, number>;
   /** The state of each job in BullMQ when all was over. */
-  readonly finalStates: ReadonlyMap<string, string>;
+  readonly finalStates: ReadonlyMap<string, FinalState>;
   readonly killedAt: ReadonlyMap<number, number>;
+  /** The jobs that were removed by hand. */
+  readonly removed: ReadonlySet<string>;
+  /** The owners that were struck out of a line: `<storedKey> <owner>`. */
+  readonly struck: ReadonlySet<string>;
+  /** When the datastore's wall clock was set back. */
+  readonly clockSetBackAt: readonly number[];
   /** When the datastore may have lost what it had stored. */
   readonly dataLosses: readonly Period[];
   /** When the datastore may not have answered. */
@@ -87,8 +110,11 @@ export function accountOf(entries: readonly Entry[]): Account {
   const runs = new Map<string, Run>();
   const processed: ProcessedJob[] = [];
   const completedAt = new Map<string, number>();
-  const finalStates = new Map<string, string>();
+  const finalStates = new Map<string, FinalState>();
   const killedAt = new Map<number, number>();
+  const removed = new Set<string>();
+  const struck = new Set<string>();
+  const clockSetBackAt: number[] = [];
   const dataLosses: Period[] = [];
   const outages: Period[] = [];
   const leftBehind: string[] = [];
@@ -101,13 +127,14 @@ export function accountOf(entries: readonly Entry[]): Account {
         received.set(`${pid} ${entry.owner} ${entry.attempt}`, entry);
         break;
       case 'acquire': {
-        const { storedKey, owner, attempt, ttl, token } = entry;
+        const { storedKey, owner, attempt, ttl, token, places = 1, line } = entry;
         const acquisition: Acquisition = {
-          ...{ pid, storedKey, owner, attempt, ttl },
+          ...{ pid, storedKey, owner, attempt, ttl, places, line },
           sentAt: at,
           answeredAt: Number.POSITIVE_INFINITY,
           fence: 0,
           holder: undefined,
+          standing: undefined,
           renewals: [],
           releases: [],
         };
@@ -126,13 +153,19 @@ export function accountOf(entries: readonly Entry[]): Account {
         const acquisition = known(acquisitions, entry.token);
         acquisition.answeredAt = at;
         acquisition.holder = entry.holder;
+        acquisition.standing = entry.standing;
         break;
       }
       case 'renew':
-        known(acquisitions, entry.token).renewals.push(sent(at, entry.ttl));
+        known(acquisitions, entry.token).renewals.push(sent({ sentAt: at, ms: entry.ttl }));
         break;
       case 'release':
-        known(acquisitions, entry.token).releases.push(sent(at, entry.dedupeFor));
+        known(acquisitions, entry.token).releases.push(
+          sent({ sentAt: at, ms: entry.dedupeFor, reservedFor: entry.reservedFor }),
+        );
+        break;
+      case 'strike':
+        struck.add(`${entry.storedKey} ${entry.owner}`);
         break;
       case 'renewed':
         answer(known(acquisitions, entry.token).renewals, at, entry.ok);
@@ -149,6 +182,7 @@ export function accountOf(entries: readonly Entry[]): Account {
           endedAt: Number.POSITIVE_INFINITY,
           steps: [],
           outcome: undefined,
+          result: undefined,
         });
         break;
       }
@@ -159,22 +193,29 @@ export function accountOf(entries: readonly Entry[]): Account {
         const run = known(runs, `${pid} ${entry.run}`);
         run.endedAt = at;
         run.outcome = entry.outcome;
+        run.result = entry.result;
         break;
       }
       case 'processed': {
-        const { owner, attempt, outcome, code } = entry;
+        const { owner, attempt, outcome, code, result } = entry;
         // A process may be given a job that it is still running.
         const job = `${pid} ${owner} ${attempt}`;
         const { at: receivedAt, storedKey } = known(received, job);
         const acquisition = lastAcquisitions.get(job);
-        processed.push({ at, pid, owner, outcome, code, storedKey, receivedAt, acquisition });
+        processed.push({ at, pid, owner, outcome, code, result, storedKey, receivedAt, acquisition });
         break;
       }
       case 'completed':
         completedAt.set(entry.owner, at);
         break;
       case 'final-state':
-        finalStates.set(entry.owner, entry.state);
+        finalStates.set(entry.owner, { state: entry.state, result: entry.result });
+        break;
+      case 'removed':
+        removed.add(entry.owner);
+        break;
+      case 'clock-set-back':
+        clockSetBackAt.push(at);
         break;
       case 'killed':
         killedAt.set(entry.of, at);
@@ -208,6 +249,9 @@ export function accountOf(entries: readonly Entry[]): Account {
     completedAt,
     finalStates,
     killedAt,
+    removed,
+    struck,
+    clockSetBackAt,
     dataLosses,
     outages,
     leftBehind,
@@ -216,8 +260,8 @@ export function accountOf(entries: readonly Entry[]): Account {
   };
 }
 
-function sent(sentAt: number, ms: number): LeaseRequest {
-  return { sentAt, ms, answeredAt: Number.POSITIVE_INFINITY, ok: undefined };
+function sent(request: Pick<LeaseRequest, 'sentAt' | 'ms' | 'reservedFor'>): LeaseRequest {
+  return { ...request, answeredAt: Number.POSITIVE_INFINITY, ok: undefined };
 }
 
 /** Answers come in the order of the requests. */

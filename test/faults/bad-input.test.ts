@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import { onceProcessor } from '../../src/index.ts';
 import { Bench, oneOfEachKind } from '../support/bullmq.ts';
 import { CHECKS, data } from './bad-input.ts';
+import { CHECKS_OF_LINES } from './bad-input-of-lines.ts';
 import { openTargets, type Target } from './targets.ts';
 
 describe('Bad input', () => {
@@ -17,7 +18,7 @@ describe('Bad input', () => {
     for (const target of targets) await target.close();
   });
 
-  for (const [what, check] of Object.entries(CHECKS)) {
+  for (const [what, check] of Object.entries({ ...CHECKS, ...CHECKS_OF_LINES })) {
     it(`${what}`, () => check(targets, { numRuns: 150 }));
   }
 });

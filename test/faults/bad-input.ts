@@ -9,8 +9,7 @@ import fc from 'fast-check';
 import { Lock, type LockCache, once } from '../../src/index.ts';
 import { boundOwner } from '../../src/key/owner-id.ts';
 import { deferred, rejection } from '../support/index.ts';
-import { checkEach, openTargets, type Target } from './targets.ts';
-import type { Trial } from './trial.ts';
+import { checkEach, type Target } from './targets.ts';
 
 /** Strings that mean something to Redis, Lua, SQL, JSON, patterns, or to the names and records of locks. */
 const HOSTILE = [
@@ -71,7 +70,7 @@ const anyString = fc.oneof(
 );
 
 /** A string that a key can be. */
-const keyString: fc.Arbitrary<string> = anyString.filter(one => one !== '' && one.isWellFormed());
+export const keyString: fc.Arbitrary<string> = anyString.filter(one => one !== '' && one.isWellFormed());
 
 /** What can come as a job's data, or as an argument of a guarded function. */
 export const data: fc.Arbitrary<unknown> = fc.oneof(
@@ -97,7 +96,7 @@ export const data: fc.Arbitrary<unknown> = fc.oneof(
   }),
 );
 
-const keyPairs: fc.Arbitrary<readonly [string, string]> = fc.oneof(
+export const keyPairs: fc.Arbitrary<readonly [string, string]> = fc.oneof(
   fc.tuple(keyString, keyString),
   keyString.map(one => [one, one] as const),
   fc.tuple(keyString, keyString).map(([one, other]) => [one, one + other] as const),
@@ -190,20 +189,6 @@ export const CHECKS: Record<string, (targets: readonly Target[], choices: fc.Par
         }
       }
     },
-};
-
-export const BAD_INPUT: Trial = {
-  name: 'bad input',
-  async play(random, scale) {
-    const targets = await openTargets();
-    const choices = { seed: random.between(0, 2 ** 31 - 1), numRuns: Math.ceil(2000 / scale) };
-    const violations: string[] = [];
-    for (const [what, check] of Object.entries(CHECKS)) {
-      await check(targets, choices).catch(error => violations.push(`bad input ${what}: ${error.message}`));
-    }
-    for (const target of targets) await target.close();
-    return { figures: `${choices.numRuns} random choices for each of ${targets.length} caches`, violations };
-  },
 };
 
 /** Two locks on such strings, of such an owner and scope: each is its own, and says who holds it. */

@@ -1,7 +1,7 @@
 /** The checker of histories must allow what may happen under the guarantees. */
 
 import { expect } from 'chai';
-import { type Story, story } from './story.ts';
+import { KEY, type Story, story } from './story.ts';
 
 describe('The checker of histories', () => {
   it('finds nothing wrong (jobs run one after the other, and a duplicate is skipped)', () => {
@@ -122,7 +122,93 @@ describe('The checker of histories', () => {
       .failed(2, 1, 'a', 'ERR_LOCK_CACHE')
       .finalState('a', 'failed'),
   };
-  for (const [what, written] of Object.entries(right)) {
+  const rightOfStrategies: Record<string, Story> = {
+    'two jobs hold a key with two places, and a third is parked': story({ places: 2, line: 'all' })
+      .acquired(0, 1, 'a', 10)
+      .started(2, 1, 'a', 10)
+      .acquired(10, 2, 'b', 20)
+      .started(12, 2, 'b', 20)
+      .parked(20, 3, 'c', 'a', 10)
+      .ended(100, 1, 'a')
+      .acquiredAgain(110, 3, 'c', 30)
+      .started(112, 3, 'c', 30)
+      .ended(200, 3, 'c', true, 'c again')
+      .ended(210, 2, 'b'),
+    'a job reclaims what is reserved for it, before those that are parked': story({ line: 'all' })
+      .acquired(0, 1, 'a', 10)
+      .started(2, 1, 'a', 10)
+      .parked(50, 2, 'b', 'a', 10)
+      .reserved(100, 1, 'a')
+      .acquiredAgain(200, 3, 'a', 20)
+      .started(202, 3, 'a', 20)
+      .ended(300, 3, 'a', true, 'a again')
+      .acquiredAgain(310, 2, 'b', 30)
+      .started(312, 2, 'b', 30)
+      .ended(400, 2, 'b', true, 'b again'),
+    'what is reserved for a job is free when the job was removed': story()
+      .acquired(0, 1, 'a', 10)
+      .started(2, 1, 'a', 10)
+      .reserved(100, 1, 'a')
+      .removed(150, 'a')
+      .acquired(200, 2, 'b', 20)
+      .started(202, 2, 'b', 20)
+      .ended(300, 2, 'b'),
+    'the first of a line was struck out, and comes again later': story({ line: 'all' })
+      .acquired(0, 1, 'a', 10)
+      .started(2, 1, 'a', 10)
+      .parked(100, 2, 'b', 'a', 10)
+      .parked(200, 3, 'c', 'a', 10)
+      .ended(300, 1, 'a')
+      .record(305, 1, { event: 'strike', storedKey: KEY, owner: 'b' })
+      .acquiredAgain(310, 3, 'c', 20)
+      .started(312, 3, 'c', 20)
+      .ended(320, 3, 'c', true, 'c again')
+      .acquiredAgain(330, 2, 'b', 30)
+      .started(332, 2, 'b', 30)
+      .ended(340, 2, 'b', true, 'b again'),
+    'an older job is skipped, and the newest runs last': story({ line: 'newest' })
+      .acquired(0, 1, 'q:1@0', 10)
+      .started(2, 1, 'q:1@0', 10)
+      .parked(100, 2, 'q:3@0', 'q:1@0', 10)
+      .refused(110, 3, 'q:2@0', 'q:3@0', 0)
+      .completed(112, 3, 'q:2@0', 'skipped')
+      .ended(200, 1, 'q:1@0')
+      .acquiredAgain(210, 2, 'q:3@0', 20)
+      .started(212, 2, 'q:3@0', 20)
+      .ended(300, 2, 'q:3@0', true, 'q:3@0 again'),
+    'a job is skipped for a newer one, which is removed': story({ line: 'newest' })
+      .acquired(0, 1, 'q:1@0', 10)
+      .started(2, 1, 'q:1@0', 10)
+      .parked(100, 2, 'q:3@0', 'q:1@0', 10)
+      .refused(110, 3, 'q:2@0', 'q:3@0', 0)
+      .completed(112, 3, 'q:2@0', 'skipped')
+      .removed(150, 'q:3@0')
+      .ended(200, 1, 'q:1@0'),
+    'a job shares the result of a run that ended after it came': story({ line: 'together' })
+      .acquired(0, 1, 'a', 10)
+      .started(2, 1, 'a', 10)
+      .parked(100, 2, 'b', 'a', 10)
+      .ended(200, 1, 'a')
+      .shared(210, 2, 'b', 'the result of a'),
+    'a job shares the result of work whose key is held as done': story({ line: 'together' })
+      .acquired(0, 1, 'a', 10)
+      .started(2, 1, 'a', 10)
+      .record(100, 1, { event: 'ended', run: 1, outcome: 'finished', result: 'the result of a' })
+      .released(100, 1, 'a', true, 500)
+      .completed(102, 1, 'a', 'finished')
+      .shared(300, 2, 'b', 'the result of a'),
+    "the server's clock is set back, fences are lower, and a lock lasts": story()
+      .acquired(0, 1, 'a', 3_600_000_000)
+      .started(2, 1, 'a', 3_600_000_000)
+      .ended(100, 1, 'a')
+      .record(150, 0, { event: 'clock-set-back' })
+      .acquired(200, 2, 'b', 5)
+      .started(202, 2, 'b', 5)
+      .renewed(300, 2, 'b')
+      .ended(400, 2, 'b')
+      .record(9001, 0, { event: 'left-behind', storedKeys: [KEY] }),
+  };
+  for (const [what, written] of Object.entries({ ...right, ...rightOfStrategies })) {
     it(`finds nothing wrong (${what})`, () => {
       expect(written.violations).to.deep.equal([]);
     });

@@ -11,10 +11,11 @@ import {
   type ProcessedJob,
   type Run,
 } from './account.ts';
+import { type Finding, wasDataLost } from './finding.ts';
 import type { Entry } from './history.ts';
-
-/** What was seen, and when. */
-type Finding = readonly [what: string, at: number];
+import { findJumpers, findNewestNotRun, findNotRunInOrder } from './line-rules.ts';
+import { findOverlaps, findTakenReservations, findTooManyLeases } from './place-rules.ts';
+import { findMissingShares, findWrongResults, findWrongShares } from './result-rules.ts';
 
 export type Guarantee =
   | 'exclusion'
@@ -27,6 +28,10 @@ export type Guarantee =
   | 'undecided'
   | 'lost'
   | 'twice'
+  | 'reserved'
+  | 'order'
+  | 'newest'
+  | 'result'
   | 'left'
   | 'unhandled';
 
@@ -39,7 +44,10 @@ interface Rule {
 
 /** The guarantees of docs/guarantees.md, and what every worker owes to its queue. */
 const RULES: Record<Guarantee, Rule> = {
-  exclusion: { guarantee: 'two runs of a key do not overlap', find: findOverlaps },
+  exclusion: {
+    guarantee: 'never more hold a key than it has places',
+    find: account => [...findOverlaps(account), ...findTooManyLeases(account)],
+  },
   holder: { guarantee: 'only the holder renews and releases', find: findRequestsOfOthers },
   ttl: { guarantee: 'a crash blocks for at most ttl', find: findHeldByKilledProcess },
   itself: { guarantee: 'a crashed job is never a duplicate of itself', find: findOwnDuplicates },
@@ -52,6 +60,20 @@ const RULES: Record<Guarantee, Rule> = {
   undecided: { guarantee: 'a cache failure is not a duplicate', find: findUndecidedOutcomes },
   lost: { guarantee: 'no job is lost', find: findLostJobs },
   twice: { guarantee: 'done work does not run again', find: findRepeats },
+  reserved: { guarantee: "a reservation is nobody else's", find: findTakenReservations },
+  order: {
+    guarantee: 'in order all run, and nobody jumps the line',
+    find: account => [...findNotRunInOrder(account), ...findJumpers(account)],
+  },
+  newest: { guarantee: 'of those that are outdone the newest has run', find: findNewestNotRun },
+  result: {
+    guarantee: 'a result is that of its work',
+    find: account => [
+      ...findWrongShares(account),
+      ...findMissingShares(account),
+      ...findWrongResults(account),
+    ],
+  },
   left: { guarantee: 'no lock is left behind', find: findLeftBehind },
   unhandled: { guarantee: 'no process is harmed', find: findUnhandled },
 };
@@ -62,6 +84,9 @@ export interface Violation {
   readonly what: string;
   readonly at: number;
 }
+
+/** By so much a fence is higher from before the datastore's clock was set back, or by a chain of reclaims from then; in µs. */
+const FAR_AHEAD = 1_800_000_000;
 
 /** How much later than due a loaded machine may notice something, in ms. */
 const SLACK_MS = 1000;
@@ -79,58 +104,18 @@ export function check(entries: readonly Entry[]): Violation[] {
   return violations.sort((a, b) => a.at - b.at);
 }
 
-function* findOverlaps(account: Account): Iterable<Finding> {
-  const underLock = account.runs.filter(run => run.lease !== undefined);
-  for (const [storedKey, runs] of groupBy(underLock, ({ lease }) => lease?.storedKey ?? '')) {
-    for (const [i, second] of runs.entries()) {
-      for (const first of runs.slice(0, i)) {
-        if (lastSeenHeld(first) <= mayBeSeenHeldUntil(account, first, second)) continue;
-        yield [
-          `${second.owner} started to run under '${storedKey}', and ${first.owner} later saw its own lock held`,
-          second.startedAt,
-        ];
-      }
-    }
-  }
-}
-
-/** When a run last saw that its lock was held and its signal had not aborted. */
-function lastSeenHeld({ startedAt, steps }: Run): number {
-  return steps.findLast(({ held, aborted }) => held && !aborted)?.at ?? startedAt;
-}
-
-/** Until when a run may see its lock held although a second run has started. */
-function mayBeSeenHeldUntil(account: Account, { owner, lease }: Run, { startedAt }: Run): number {
-  if (!lease) return startedAt;
-  // The same job was started again: its first run learns of it at its next renewal, or when its lease expires.
-  const reclaimed = account.acquisitionsOf
-    .get(lease.storedKey)
-    ?.find(one => one.owner === owner && one.fence > lease.fence && one.answeredAt <= startedAt);
-  const until = reclaimed ? Math.max(startedAt, reclaimed.answeredAt + lease.ttl) : startedAt;
-  // So does a run whose lease the datastore lost.
-  return Math.max(until, dataLostAt(account, lease.sentAt, startedAt) + lease.ttl);
-}
-
-/** When the datastore may last have lost what it had stored at `since`, if the loss began before `until`; else never. */
-function dataLostAt({ dataLosses }: Account, since: number, until: number): number {
-  return (
-    dataLosses.findLast(loss => loss.until >= since && loss.from <= until)?.until ?? Number.NEGATIVE_INFINITY
-  );
-}
-
-function wasDataLost(account: Account, since: number, until: number): boolean {
-  return dataLostAt(account, since, until) > 0;
-}
-
 function* findRequestsOfOthers(account: Account): Iterable<Finding> {
   for (const lease of account.acquisitions) {
     // Where its answer was lost, nobody knows when it was acquired.
-    const others = lease.fence > 0 ? (account.acquisitionsOf.get(lease.storedKey) ?? []) : [];
+    const all = lease.fence > 0 ? (account.acquisitionsOf.get(lease.storedKey) ?? []) : [];
+    const others = all.filter(({ owner, places }) => places === 1 || owner === lease.owner);
     const renewals = lease.renewals.map(request => ({ ...request, verb: 'renewed' }));
     const releases = lease.releases.map(request => ({ ...request, verb: 'released' }));
     for (const { verb, sentAt, answeredAt, ok } of [...renewals, ...releases]) {
       if (!ok || wasDataLost(account, lease.sentAt, answeredAt)) continue;
-      const next = others.find(other => other.fence > lease.fence && other.answeredAt < sentAt);
+      const next = others.find(
+        other => other.fence > lease.fence && other.answeredAt > lease.sentAt && other.answeredAt < sentAt,
+      );
       const wasReleased = lease.releases.some(release => release.ok && release.answeredAt < sentAt);
       if (next) {
         yield [`${lease.owner} ${verb} '${lease.storedKey}', which ${next.owner} had acquired`, sentAt];
@@ -228,14 +213,16 @@ function* findUnreleased({ runs, killedAt }: Account): Iterable<Finding> {
   }
 }
 
-function* findFallingFences({ acquisitionsOf }: Account): Iterable<Finding> {
+function* findFallingFences({ acquisitionsOf, clockSetBackAt }: Account): Iterable<Finding> {
   for (const [storedKey, acquisitions] of acquisitionsOf) {
     const granted = acquisitions.filter(({ fence }) => fence > 0);
     for (const [i, second] of granted.entries()) {
       const first = granted.find(
         (one, j) =>
           (one.fence === second.fence && j < i) ||
-          (one.fence > second.fence && one.answeredAt < second.sentAt),
+          (one.fence > second.fence &&
+            one.answeredAt < second.sentAt &&
+            !(one.fence - second.fence > FAR_AHEAD && clockSetBackAt.some(at => at <= second.answeredAt))),
       );
       if (!first) continue;
       const fences = `with fence ${second.fence} after ${first.owner} had it with ${first.fence}`;
@@ -247,8 +234,7 @@ function* findFallingFences({ acquisitionsOf }: Account): Iterable<Finding> {
 function* findUndecidedOutcomes(account: Account): Iterable<Finding> {
   for (const job of account.processed) {
     const { at, owner, outcome, code, acquisition } = job;
-    const isDecided =
-      acquisition !== undefined && (acquisition.fence > 0 || acquisition.holder !== undefined);
+    const isDecided = acquisition !== undefined && (acquisition.fence > 0 || isRefused(acquisition));
     const isRight = outcome === 'skipped' ? refusalOf(account, job) : isDecided || code === 'ERR_LOCK_CACHE';
     if (!isRight) yield [`${owner} was ${outcome}, and the cache had not decided`, at];
   }
@@ -262,33 +248,43 @@ function refusalOf(
   { acquisitionsOf }: Account,
   { at, pid, storedKey, receivedAt, acquisition }: ProcessedJob,
 ): Acquisition | undefined {
-  if (acquisition) return acquisition.holder && acquisition;
+  if (acquisition) return isRefused(acquisition) ? acquisition : undefined;
   return acquisitionsOf
     .get(storedKey)
-    ?.find(one => one.pid === pid && one.holder && one.sentAt >= receivedAt && one.answeredAt <= at);
+    ?.find(one => one.pid === pid && isRefused(one) && one.sentAt >= receivedAt && one.answeredAt <= at);
+}
+
+function isRefused({ holder, standing }: Acquisition): boolean {
+  return holder !== undefined || standing !== undefined;
 }
 
 /**
  * A job that BullMQ calls completed has run to its end, or another run covered its key: one that ended after the job came, or
- * the one that held the key then; or one that failed for all to see.
+ * the one that held the key then; or one that failed for all to see, or was removed.
  */
 function* findLostJobs(account: Account): Iterable<Finding> {
-  const { runs, processed, finalStates, endedAt } = account;
+  const { runs, processed, finalStates, removed, endedAt } = account;
   const finished = groupBy(runs.filter(isFinished), ({ lease }) => lease?.storedKey ?? '');
   const hasFinished = new Set(runs.filter(isFinished).map(({ owner }) => owner));
   const skips = new Map(
     processed.filter(({ outcome }) => outcome === 'skipped').map(job => [job.owner, job]),
   );
+  const shares = new Set(processed.filter(({ outcome }) => outcome === 'shared').map(({ owner }) => owner));
   const failed = new Set(
-    processed.filter(({ owner }) => finalStates.get(owner) === 'failed').map(({ storedKey }) => storedKey),
+    processed
+      .filter(({ owner }) => finalStates.get(owner)?.state === 'failed' || removed.has(owner))
+      .map(({ storedKey }) => storedKey),
   );
-  for (const [owner, state] of finalStates) {
+  for (const [owner, { state }] of finalStates) {
     if (state === 'failed' || hasFinished.has(owner)) continue;
+    if (state === 'completed' && shares.has(owner)) continue;
     const skip = skips.get(owner);
     if (state !== 'completed') yield [`${owner} is ${state} when all is over`, endedAt];
     else if (!skip) yield [`${owner} is completed and never ran to its end`, endedAt];
     else {
-      const { storedKey, receivedAt } = skip;
+      const { storedKey, receivedAt, acquisition } = skip;
+      // A newer one covers it, which may have run before it came: another rule looks for that.
+      if (acquisition?.line === 'newest') continue;
       const holding = refusalOf(account, skip)?.holder?.fence;
       const isCovered = finished
         .get(storedKey)
@@ -307,7 +303,10 @@ function* findRepeats(account: Account): Iterable<Finding> {
   for (const { owner, startedAt, lease } of account.runs) {
     const completedAt = account.completedAt.get(owner) ?? Number.POSITIVE_INFINITY;
     // An acquisition that was under way when another run of its job completed can't have known.
-    if (completedAt >= (lease?.sentAt ?? startedAt) || wasDataLost(account, completedAt, startedAt)) continue;
+    if (completedAt >= (lease?.sentAt ?? startedAt)) continue;
+    // With the datastore's data BullMQ's own lock of the job was lost, while it waited for its key.
+    const receivedAt = account.processed.find(one => one.acquisition === lease)?.receivedAt ?? completedAt;
+    if (wasDataLost(account, Math.min(receivedAt, completedAt), startedAt)) continue;
     yield [`${owner} runs again after it has completed`, startedAt];
   }
   for (const lease of account.acquisitions) {
@@ -323,7 +322,8 @@ function* findRepeats(account: Account): Iterable<Finding> {
   }
 }
 
-function* findLeftBehind({ leftBehind, endedAt }: Account): Iterable<Finding> {
+function* findLeftBehind({ leftBehind, clockSetBackAt, endedAt }: Account): Iterable<Finding> {
+  if (clockSetBackAt.length > 0) return;
   for (const storedKey of leftBehind) yield [`'${storedKey}' is held when all is over`, endedAt];
 }
 

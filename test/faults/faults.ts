@@ -1,13 +1,18 @@
 /** The faults: what is broken, on which datastore, and what may be lost by it. */
 
 import { setTimeout as delay } from 'node:timers/promises';
+import type { Queue } from 'bullmq';
 import type { Child } from '../support/child.ts';
 import { until } from '../support/index.ts';
 import type { RedisServer } from '../support/redis-server.ts';
+import { OF_OPERATORS, OF_PROCESSES } from './faults-of-operators.ts';
+import { OF_SERVER_CLOCKS } from './faults-of-server-clocks.ts';
 import { now, type Recorder } from './history.ts';
 import type { Random } from './random.ts';
+import { ServerClock } from './server-clock.ts';
 import type {
   ClusterStore,
+  PooledPostgresStore,
   PostgresStore,
   RedisStore,
   SentinelStore,
@@ -20,6 +25,7 @@ import type { WorkerPool } from './worker-pool.ts';
 /** What a fault can break. */
 export interface FaultContext<Target extends Store = Store> {
   readonly store: Target;
+  readonly queues: readonly Queue[];
   readonly pool: WorkerPool;
   readonly random: Random;
   readonly recorder: Recorder;
@@ -40,6 +46,10 @@ export interface Fault<Target extends Store = Store> {
    * is lost, ioredis may neither answer that command nor fail it.
    */
   readonly mayHang?: boolean;
+  /** How many queues there are; several share a scope. 1 unless it is given. */
+  readonly queues?: number;
+  /** How many workers a process has for each queue; 1 unless it is given. */
+  readonly workersPerQueue?: number;
   /** Jobs that failed are retried at once: a clock that jumps would decide when their backoff ends. */
   readonly noBackoff?: boolean;
 }
@@ -264,6 +274,13 @@ const OF_POSTGRES: readonly Fault<PostgresStore>[] = [
   },
 ];
 
+const OF_A_POOLER: readonly Fault<PooledPostgresStore>[] = [
+  {
+    name: 'the pooler is killed, and starts again',
+    inject: ({ store }) => store.bouncer.restart(),
+  },
+];
+
 /** A fault of a worker and one of the datastore, at the same time. */
 function both<Target extends Store>(ofTheStore: readonly Fault<Target>[]): Fault<Target> {
   return {
@@ -280,21 +297,27 @@ export const CASES: readonly Case[] = [
   ...on('Redis', [
     NONE,
     ...OF_WORKERS,
+    ...OF_OPERATORS,
+    ...OF_PROCESSES,
     ...OF_CLOCKS,
     ...OF_REDIS,
     ...OF_A_NETWORK,
     both([...OF_REDIS, ...OF_A_NETWORK]),
   ]),
   ...on('Redis with a log', OF_A_DURABLE_REDIS),
+  ...(ServerClock.isAvailable ? on('Redis with a clock', OF_SERVER_CLOCKS) : []),
   ...on('Redis Sentinel', OF_SENTINEL),
   ...on('Redis Cluster', OF_A_CLUSTER),
   ...on('PostgreSQL', [
     NONE,
     ...OF_WORKERS,
+    ...OF_OPERATORS,
+    ...OF_PROCESSES,
     ...OF_POSTGRES,
     ...OF_A_NETWORK,
     both([...OF_POSTGRES, ...OF_A_NETWORK]),
   ]),
+  ...on('PgBouncer', [NONE, ...OF_WORKERS, ...OF_A_POOLER, ...OF_POSTGRES]),
 ];
 
 /** The types make sure that a fault gets the kind of store that it is for. */

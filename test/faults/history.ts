@@ -5,6 +5,7 @@
 
 import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import type { LineKind, Standing } from '../../src/cache/contract.ts';
 
 /** What can be recorded. Owners are jobs: the same string in all events of a job. */
 export type Fact =
@@ -23,12 +24,31 @@ export type Fact =
       readonly owner: string;
       readonly attempt: number;
       readonly ttl: number;
+      /** How many may hold the key at once; 1 where it is missing. */
+      readonly places?: number;
+      /** The kind of line in which it is parked if the key is held. */
+      readonly line?: LineKind;
     }
   | { readonly event: 'renew'; readonly token: string; readonly ttl: number }
-  | { readonly event: 'release'; readonly token: string; readonly dedupeFor: number }
+  | {
+      readonly event: 'release';
+      readonly token: string;
+      readonly dedupeFor: number;
+      /** For how long the key is reserved for the next run of its owner instead, in ms. */
+      readonly reservedFor?: number;
+    }
+  /** An owner is about to be struck out of the line of a key. */
+  | { readonly event: 'strike'; readonly storedKey: string; readonly owner: string }
   /** The cache's answers. `ok` is missing where it has none. */
   | { readonly event: 'acquired'; readonly token: string; readonly fence: number }
-  | { readonly event: 'refused'; readonly token: string; readonly holder: FoundHolder }
+  | {
+      readonly event: 'refused';
+      readonly token: string;
+      /** Missing where nobody is in its way. */
+      readonly holder?: FoundHolder;
+      /** How it stands in the line of the key, if it is or was in it. */
+      readonly standing?: Standing['is'] | 'not-in-line';
+    }
   | { readonly event: 'undecided'; readonly token: string; readonly problem: string }
   | { readonly event: 'renewed'; readonly token: string; readonly ok?: boolean }
   | { readonly event: 'released'; readonly token: string; readonly ok?: boolean }
@@ -42,7 +62,13 @@ export type Fact =
       readonly aborted: boolean;
     }
   | { readonly event: 'aborted'; readonly run: number; readonly reason: string }
-  | { readonly event: 'ended'; readonly run: number; readonly outcome: RunOutcome }
+  | {
+      readonly event: 'ended';
+      readonly run: number;
+      readonly outcome: RunOutcome;
+      /** What the work returned. No other run returns the same. */
+      readonly result?: string;
+    }
   /** What the processor returned to BullMQ for a job, and what BullMQ says of the job. */
   | {
       readonly event: 'processed';
@@ -50,14 +76,23 @@ export type Fact =
       readonly attempt: number;
       readonly outcome: JobOutcome;
       readonly code?: string;
+      readonly result?: string;
     }
   | { readonly event: 'completed'; readonly owner: string }
-  | { readonly event: 'final-state'; readonly owner: string; readonly state: string }
+  | {
+      readonly event: 'final-state';
+      readonly owner: string;
+      readonly state: string;
+      readonly result?: string;
+    }
   /** An error that nobody caught. */
   | { readonly event: 'unhandled'; readonly problem: string }
   /** What was done to the process `of`, and to the datastore. */
   | { readonly event: 'killed'; readonly of: number }
-  | { readonly event: 'fault'; readonly name: string }
+  /** A job is about to be removed by hand. */
+  | { readonly event: 'removed'; readonly owner: string }
+  /** The wall clock of the datastore is about to be set back: its fences may be lower, and what it stores may last longer. */
+  | { readonly event: 'clock-set-back' }
   /** Between these two the datastore may not answer. */
   | { readonly event: 'outage-begins' }
   | { readonly event: 'outage-ends' }
@@ -67,7 +102,11 @@ export type Fact =
   | { readonly event: 'left-behind'; readonly storedKeys: readonly string[] };
 
 export type RunOutcome = 'finished' | 'gave up' | 'failed';
-export type JobOutcome = 'finished' | 'skipped' | 'failed';
+/**
+ * `'finished'`: it ran, and returned. `'shared'`: it returned a result without a run of its own; `'skipped'`: none. `'parked'`: it was
+ * moved to the delayed set.
+ */
+export type JobOutcome = 'finished' | 'shared' | 'skipped' | 'parked' | 'failed';
 
 /** Who holds a key, as a refused acquisition learns it. */
 export interface FoundHolder {

@@ -9,13 +9,13 @@ import { ownerOf } from '../../src/bullmq/job.ts';
 import { uniqueName, until } from '../support/index.ts';
 import { check } from './checker.ts';
 import type { Fault } from './faults.ts';
-import { Recorder, readHistory } from './history.ts';
+import { chooseOptions, TTL } from './guard-options.ts';
+import { type Entry, Recorder, readHistory } from './history.ts';
 import type { Random } from './random.ts';
 import type { Store } from './stores.ts';
 import type { Task, WorkerSettings } from './worker.ts';
 import { WorkerPool } from './worker-pool.ts';
 
-const TTL = 1000;
 const WORKERS = 3;
 const KEYS = 5;
 /** How many jobs may wait to be added. Those that can't be added now do not pile up. */
@@ -23,20 +23,14 @@ const MAX_ADDING = 50;
 /** How long all jobs may take to end once nothing is broken any more, in ms. */
 const MAX_DRAIN_MS = 60_000;
 
-/** The options of the guard: each round has one of these. */
-const OPTIONS: readonly object[] = [
-  {},
-  { dedupeFor: 300 },
-  { raiseIfLock: true },
-  { whenLocked: { waitFor: TTL } },
-  { whenLocked: { delay: 200, limit: 5 } },
-];
-
 export interface Outcome {
   readonly injected: number;
   readonly jobs: number;
   readonly runs: number;
   readonly skipped: number;
+  /** How often a job was parked, or delayed. */
+  readonly parked: number;
+  readonly shared: number;
   /** Signals that aborted. */
   readonly aborted: number;
   readonly violations: readonly string[];
@@ -57,16 +51,16 @@ export async function playRound(
 ): Promise<Outcome> {
   const folder = mkdtempSync(join(tmpdir(), 'bullmq-once-faults-'));
   const recorder = new Recorder(folder);
-  const queueName = uniqueName('faults');
-  const queue = store.queue(queueName);
-  queue.on('error', () => {});
-  await queue.waitUntilReady();
-  const settings = settingsFor(fault, store, queueName, folder, random);
+  const name = uniqueName('faults');
+  const queues = Array.from({ length: fault.queues ?? 1 }, (_, i) => store.queue(`${name}-${i}`));
+  for (const queue of queues) queue.on('error', () => {});
+  await Promise.all(queues.map(queue => queue.waitUntilReady()));
+  const settings = settingsFor(fault, store, queues, folder, random);
   const pool = new WorkerPool({ ...settings, careless }, recorder);
   await pool.start(WORKERS);
 
-  const producer = produce(queue, random.fork(), fault.noBackoff ? 0 : 100);
-  const context = { store, pool, random, recorder, ttl: TTL };
+  const producer = produce(queues, random.fork(), fault.noBackoff ? 0 : 100);
+  const context = { store, queues, pool, random, recorder, ttl: TTL };
   let injected = 0;
   const end = performance.now() + ms;
   while (performance.now() < end) {
@@ -80,26 +74,30 @@ export async function playRound(
   await store.repair();
   await producer.stop();
 
-  await until(() => isDrained(queue), 'the queue is empty', MAX_DRAIN_MS).catch(() => {});
-  await recordFinalStates(queue, recorder);
+  for (const queue of queues) {
+    await until(() => isDrained(queue), 'the queue is empty', MAX_DRAIN_MS).catch(() => {});
+  }
+  for (const queue of queues) await recordFinalStates(queue, recorder);
   // While the workers live, so that a lease that is renewed although its work has ended is found.
-  await until(async () => (await store.locks(queueName)).length === 0, 'no lock is left', 3 * TTL).catch(
-    () => {},
-  );
-  recorder.record({ event: 'left-behind', storedKeys: await store.locks(queueName) });
+  await until(async () => (await store.locks(name)).length === 0, 'no lock is left', 3 * TTL).catch(() => {});
+  recorder.record({ event: 'left-behind', storedKeys: await store.locks(name) });
   await pool.stop({ mayHang: fault.mayHang ?? false });
   recorder.close();
-  await queue.close();
+  await Promise.all(queues.map(queue => queue.close()));
 
   const history = readHistory(folder);
   const violations = check(history).map(({ guarantee, what }) => `${guarantee}: ${what}`);
-  const count = (is: (entry: (typeof history)[number]) => boolean) => history.filter(is).length;
+  const count = (is: (entry: Entry) => boolean) => history.filter(is).length;
+  const became = (outcome: string) =>
+    count(entry => entry.event === 'processed' && entry.outcome === outcome);
   if (violations.length === 0) rmSync(folder, { recursive: true });
   return {
     injected,
     jobs: producer.added,
     runs: count(({ event }) => event === 'started'),
-    skipped: count(entry => entry.event === 'processed' && entry.outcome === 'skipped'),
+    skipped: became('skipped'),
+    parked: became('parked'),
+    shared: became('shared'),
     aborted: count(({ event }) => event === 'aborted'),
     violations,
     folder: violations.length === 0 ? undefined : folder,
@@ -109,16 +107,17 @@ export async function playRound(
 function settingsFor(
   fault: Fault,
   store: Store,
-  queueName: string,
+  queues: readonly Queue[],
   folder: string,
   random: Random,
 ): Omit<WorkerSettings, 'careless'> {
   return {
     folder,
     address: store.address,
-    queueName,
+    queueNames: queues.map(({ name }) => name),
+    workersPerQueue: fault.workersPerQueue ?? 1,
     prefix: store.prefix,
-    options: { key: 'k-{key}', ttl: TTL, ...random.oneOf(OPTIONS) },
+    options: chooseOptions(random, queues.length > 1 ? queues[0]?.name : undefined),
     worker: {
       concurrency: 4,
       // Shorter or longer than a lease: a job whose worker died runs again before its lease ends, or after.
@@ -137,13 +136,14 @@ interface Producer {
 }
 
 /** Adds jobs of a few keys until it is stopped. */
-function produce(queue: Queue, random: Random, backoff: number): Producer {
+function produce(queues: readonly Queue[], random: Random, backoff: number): Producer {
   let adding = 0;
   let added = 0;
   let stopped = false;
   const add = async (task: Task) => {
     adding++;
     // A job that could not be added is none.
+    const queue = random.oneOf(queues);
     await queue.add('job', task, { attempts: 100, backoff }).then(
       () => added++,
       () => {},
@@ -186,6 +186,9 @@ async function isDrained(queue: Queue): Promise<boolean> {
 async function recordFinalStates(queue: Queue, recorder: Recorder): Promise<void> {
   for (const state of ['completed', 'failed', 'active', 'waiting', 'delayed', 'prioritized'] as const) {
     const jobs: Job[] = await queue.getJobs([state]);
-    for (const job of jobs) recorder.record({ event: 'final-state', owner: ownerOf(job as never), state });
+    for (const job of jobs) {
+      const result = job.returnvalue ? { result: job.returnvalue as string } : {};
+      recorder.record({ event: 'final-state', owner: ownerOf(job as never), state, ...result });
+    }
   }
 }

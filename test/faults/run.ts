@@ -6,29 +6,37 @@
  *     npm run test:faults -- --seed 42           the random choices of an earlier run
  *     npm run test:faults -- --only FLUSHALL     the faults that have this in their name
  *     npm run test:faults -- --quick             a short selection
+ *     npm run test:faults -- --write             writes the results into docs/faults.md
  */
 
 import { createHash } from 'node:crypto';
 import { parseArgs } from 'node:util';
-import { BAD_INPUT } from './bad-input.ts';
+import { BAD_INPUT } from './bad-input-trial.ts';
 import { CASES, type Case } from './faults.ts';
 import { LOADS } from './load.ts';
+import { MANY_KEYS } from './many-keys.ts';
 import { Random } from './random.ts';
+import { writeReport } from './report.ts';
 import { type Outcome, playRound } from './round.ts';
 import { STORES, type Store } from './stores.ts';
-import { printTable } from './table.ts';
+import { tableOf } from './table.ts';
+import type { Trial } from './trial.ts';
 
+const TRIALS: readonly Trial[] = [...LOADS, MANY_KEYS, BAD_INPUT];
 const QUICK = [
   'Redis: no fault',
   'Redis: a worker is killed',
   'Redis: an event loop is blocked',
   'Redis: the server is killed, and starts empty',
   'Redis: answers are lost',
+  'Redis: jobs are removed and promoted by hand',
+  "Redis with a clock: the server's wall clock jumps ahead, and back",
   'Redis Sentinel: a fail-over',
   "Redis Cluster: the queue's slot moves",
   'PostgreSQL: a worker is stopped, and goes on',
   'PostgreSQL: the server is killed, and recovers',
-  ...[...LOADS, BAD_INPUT].map(({ name }) => name),
+  'PgBouncer: no fault',
+  ...TRIALS.map(({ name }) => name),
 ];
 const { values } = parseArgs({
   options: {
@@ -36,6 +44,7 @@ const { values } = parseArgs({
     seed: { type: 'string', default: String(Math.floor(Math.random() * 2 ** 32)) },
     only: { type: 'string' },
     quick: { type: 'boolean', default: false },
+    write: { type: 'boolean', default: false },
   },
 });
 const minutes = numberFrom('minutes', values.minutes);
@@ -43,14 +52,15 @@ const seed = numberFrom('seed', values.seed);
 /** For how long a fault is injected, in ms. */
 const roundMs = values.quick ? 2500 : 4000;
 const cases = CASES.filter(one => isChosen(nameOf(one)));
-const trials = [...LOADS, BAD_INPUT].filter(({ name }) => isChosen(name));
+const trials = TRIALS.filter(({ name }) => isChosen(name));
 if (cases.length + trials.length === 0) {
-  const names = [...CASES.map(nameOf), ...LOADS.map(({ name }) => name), BAD_INPUT.name];
+  const names = [...CASES.map(nameOf), ...TRIALS.map(({ name }) => name)];
   throw new TypeError(`--only: no fault has '${values.only}' in its name; there are:\n${names.join('\n')}`);
 }
 
 const startedAt = performance.now();
 const outcomes = new Map<string, Outcome[]>();
+const tried = new Map<string, string>();
 let violations = 0;
 console.log(`seed ${seed}`);
 // The first pass is complete, however long it takes.
@@ -58,7 +68,11 @@ for (let pass = 0; pass === 0 || (!values.quick && isTimeLeft()); pass++) {
   await playFaults(pass);
   await playTrials(pass);
 }
-printTable(outcomes);
+const table = tableOf(outcomes);
+console.log(`\n${table}\n`);
+if (values.write) {
+  writeReport({ minutes: Math.round((performance.now() - startedAt) / 60_000), seed, table, trials: tried });
+}
 console.log(`${violations} violations with --seed ${seed}`);
 if (violations > 0) process.exitCode = 1;
 
@@ -86,6 +100,7 @@ async function playTrials(pass: number): Promise<void> {
   for (const { name, play } of trials) {
     if (pass > 0 && !isTimeLeft()) break;
     const { figures, violations } = await play(randomFor(name, pass), values.quick ? 10 : 1);
+    tried.set(name, figures);
     report(name, figures, violations);
   }
 }

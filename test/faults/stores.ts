@@ -3,10 +3,13 @@
 import { createPostgresBackend, Queue, withBackend } from 'bullmq';
 import type { Cluster } from 'ioredis';
 import pg from 'pg';
+import { isLockName } from '../../src/key/stored-name.ts';
+import { PgBouncer } from '../support/pgbouncer.ts';
 import { PostgresServer } from '../support/postgres-server.ts';
 import { RedisCluster } from '../support/redis-cluster.ts';
 import { RedisSentinel } from '../support/redis-sentinel.ts';
 import { RedisServer } from '../support/redis-server.ts';
+import { ServerClock } from './server-clock.ts';
 import { TcpProxy } from './tcp-proxy.ts';
 import type { Address } from './worker.ts';
 
@@ -16,12 +19,15 @@ export interface Store {
   readonly prefix: string | undefined;
   /** Opens a queue to add jobs to. It refuses what it can't do at once. */
   queue(name: string): Queue;
-  /** The names of the locks of a queue. */
-  locks(queueName: string): Promise<string[]>;
+  /** The names of the locks of the queues whose names begin like this, and of the scopes. */
+  locks(name: string): Promise<string[]>;
   /** Ends every fault. */
   repair(): Promise<void>;
   close(): Promise<void>;
 }
+
+/** A pattern for the locks of queues and scopes, and for what is stored beside them. */
+const patternOf = (name: string) => `*:1:${name}*`;
 
 const IMPATIENT = { enableOfflineQueue: false, maxRetriesPerRequest: 1, retryStrategy: () => 50 };
 
@@ -31,7 +37,7 @@ export class RedisStore implements Store {
   readonly server: RedisServer;
   readonly proxy: TcpProxy;
 
-  private constructor(server: RedisServer, proxy: TcpProxy) {
+  protected constructor(server: RedisServer, proxy: TcpProxy) {
     this.server = server;
     this.proxy = proxy;
   }
@@ -54,8 +60,8 @@ export class RedisStore implements Store {
     return new Queue(name, { connection: { port: this.server.port, ...IMPATIENT } });
   }
 
-  async locks(queueName: string): Promise<string[]> {
-    return (await this.server.call('KEYS', `bull:${queueName}::once:*`)) as string[];
+  async locks(name: string): Promise<string[]> {
+    return ((await this.server.call('KEYS', patternOf(name))) as string[]).filter(isLockName);
   }
 
   async repair(): Promise<void> {
@@ -69,6 +75,27 @@ export class RedisStore implements Store {
   async close(): Promise<void> {
     await this.proxy.stop();
     await this.server.stop();
+  }
+}
+
+/** A Redis whose wall clock can be set. */
+export class ClockedRedisStore extends RedisStore {
+  readonly clock: ServerClock;
+
+  private constructor(server: RedisServer, proxy: TcpProxy, clock: ServerClock) {
+    super(server, proxy);
+    this.clock = clock;
+  }
+
+  static async openClocked(): Promise<ClockedRedisStore> {
+    const clock = new ServerClock();
+    const server = await RedisServer.startWith(clock.env);
+    return new ClockedRedisStore(server, await TcpProxy.start(server.port), clock);
+  }
+
+  override async close(): Promise<void> {
+    await super.close();
+    this.clock.close();
   }
 }
 
@@ -93,10 +120,10 @@ export class SentinelStore implements Store {
     return new Queue(name, { connection: { ...this.sentinel.options, ...IMPATIENT } as object });
   }
 
-  async locks(queueName: string): Promise<string[]> {
+  async locks(name: string): Promise<string[]> {
     const client = this.sentinel.connect();
     try {
-      return await client.keys(`bull:${queueName}::once:*`);
+      return (await client.keys(patternOf(name))).filter(isLockName);
     } finally {
       client.disconnect();
     }
@@ -132,12 +159,12 @@ export class ClusterStore implements Store {
     return new Queue(name, { connection, prefix: this.prefix });
   }
 
-  async locks(queueName: string): Promise<string[]> {
+  async locks(name: string): Promise<string[]> {
     const client = this.cluster.connect();
     try {
       await client.ping();
-      const names = client.nodes('master').map(node => node.keys(`{bull}:${queueName}::once:*`));
-      return (await Promise.all(names)).flat();
+      const names = client.nodes('master').map(node => node.keys(patternOf(name)));
+      return (await Promise.all(names)).flat().filter(isLockName);
     } finally {
       client.disconnect();
     }
@@ -156,7 +183,7 @@ export class PostgresStore implements Store {
   readonly server: PostgresServer;
   readonly proxy: TcpProxy;
 
-  private constructor(server: PostgresServer, proxy: TcpProxy) {
+  protected constructor(server: PostgresServer, proxy: TcpProxy) {
     this.server = server;
     this.proxy = proxy;
   }
@@ -177,9 +204,9 @@ export class PostgresStore implements Store {
     }) as never;
   }
 
-  async locks(queueName: string): Promise<string[]> {
-    const sql = 'SELECT key FROM bullmq.once_lock WHERE starts_with(key, $1) AND expires > now()';
-    return (await this.query(sql, [`${queueName}::once:`])).map(({ key }) => key as string);
+  async locks(name: string): Promise<string[]> {
+    const sql = 'SELECT key FROM bullmq.once_lock WHERE strpos(key, $1) > 0 AND expires > now()';
+    return (await this.query(sql, [`:1:${name}`])).map(({ key }) => key as string);
   }
 
   /** Runs a query on a connection of its own. */
@@ -204,13 +231,43 @@ export class PostgresStore implements Store {
   }
 }
 
+/**
+ * A PostgreSQL whose locks are reached by a PgBouncer, which gives a connection to another client after each transaction. BullMQ itself
+ * needs connections of its own.
+ */
+export class PooledPostgresStore extends PostgresStore {
+  readonly bouncer: PgBouncer;
+
+  private constructor(server: PostgresServer, proxy: TcpProxy, bouncer: PgBouncer) {
+    super(server, proxy);
+    this.bouncer = bouncer;
+  }
+
+  static async openPooled(): Promise<PooledPostgresStore> {
+    const server = await PostgresServer.start();
+    const bouncer = await PgBouncer.start(server.port, 'transaction');
+    return new PooledPostgresStore(server, await TcpProxy.start(server.port), bouncer);
+  }
+
+  override get address(): Address {
+    return { postgres: this.server.urlAt(this.proxy.port), locks: this.bouncer.url };
+  }
+
+  override async close(): Promise<void> {
+    await this.bouncer.stop();
+    await super.close();
+  }
+}
+
 /** How each store is opened. */
 export const STORES = {
   Redis: (): Promise<RedisStore> => RedisStore.open(),
   'Redis with a log': (): Promise<RedisStore> => RedisStore.openDurable(),
+  'Redis with a clock': (): Promise<ClockedRedisStore> => ClockedRedisStore.openClocked(),
   'Redis Sentinel': (): Promise<SentinelStore> => SentinelStore.open(),
   'Redis Cluster': (): Promise<ClusterStore> => ClusterStore.open(),
   PostgreSQL: (): Promise<PostgresStore> => PostgresStore.open(),
+  PgBouncer: (): Promise<PooledPostgresStore> => PooledPostgresStore.openPooled(),
 } as const;
 
 export type StoreName = keyof typeof STORES;

@@ -11,7 +11,7 @@ const MAX_STOP_MS = 30_000;
 const HANGS = 'not at all';
 
 export class WorkerPool {
-  readonly #settings: WorkerSettings;
+  #settings: WorkerSettings;
   readonly #recorder: Recorder;
   readonly #workers: Child[] = [];
 
@@ -35,6 +35,19 @@ export class WorkerPool {
     worker.send(message);
   }
 
+  /** The options of the guard that new workers get. */
+  get options(): WorkerSettings['options'] {
+    return this.#settings.options;
+  }
+
+  /** Replaces all workers by ones with other options, as a deploy does: new ones start while the old ones end their jobs. */
+  async deploy(options: WorkerSettings['options']): Promise<void> {
+    this.#settings = { ...this.#settings, options };
+    const old = this.#workers.splice(0);
+    for (const worker of old) worker.signal('SIGTERM');
+    await Promise.all([this.start(old.length), ...old.map(worker => this.#ends(worker, { mayHang: false }))]);
+  }
+
   /** Ends a process from one moment to the next. */
   async kill(worker: Child): Promise<void> {
     await worker.kill();
@@ -47,11 +60,12 @@ export class WorkerPool {
    * @param mayHang - a process that does not end is no violation.
    */
   async stop({ mayHang }: { mayHang: boolean }): Promise<void> {
-    await Promise.all(this.#workers.splice(0).map(worker => this.#stop(worker, mayHang)));
+    const workers = this.#workers.splice(0);
+    for (const worker of workers) if (worker.alive) this.send(worker, { stop: true });
+    await Promise.all(workers.map(worker => this.#ends(worker, { mayHang })));
   }
 
-  async #stop(worker: Child, mayHang: boolean): Promise<void> {
-    if (worker.alive) this.send(worker, { stop: true });
+  async #ends(worker: Child, { mayHang }: { mayHang: boolean }): Promise<void> {
     const end = await Promise.race([worker.ended(), delay(MAX_STOP_MS, HANGS, { ref: false })]);
     if (end === 0) return;
     await worker.kill();

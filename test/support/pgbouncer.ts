@@ -18,36 +18,49 @@ const OF_DEBIAN = '/usr/sbin/pgbouncer';
 /** Neither PostgreSQL nor PgBouncer is run by root; this is the user of both in `postgres-server.ts`. */
 const USER = 'postgres';
 
+const CONFIG = 'pgbouncer.ini';
+
 /** When a server's connection is given to another client. */
 export type PoolMode = 'session' | 'transaction' | 'statement';
 
 export class PgBouncer {
   readonly port: number;
   readonly #folder: string;
-  readonly #process: ChildProcess;
+  #process: ChildProcess;
 
-  private constructor(port: number, folder: string, running: ChildProcess) {
+  private constructor(port: number, folder: string) {
     this.port = port;
     this.#folder = folder;
-    this.#process = running;
+    this.#process = this.#spawn();
   }
 
   /** @param to - the port of the PostgreSQL behind it. */
   static async start(to: number, mode: PoolMode): Promise<PgBouncer> {
-    const program = findProgram();
     const folder = mkdtempSync(join(tmpdir(), 'bullmq-once-pgbouncer-'));
     const port = await freePort();
-    const config = join(folder, 'pgbouncer.ini');
+    const config = join(folder, CONFIG);
     const users = join(folder, 'users.txt');
     writeFileSync(users, `"${USER}" ""\n`);
     writeFileSync(config, configuration(port, to, mode, users));
     for (const file of [folder, config, users]) chmodSync(file, 0o755);
-    const asUser = process.getuid?.() === 0 ? ['-u', USER] : [];
-    const running = spawn(program, ['-q', ...asUser, config], { stdio: 'ignore' });
-    stopOnExit.add(running);
-    const bouncer = new PgBouncer(port, folder, running);
+    const bouncer = new PgBouncer(port, folder);
     await bouncer.#answers();
     return bouncer;
+  }
+
+  /** Ends it at once, and starts it on its port again: all connections by it are lost. */
+  async restart(): Promise<void> {
+    await this.#kill();
+    this.#process = this.#spawn();
+    await this.#answers();
+  }
+
+  #spawn(): ChildProcess {
+    const asUser = process.getuid?.() === 0 ? ['-u', USER] : [];
+    const args = ['-q', ...asUser, join(this.#folder, CONFIG)];
+    const running = spawn(findProgram(), args, { stdio: 'ignore' });
+    stopOnExit.add(running);
+    return running;
   }
 
   get url(): string {
@@ -55,13 +68,17 @@ export class PgBouncer {
   }
 
   async stop(): Promise<void> {
+    await this.#kill();
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+
+  async #kill(): Promise<void> {
     const running = this.#process;
     if (running.exitCode === null && running.signalCode === null) {
       running.kill('SIGKILL');
       await once(running, 'exit');
     }
     stopOnExit.delete(running);
-    rmSync(this.#folder, { recursive: true, force: true });
   }
 
   async #answers(): Promise<void> {

@@ -50,7 +50,13 @@ export class PostgresServer {
 
   /** Starts it on its port again, after it was killed. */
   async restart(): Promise<void> {
-    const settings = ['listen_addresses=127.0.0.1', 'unix_socket_directories=', 'fsync=off'];
+    // Each worker has a pool of its own.
+    const settings = [
+      'listen_addresses=127.0.0.1',
+      'unix_socket_directories=',
+      'fsync=off',
+      'max_connections=300',
+    ];
     const args = ['-D', this.#folder, '-p', `${this.port}`, ...settings.flatMap(setting => ['-c', setting])];
     const options = { stdio: 'ignore', cwd: this.#folder, ...userToRunAs() } as const;
     this.#process = spawn(join(findPrograms(), 'postgres'), args, options);

@@ -22,10 +22,16 @@ export class RedisServer {
   readonly #binary: string;
   readonly #args: string[];
   readonly #folder: string;
+  readonly #env: NodeJS.ProcessEnv;
   #process: ChildProcess | undefined;
 
   /** @param config - the lines of a configuration file, where it has one. */
-  private constructor(port: number, args: readonly string[], config?: readonly string[]) {
+  private constructor(
+    port: number,
+    args: readonly string[],
+    { config, env = {} }: { config?: readonly string[]; env?: NodeJS.ProcessEnv } = {},
+  ) {
+    this.#env = { ...process.env, ...env };
     this.#binary = findRedisBinary();
     this.port = port;
     this.#folder = mkdtempSync(join(tmpdir(), 'bullmq-once-redis-'));
@@ -44,6 +50,13 @@ export class RedisServer {
     return server;
   }
 
+  /** Starts a server that keeps nothing on disk, with environment variables. */
+  static async startWith(env: NodeJS.ProcessEnv): Promise<RedisServer> {
+    const server = new RedisServer(await freePort(), QUICKLY, { env });
+    await server.restart();
+    return server;
+  }
+
   /** Starts a node of a cluster that knows no other yet. */
   static async startNode(...args: string[]): Promise<RedisServer> {
     const cluster = ['--cluster-enabled', 'yes', '--cluster-node-timeout', '2000'];
@@ -54,7 +67,7 @@ export class RedisServer {
 
   /** Starts a sentinel, which writes what it learns into its configuration. */
   static async startSentinel(...config: string[]): Promise<RedisServer> {
-    const server = new RedisServer(await freePort(), ['--sentinel'], config);
+    const server = new RedisServer(await freePort(), ['--sentinel'], { config });
     await server.restart();
     return server;
   }
@@ -65,7 +78,7 @@ export class RedisServer {
 
   /** Starts it on its port again, after it was killed. */
   async restart(): Promise<void> {
-    this.#process = spawn(this.#binary, this.#args, { stdio: 'ignore' });
+    this.#process = spawn(this.#binary, this.#args, { stdio: 'ignore', env: this.#env });
     stopOnExit.add(this.#process);
     await answers(this.port, this.#process);
   }

@@ -3,6 +3,7 @@
 import type { DuplicateRecord, JournalPage, JournalRecord, OutcomeCount } from '../contract.ts';
 import { addCounts, DUPLICATES_LAST_MS, HOUR_MS, HOURS, MAX_DUPLICATES } from '../journal-rules.ts';
 import { type Names, namesIn } from './names.ts';
+import { escapeNul } from './protocol.ts';
 
 /** One call deletes so many rows of a kind at most. */
 const MAX_SWEPT = 1000;
@@ -29,7 +30,10 @@ CREATE INDEX IF NOT EXISTS once_journal_duplicate_at ON ${journalDuplicates} (at
 `;
 }
 
-/** `$1` the queue; `$2` its counts and `$3` its duplicates, as JSON; `$4` and `$5` older counts and duplicates are deleted. */
+/**
+ * `$1` the queue; `$2` its counts as JSON; `$3` when its duplicates were, and `$6` what they are, each as JSON; `$4` and `$5` older counts and
+ * duplicates are deleted. Nothing is read from the JSON of a duplicate here: it may have characters that PostgreSQL's strings can't have.
+ */
 export function writeJournalSql(schema: string): string {
   const { journalCounts, journalDuplicates } = namesIn(schema);
   return `
@@ -44,7 +48,7 @@ WITH counted AS (
     SELECT queue, minute, outcome FROM ${journalCounts} WHERE minute < $4 LIMIT ${MAX_SWEPT} FOR UPDATE SKIP LOCKED)
 ), added AS (
   INSERT INTO ${journalDuplicates} (queue, at, duplicate)
-  SELECT $1, (value->>'at')::bigint, value FROM json_array_elements($3::json) WITH ORDINALITY ORDER BY ordinality
+  SELECT $1, at, duplicate::json FROM unnest($3::bigint[], $6::text[]) WITH ORDINALITY AS new(at, duplicate, nth) ORDER BY nth
 )
 DELETE FROM ${journalDuplicates} WHERE id IN (
   SELECT id FROM ${journalDuplicates}
@@ -67,11 +71,12 @@ SELECT
 
 export function writeJournalPage({ queue, counts, duplicates }: JournalPage, now: number): unknown[] {
   return [
-    queue,
+    escapeNul(queue),
     JSON.stringify(counts),
-    JSON.stringify(duplicates),
+    duplicates.map(({ at }) => at),
     now - (HOURS + 1) * HOUR_MS,
     now - DUPLICATES_LAST_MS,
+    duplicates.map(duplicate => JSON.stringify(duplicate)),
   ];
 }
 

@@ -63,6 +63,7 @@ import { DEFAULT_SCHEMA } from './names.ts';
 import type { PostgresPool } from './pool.ts';
 import { PreparedQueries } from './prepared.ts';
 import {
+  escapeNul,
   notifiedAs,
   readAnswer,
   readAnswers,
@@ -243,7 +244,7 @@ export class PostgresCache extends ExchangeCache {
   }
 
   async readJournal(queue: string): Promise<JournalRecord> {
-    const { rows } = await this.#query(readJournalSql(this.schema), [queue]);
+    const { rows } = await this.#query(readJournalSql(this.schema), [escapeNul(queue)]);
     return readJournalRow(rows[0], Date.now());
   }
 

@@ -3,13 +3,19 @@
 import type { LockAdmin } from '../../admin/lock-admin.ts';
 import type { Arguments } from '../arguments.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
-import { findLocks } from '../find-locks.ts';
+import { findPages } from '../find-locks.ts';
 import { jsonLines } from '../json.ts';
-import { tableOf } from '../table.ts';
+import { NO_LOCKS, tableOf } from '../table.ts';
 import type { Terminal } from '../terminal.ts';
 
-export async function list(args: Arguments, locks: LockAdmin, { write }: Terminal): Promise<ExitCode> {
-  const found = await findLocks(args, locks);
-  write(args.json ? jsonLines(found) : tableOf(found, Date.now()));
+/** Prints page by page: there may be more locks than fit into memory. */
+export async function list(args: Arguments, locks: LockAdmin, terminal: Terminal): Promise<ExitCode> {
+  let pages = 0;
+  for await (const page of findPages(args, locks)) {
+    pages++;
+    terminal.write(args.json ? jsonLines(page) : tableOf(page, Date.now()));
+    await terminal.written();
+  }
+  if (pages === 0 && !args.json) terminal.write(NO_LOCKS);
   return EXIT.ok;
 }

@@ -1,10 +1,10 @@
 /** `bullmq-once watch` */
 
 import { setTimeout as delay } from 'node:timers/promises';
-import type { LockAdmin } from '../../admin/lock-admin.ts';
+import type { LockAdmin, LockInfo } from '../../admin/lock-admin.ts';
 import type { Arguments } from '../arguments.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
-import { findLocks } from '../find-locks.ts';
+import { findPages, LOCKS_A_PAGE } from '../find-locks.ts';
 import { jsonLines } from '../json.ts';
 import { tableOf } from '../table.ts';
 import type { Terminal } from '../terminal.ts';
@@ -13,12 +13,20 @@ import type { Terminal } from '../terminal.ts';
 const CLEAR = '\x1b[H\x1b[2J';
 
 export async function watch(args: Arguments, locks: LockAdmin, terminal: Terminal): Promise<ExitCode> {
-  const { write, isScreen, stopped } = terminal;
+  const { write, written, isScreen, stopped } = terminal;
   while (!stopped.aborted) {
-    const found = await findLocks(args, locks);
+    const found = await firstPage(args, locks);
     if (args.json) write(jsonLines(found));
     else write(`${isScreen ? CLEAR : ''}${new Date().toLocaleTimeString()}\n${tableOf(found, Date.now())}`);
+    if (found.length === LOCKS_A_PAGE && !args.json) write('… there may be more: list shows them all\n');
+    await written();
     await delay(args.every, undefined, { signal: stopped }).catch(() => {});
   }
   return EXIT.ok;
+}
+
+/** Nobody reads more in a second. */
+async function firstPage(args: Arguments, locks: LockAdmin): Promise<LockInfo[]> {
+  for await (const page of findPages(args, locks)) return page;
+  return [];
 }

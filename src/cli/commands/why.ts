@@ -1,6 +1,6 @@
 /** `bullmq-once why <job id> --queue <name>` */
 
-import { describeDuplicate } from '../../admin/describe-duplicate.ts';
+import { describeDuplicate, duplicatesOf, isIdOf } from '../../admin/describe-duplicate.ts';
 import type { LockAdmin, LockInfo } from '../../admin/lock-admin.ts';
 import type { DuplicateRecord } from '../../cache/contract.ts';
 import { nameOfJob } from '../../core/holder.ts';
@@ -14,7 +14,7 @@ import type { Terminal } from '../terminal.ts';
 export async function why(args: Arguments, locks: LockAdmin, { write }: Terminal): Promise<ExitCode> {
   const [jobId] = args.keys as [string];
   const { duplicates } = await locks.journal();
-  const found = duplicates.filter(duplicate => duplicate.jobId === jobId);
+  const found = duplicatesOf(duplicates, jobId);
   if (args.json) {
     write(jsonLinesOf(found));
   } else {
@@ -36,7 +36,8 @@ function lineOf(duplicate: DuplicateRecord): string {
 
 async function keysHeldBy(jobId: string, locks: LockAdmin): Promise<LockInfo[]> {
   const held: LockInfo[] = [];
-  for await (const lock of locks.list({ state: 'running' })) if (lock.jobId === jobId) held.push(lock);
+  const isMeant = isIdOf(jobId);
+  for await (const lock of locks.list({ state: 'running' })) if (isMeant(lock.jobId)) held.push(lock);
   return held;
 }
 

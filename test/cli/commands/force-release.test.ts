@@ -69,6 +69,7 @@ describe('bullmq-once force-release', () => {
         write: text => {
           out += text;
         },
+        written: async () => {},
         async ask(text) {
           question = text;
           await meanwhile();

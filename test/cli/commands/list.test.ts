@@ -61,6 +61,22 @@ describe('bullmq-once list', () => {
     });
   });
 
+  it('prints all locks, also where there are more than it keeps in memory', async () => {
+    const count = 10_050;
+    const numbers = Array.from({ length: count }, (_, i) => i);
+    for (let first = 0; first < count; first += 500) {
+      const some = numbers.slice(first, first + 500);
+      await own.cache.acquire(some.map(i => acquireStep({ storedKey: scopedName(own.scope, `k${i}`) })));
+    }
+
+    const json = parseLines((await cli('list', ...own.args, '--json')).out);
+    await own.cache.forceRelease(json.map(({ storedKey }) => ({ storedKey })));
+
+    const keys = json.map(({ key }) => key);
+    expect(new Set(keys).size).to.equal(count);
+    expect(keys.slice(0, 10_000)).to.deep.equal(keys.slice(0, 10_000).sort());
+  });
+
   it('names the job that holds a lock in a scope', async () => {
     const handle = await own.hold('k', { owner: 'bull:emails:17@1790000000000' });
 

@@ -38,6 +38,23 @@ describe('bullmq-once why and stats', () => {
     expect(whyNot.out).to.match(/^job 1 of queue-.*\nnow +holds 'k'\n$/);
   });
 
+  it('finds a job by its id, also where that is hostile, and so long that it is kept in a short form', async () => {
+    const first = await bench.hold();
+    const ids = ['../100%', '__proto__', '\u001b[2J\u202e', `${'x'.repeat(1000)}`];
+    for (const jobId of ids) await bench.result(await bench.add({}, { jobId }));
+    const isNoted = async () => (await locksOf(bench.queue).journal()).duplicates.length === ids.length;
+    await until(isNoted, 'all are noted');
+    await first.finish();
+
+    for (const id of ids) {
+      const { code, out } = await cli('why', ...inQueue, '--', id);
+
+      expect(code, id).to.equal(0);
+      expect(out.split('\n'), id).to.have.length(3);
+      expect(out.replaceAll('\n', ''), id).to.match(/^[^\p{Cc}\p{Cf}]*skipped: 'k' was held by job 1 of/u);
+    }
+  });
+
   it('say so where a job is not known to be a duplicate', async () => {
     const { first } = await duplicate();
     await first.finish();
