@@ -1,6 +1,6 @@
 /** What a board shows of the journals of its queues. */
 
-import { describeDuplicate } from '../admin/describe-duplicate.ts';
+import { describeDuplicate, duplicatesOf } from '../admin/describe-duplicate.ts';
 import type { JournalRecord } from '../cache/contract.ts';
 import { addCounts, MINUTE_MS, minuteOf } from '../cache/journal-rules.ts';
 import { nameOfJob } from '../core/holder.ts';
@@ -65,16 +65,14 @@ export class Journals {
    */
   async duplicates(jobId?: string): Promise<ShownDuplicate[]> {
     const found = (await this.#read()).flatMap(({ source: { label, queueName }, journal }) =>
-      journal.duplicates
-        .filter(duplicate => jobId === undefined || duplicate.jobId === jobId)
-        .map(duplicate => ({
-          at: duplicate.at,
-          name: nameOfJob(duplicate.jobId, queueName),
-          url: this.#jobUrl({ jobId: duplicate.jobId, queueName }),
-          place: label,
-          text: describeDuplicate(duplicate),
-          outcome: duplicate.outcome,
-        })),
+      (jobId === undefined ? journal.duplicates : duplicatesOf(jobId, journal.duplicates)).map(duplicate => ({
+        at: duplicate.at,
+        name: nameOfJob(duplicate.jobId, queueName),
+        url: this.#jobUrl({ jobId: duplicate.jobId, queueName }),
+        place: label,
+        text: describeDuplicate(duplicate),
+        outcome: duplicate.outcome,
+      })),
     );
     return found.sort((a, b) => b.at - a.at).slice(0, MAX_SHOWN);
   }

@@ -1,6 +1,6 @@
 /** `bullmq-once why <job id> --queue <name>` */
 
-import { describeDuplicate } from '../../admin/describe-duplicate.ts';
+import { describeDuplicate, duplicatesOf } from '../../admin/describe-duplicate.ts';
 import type { LockAdmin, LockInfo } from '../../admin/lock-admin.ts';
 import type { DuplicateRecord } from '../../cache/contract.ts';
 import { nameOfJob } from '../../core/holder.ts';
@@ -14,7 +14,7 @@ import type { Terminal } from '../terminal.ts';
 export async function why(args: Arguments, locks: LockAdmin, { write }: Terminal): Promise<ExitCode> {
   const [jobId] = args.keys as [string];
   const { duplicates } = await locks.journal();
-  const found = duplicates.filter(duplicate => duplicate.jobId === jobId);
+  const found = duplicatesOf(jobId, duplicates);
   if (args.json) {
     write(jsonLinesOf(found));
   } else {

@@ -13,9 +13,9 @@ describe('bullmq-once why and stats', () => {
   });
   afterEach(() => bench.close());
 
-  async function duplicate() {
+  async function duplicate(options: object = {}) {
     const first = await bench.hold();
-    const job = await bench.add({});
+    const job = await bench.add({}, options);
     await bench.result(job);
     await until(async () => (await locksOf(bench.queue).journal()).duplicates.length > 0, 'it is noted');
     return { first, job };
@@ -36,6 +36,19 @@ describe('bullmq-once why and stats', () => {
     );
     expect(whyNot.code).to.equal(1);
     expect(whyNot.out).to.match(/^job 1 of queue-.*\nnow +holds 'k'\n$/);
+  });
+
+  it('find a job by its id, and by the shorter one that is kept of a long id', async () => {
+    const jobId = 'x'.repeat(2000);
+    const { first } = await duplicate({ jobId });
+    await first.finish();
+    const [kept] = (await locksOf(bench.queue).journal()).duplicates;
+
+    const byId = await cli('why', jobId, ...inQueue);
+    const byKept = await cli('why', `${kept?.jobId}`, ...inQueue);
+    const another = await cli('why', `${jobId}y`, ...inQueue);
+
+    expect([byId.code, byKept.code, another.code]).to.deep.equal([0, 0, 1]);
   });
 
   it('say so where a job is not known to be a duplicate', async () => {
