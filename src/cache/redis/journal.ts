@@ -51,7 +51,8 @@ export function writeJournalPage({ queue, counts, duplicates }: JournalPage): Sc
 }
 
 export function writeJournalQuery(queue: string, now: number): ScriptCall {
-  const hours = Array.from({ length: HOURS + 1 }, (_, i) => nameOfHour(queue, now - i * HOUR_MS));
+  // The first is the next hour: the clock of a worker may be ahead.
+  const hours = Array.from({ length: HOURS + 2 }, (_, i) => nameOfHour(queue, now + (1 - i) * HOUR_MS));
   const keys = [journalName(queue, DUPLICATES), ...hours];
   return { keys, args: [keys.length] };
 }
