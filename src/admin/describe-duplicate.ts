@@ -1,4 +1,4 @@
-/** Says in a sentence what became of a duplicate. */
+/** Finds the duplicates of a job in a journal, and says in a sentence what became of each. */
 
 import { OUTCOME_WORDS } from '../bullmq/job-events.ts';
 import type { DuplicateRecord } from '../cache/contract.ts';

@@ -23,6 +23,8 @@ const GIVE_UP_MS = 30_000;
 
 /** One look serves so many different searches. */
 const MAX_SEARCHES = 20;
+/** Viewers who search for different things are shown so many of the last looks, so that none makes a look for another's each time. */
+const MAX_RECENT = 5;
 
 /** More locks than this in one go would hold up the event loop. */
 const LOCKS_A_TURN = 1000;
@@ -55,6 +57,12 @@ interface Look {
   readonly seen: Promise<ReadonlyMap<string, Seen>>;
 }
 
+interface RecentLook {
+  readonly startedAt: number;
+  readonly seen: ReadonlyMap<string, Seen>;
+  readonly restUntil: number;
+}
+
 /** The looks of a board at each datastore. */
 export class DatastoreLooks {
   readonly #looks = new Map<LockCache | string, DatastoreLook>();
@@ -66,13 +74,13 @@ export class DatastoreLooks {
 
 export class DatastoreLook {
   #current: Look | undefined;
-  #last: ReadonlyMap<string, Seen> = new Map();
-  #restUntil = 0;
+  /** The last one comes first. */
+  #recent: readonly RecentLook[] = [];
   /** What the next look is for. */
   readonly #wanted = new Map<string, Wanted>();
   /** Which of the caches looks. Their connections may fail one by one. */
   #turn = 0;
-  /** The acquisitions that were released by force since the last look began, and when. */
+  /** The acquisitions that were released by force since the first recent look began, and when. */
   readonly #released = new Map<string, number>();
 
   /**
@@ -81,8 +89,8 @@ export class DatastoreLook {
    * @throws LockAdminError the cache can't list its locks.
    */
   async see(wanted: Wanted, unviewed: AbortSignal): Promise<Seen> {
-    const last = found(this.#last, wanted);
-    if (last && performance.now() < this.#restUntil) return last;
+    const recent = this.#seenBefore(wanted);
+    if (recent) return recent;
     // If the source has few locks, the next searches need no look of their own.
     for (const one of [wanted, { ...wanted, search: ANY }]) this.#wanted.set(nameOf(one), one);
     for (;;) {
@@ -114,6 +122,15 @@ export class DatastoreLook {
     this.#released.set(acquisitionOf(lock), performance.now());
   }
 
+  #seenBefore(wanted: Wanted): Seen | undefined {
+    const now = performance.now();
+    for (const { seen, restUntil } of this.#recent) {
+      const one = now < restUntil ? found(seen, wanted) : undefined;
+      if (one) return one;
+    }
+    return undefined;
+  }
+
   #look(unviewed: AbortSignal): Look {
     const startedAt = performance.now();
     const current = this.#current;
@@ -134,10 +151,12 @@ export class DatastoreLook {
   #end({ startedAt }: Look, seen: ReadonlyMap<string, Seen>): void {
     const now = performance.now();
     const rest = Math.max((now - startedAt) * REST_PER_LOOK, MIN_REST_MS);
+    const restUntil = now + Math.min(rest, MAX_REST_MS);
+    const others = this.#recent.filter(one => now < one.restUntil).slice(0, MAX_RECENT - 1);
     this.#current = undefined;
-    this.#last = seen;
-    this.#restUntil = now + Math.min(rest, MAX_REST_MS);
-    for (const [acquisition, at] of this.#released) if (at < startedAt) this.#released.delete(acquisition);
+    this.#recent = [{ startedAt, seen, restUntil }, ...others];
+    const first = Math.min(...this.#recent.map(one => one.startedAt));
+    for (const [acquisition, at] of this.#released) if (at < first) this.#released.delete(acquisition);
   }
 
   /** What a look is for. Of many searches some are left for the next. */

@@ -2,14 +2,15 @@
 
 import type { IncomingHttpHeaders } from 'node:http';
 import { asError } from '../core/errors.ts';
-import { setImmediate } from '../core/timers.ts';
 import { warn } from '../core/warnings.ts';
 import { parseBody, readBody } from './body.ts';
 import type { BoardRequest } from './request.ts';
 import type { Answer } from './responses.ts';
 
-/** The code by which HTTP/2 says that a stream is no longer needed. */
-const CANCEL = 8;
+/** The code by which HTTP/2 asks for no more of a body, though all is well. */
+const NO_ERROR = 0;
+/** An answer has left by then. Node lets the end of a stream overtake what the stream has not sent yet. */
+const END_STREAM_AFTER_MS = 1000;
 
 /** What is needed of a request of `node:http` or `node:http2`. */
 export interface NodeRequest {
@@ -26,6 +27,7 @@ export interface NodeRequest {
   readonly body?: unknown;
   /** In HTTP/2: its stream. */
   readonly stream?: { close(code: number): void } | undefined;
+  resume(): unknown;
   iterator(options: { readonly destroyOnReturn: boolean }): AsyncIterable<Uint8Array>;
 }
 
@@ -57,7 +59,7 @@ export async function serveNode(
   try {
     response.writeHead(answer.status, headersFor(answer, message));
     response.end(message.method === 'HEAD' ? '' : answer.body);
-    if (!message.complete) closeStream(message);
+    if (!message.complete) endStream(message);
   } catch (error) {
     // A hook of the host has failed. Without an answer the client would wait for ever.
     warn('ONCE_BOARD_ANSWER', `the board could not answer a request: ${asError(error).message}`);
@@ -106,7 +108,10 @@ function headersFor({ headers }: Answer, { complete, stream }: NodeRequest): Rec
   return complete || stream ? { ...headers } : { ...headers, connection: 'close' };
 }
 
-/** A stream that is not read to its end would hold up the others of its connection. Its answer leaves before. */
-function closeStream({ stream }: NodeRequest): void {
-  if (stream) setImmediate(() => stream.close(CANCEL));
+/** A stream that is not read would hold up the others of its connection. The rest of its body is thrown away until it is ended. */
+function endStream(message: NodeRequest): void {
+  const { stream } = message;
+  if (!stream) return;
+  message.resume();
+  setTimeout(() => stream.close(NO_ERROR), END_STREAM_AFTER_MS).unref();
 }

@@ -15,9 +15,9 @@ describe('The duplicates that a board shows', () => {
   });
   afterEach(() => bench.close());
 
-  async function duplicate(): Promise<Job> {
+  async function duplicate(options: object = {}): Promise<Job> {
     const first = await bench.hold();
-    const job = await bench.add({});
+    const job = await bench.add({}, options);
     await bench.result(job);
     await first.finish();
     await until(async () => (await locksOf(bench.queue).journal()).duplicates.length > 0, 'it is noted');
@@ -96,6 +96,17 @@ describe('The duplicates that a board shows', () => {
       `job ${job.id} of ${bench.queueName}`,
     ]);
     expect(none).to.deep.equal([]);
+  });
+
+  it('are found by an id that is too long to be kept whole', async () => {
+    const { board, duplicatesOf } = open();
+    const jobId = 'x'.repeat(2000);
+    await duplicate({ jobId });
+
+    const [found, other] = [await duplicatesOf(jobId), await duplicatesOf(`${jobId}y`)];
+    board.close();
+
+    expect([found.length, other.length]).to.deep.equal([1, 0]);
   });
 
   it('are not told to a page under a foreign host', async () => {

@@ -5,7 +5,7 @@ import { createBoard } from '../../src/board.ts';
 import { type AcquireStep, Lock, MemoryCache } from '../../src/index.ts';
 import { queueName } from '../../src/key/stored-name.ts';
 import { until } from '../support/index.ts';
-import { shownBy } from './served-board.ts';
+import { askForceRelease, shownBy } from './served-board.ts';
 
 function step(key: string, more: Partial<AcquireStep> = {}): AcquireStep {
   const token = `${Math.random()}`;
@@ -80,6 +80,39 @@ describe('a search on the board', () => {
       texts.map(text => until(async () => keysOf(await shownBy(board, { text })).includes(text), text)),
     );
     board.close();
+  });
+
+  it('needs no look of its own each time, though another viewer searches for something else in between', async () => {
+    let looks = 0;
+    const list = cache.list.bind(cache);
+    cache.list = prefix => {
+      looks++;
+      return list(prefix);
+    };
+    const board = createBoard({ caches: { memory: cache } });
+
+    const startedAt = performance.now();
+    for (let i = 0; i < 20; i++) {
+      await shownBy(board, { text: 'early-1' });
+      await shownBy(board, { text: 'early-2' });
+    }
+    // What was seen is shown for a second and a half.
+    const rounds = 1 + Math.floor((performance.now() - startedAt) / 1500);
+    board.close();
+
+    expect(looks).to.be.at.most(2 * rounds);
+  });
+
+  it('shows no lock again that was released by force, in what was seen before', async () => {
+    const board = createBoard({ caches: { memory: cache }, allowForceRelease: true });
+    const [lock] = (await shownBy(board, { text: 'welcome-42' })).locks;
+    const { status } = await askForceRelease(board, lock);
+    await shownBy(board, { text: 'another search' });
+    const { locks } = await shownBy(board, { text: 'welcome-42' });
+    board.close();
+
+    expect(status).to.equal(200);
+    expect(locks).to.deep.equal([]);
   });
 
   it('is refused where a parameter is wrong', async () => {

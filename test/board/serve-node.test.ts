@@ -238,6 +238,32 @@ describe('the board on node:http2', () => {
     expect(await handle.release()).to.equal(false);
   });
 
+  it('ends the streams of its answers without a code of an error, and sends the answers first', async () => {
+    const board = createBoard({ caches: { memory: new MemoryCache() } });
+    const server = createHttp2Server(board.node).listen(0, '127.0.0.1');
+    const client = connectHttp2(`http://127.0.0.1:${await portOf(server)}`);
+    const ask = async (path: string, body?: string) => {
+      const stream = client.request({ ':path': path, ':method': body === undefined ? 'GET' : 'POST' });
+      if (body === undefined) stream.end();
+      else stream.write(body); // More is to come, and never does.
+      const closed = new Promise(resolve => stream.once('close', resolve));
+      const answer = await text(stream);
+      stream.end();
+      await closed;
+      return [answer.length > 0, stream.rstCode];
+    };
+
+    const answers = await Promise.all([
+      ...['/', '/board.js', '/board.css', '/api/locks', '/nothing'].map(path => ask(path)),
+      ask('/api/locks', 'x'),
+    ]);
+    client.destroy();
+    server.close();
+    board.close();
+
+    expect(answers).to.deep.equal(answers.map(() => [true, 0]));
+  });
+
   it('survives that the client cancels its request', async () => {
     const { cache, isListing, mayList } = heldUpCache();
     const board = createBoard({ caches: { cache } });

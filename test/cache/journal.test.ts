@@ -89,6 +89,12 @@ for (const { name, create } of allCaches.filter(keepsJournals)) {
         expect(counts).to.deep.equal([count(90, 15), count(0, 3, 'raised'), count(0, 6)]);
       });
 
+      it('gives back what a process has counted whose clock is an hour ahead', async () => {
+        await cache.writeJournal([{ queue, counts: [count(-60, 3)], duplicates: [] }]);
+
+        expect((await cache.readJournal(queue)).counts).to.deep.equal([count(-60, 3)]);
+      });
+
       it('leaves out what was counted a day ago', async () => {
         const counts = [count(25 * 60, 1), count(23 * 60, 2)];
         await cache.writeJournal([{ queue, counts, duplicates: [] }]);

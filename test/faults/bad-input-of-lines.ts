@@ -61,7 +61,7 @@ async function checkLines(
   const [left] = await cache.leave([leaving]);
   const kept = await cache.results([storedKey, otherKey]);
   const [answered] = await cache.enter([enterStep({ storedKey, owner: parked, line })]);
-  const [free] = await cache.enter([enterStep({ storedKey, owner: parked, line })]);
+  const [newcomer] = await cache.enter([enterStep({ storedKey, owner: `${owner} `, line })]);
   await cache.forceRelease([{ storedKey }, { storedKey: otherKey }]);
 
   expect(held).to.include({ acquired: true });
@@ -71,7 +71,7 @@ async function checkLines(
   expect(left).to.deep.include({ released: true, answered: [parked] });
   expect(kept).to.deep.equal([result.text, undefined]);
   expect(answered).to.have.nested.property('standing.result', result.text);
-  expect(free).to.include({ acquired: true });
+  expect(newcomer).to.include({ acquired: true });
 }
 
 async function checkJournal(cache: LockCache, queue: string, key: string, id: string): Promise<void> {

@@ -51,7 +51,8 @@ export function writeJournalPage({ queue, counts, duplicates }: JournalPage): Sc
 }
 
 export function writeJournalQuery(queue: string, now: number): ScriptCall {
-  const hours = Array.from({ length: HOURS + 1 }, (_, i) => nameOfHour(queue, now - i * HOUR_MS));
+  // The first is the next hour: the clock of a worker may be ahead.
+  const hours = Array.from({ length: HOURS + 2 }, (_, i) => nameOfHour(queue, now + (1 - i) * HOUR_MS));
   const keys = [journalName(queue, DUPLICATES), ...hours];
   return { keys, args: [keys.length] };
 }
@@ -60,8 +61,18 @@ export function readJournalReply(reply: unknown, now: number): JournalRecord {
   const [duplicates = [], ...hours] = reply as Encoded[][];
   return {
     counts: addCounts(hours.flatMap(readCounts), now),
-    duplicates: duplicates.map(encoded => JSON.parse(textFrom(encoded)) as DuplicateRecord).reverse(),
+    duplicates: duplicates.flatMap(encoded => readDuplicate(textFrom(encoded)) ?? []).reverse(),
   };
+}
+
+/** @returns `undefined` for what no journal has written: it hides no other. */
+function readDuplicate(text: string): DuplicateRecord | undefined {
+  try {
+    const read = JSON.parse(text) as DuplicateRecord | null;
+    return typeof read?.jobId === 'string' ? read : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function readCounts(hash: readonly Encoded[]): OutcomeCount[] {

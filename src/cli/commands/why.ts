@@ -25,7 +25,10 @@ export async function why(args: Arguments, locks: LockAdmin, { write }: Terminal
       ...held.map(({ key }) => `now                  holds '${shown(key)}'`),
     ];
     if (lines.length > 0) write([name, ...lines].map(line => `${line}\n`).join(''));
-    else write(`${name} is not among the ${describeKnown(duplicates)}\n`);
+    else
+      write(
+        `${name} is not among the ${describeKnown(duplicates)}: as far as is known, it is no duplicate\n`,
+      );
   }
   return found.length > 0 ? EXIT.ok : EXIT.notDone;
 }
@@ -43,6 +46,6 @@ async function keysHeldBy(jobId: string, locks: LockAdmin): Promise<LockInfo[]> 
 
 function describeKnown(duplicates: readonly DuplicateRecord[]): string {
   const [first] = duplicates;
-  if (!first) return 'duplicates of this queue: none was noted in the last week';
+  if (!first) return 'duplicates of this queue, of which none was noted in the last week';
   return `last ${duplicates.length} duplicates of this queue, since ${dateOf(first.at)}`;
 }

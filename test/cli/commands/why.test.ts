@@ -13,9 +13,9 @@ describe('bullmq-once why and stats', () => {
   });
   afterEach(() => bench.close());
 
-  async function duplicate() {
+  async function duplicate(options: object = {}) {
     const first = await bench.hold();
-    const job = await bench.add({});
+    const job = await bench.add({}, options);
     await bench.result(job);
     await until(async () => (await locksOf(bench.queue).journal()).duplicates.length > 0, 'it is noted');
     return { first, job };
