@@ -385,7 +385,7 @@ export const MUTATIONS: readonly Mutation[] = [
     guarantee: 10,
     file: WAIT_QUEUE,
     find: 'if (this.#waiters[0] === waiter) waiter.serve();',
-    replace: 'waiter.serve();',
+    replace: 'if (this.#waiters.includes(waiter)) waiter.serve();',
   },
   {
     name: 'a reservation is believed for ever',
