@@ -5,6 +5,8 @@ import { once } from 'node:events';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { Redis } from 'ioredis';
+import { MAX_LOCKS } from '../../src/board/kept-locks.ts';
+import { PAGE_LOCKS } from '../../src/board/lock-list.ts';
 import { createBoard } from '../../src/board.ts';
 import { enterStep } from '../../src/conformance/lines.ts';
 import { RedisCache } from '../../src/index.ts';
@@ -18,7 +20,7 @@ const BATCH = 500;
 const CLI_HEAP_MIB = 96;
 /** The board waits two seconds for a datastore. The rest is for a busy machine. */
 const MAX_ANSWER_MS = 5000;
-/** After garbage collection. A look knows the names that it has read, and keeps 500 locks. */
+/** After garbage collection. A look knows the names that it has read, and keeps a thousand locks. */
 const MAX_HEAP_GROWTH_MIB = 32;
 const MAX_ANSWER_BYTES = 2 ** 20;
 /** How often the board is asked, a second apart. */
@@ -97,7 +99,7 @@ async function showOnBoard(redis: Redis, keys: number): Promise<TrialResult> {
     largest = Math.max(largest, text.length);
     heap = Math.max(heap, heapInUse() - heapBefore);
     const { locks, isCut } = JSON.parse(text) as { locks: unknown[]; isCut: boolean };
-    const isRight = locks.length === Math.min(keys, 500) && isCut === keys > 500;
+    const isRight = locks.length === Math.min(keys, PAGE_LOCKS) && isCut === keys > MAX_LOCKS;
     if (!isRight) violations.push(`the board shows ${locks.length} of ${keys} locks, and more: ${isCut}`);
     await new Promise(resolve => setTimeout(resolve, 1000));
   }
