@@ -17,12 +17,14 @@ import { jobOfOwner } from '../key/owner-id.ts';
 const OVERDUE_PART = 1 / 2;
 
 /**
- * @returns whether the key was freed.
+ * @returns whether the key was freed, by this job or by another that has found the same.
  * @throws KeyError the key is reserved by an ancestor of the job, which waits for the job.
  * @throws CacheError the key could not be freed.
  */
 export async function freeIfAbandoned(work: GuardedJob, holder: Holder): Promise<boolean> {
-  return (await isAbandoned(work, holder)) && work.request.forceRelease(holder.fence);
+  if (!(await isAbandoned(work, holder))) return false;
+  await work.request.forceRelease(holder.fence);
+  return true;
 }
 
 async function isAbandoned(work: GuardedJob, holder: Holder): Promise<boolean> {

@@ -64,7 +64,7 @@ class WaitQueue {
   async wait(request: WaitingRequest, wait: WaitTerms): Promise<AcquireAttempt> {
     const cameAt = performance.now();
     const until = cameAt + wait.waitFor;
-    const waiter = new Waiter(request.terms);
+    const waiter = new Waiter(request.terms, cameAt);
     this.#waiters.push(waiter);
     if (this.#waiters[0] === waiter) waiter.serve();
     else if (request.terms.match !== undefined) void lookForMismatch(request, waiter);
@@ -92,7 +92,7 @@ class WaitQueue {
         if (attempt.acquired) return unlessAborted(attempt, signal);
         const { holder } = attempt;
         this.#lastFound = { holder, askedAt };
-        if (holder.match !== undefined) for (const waiter of this.#waiters) waiter.notice(holder);
+        if (holder.match !== undefined) for (const waiter of this.#waiters) waiter.notice(holder, askedAt);
         const left = until - performance.now();
         const isOwn = waitsForOthersOnly === true && holder.owner === request.terms.owner;
         if (left <= 0 || isOwn || isMismatch(request.terms, holder)) return attempt;
@@ -123,8 +123,9 @@ class WaitQueue {
 /** Behind the others a waiter would not learn that the key is held for other data. Never rejects: it learns that when it is its turn. */
 async function lookForMismatch(request: WaitingRequest, waiter: Waiter): Promise<void> {
   try {
+    const askedAt = performance.now();
     const holder = await request.findHolder();
-    if (holder) waiter.notice(holder);
+    if (holder) waiter.notice(holder, askedAt);
   } catch {
     // The cache could not say.
   }
@@ -148,10 +149,12 @@ class Waiter {
   /** A holder that was found, and for whose data it is no duplicate. It need not wait for its turn. */
   mismatch: Holder | undefined;
   readonly #terms: WaitingRequest['terms'];
+  readonly #cameAt: number;
   #serve!: () => void;
 
-  constructor(terms: WaitingRequest['terms']) {
+  constructor(terms: WaitingRequest['terms'], cameAt: number) {
     this.#terms = terms;
+    this.#cameAt = cameAt;
     this.served = new Promise(resolve => {
       this.#serve = resolve;
     });
@@ -162,8 +165,9 @@ class Waiter {
     this.#serve();
   }
 
-  notice(holder: Holder): void {
-    if (this.isServed || !isMismatch(this.#terms, holder)) return;
+  /** @param askedAt - what was found before the waiter came says nothing about it. */
+  notice(holder: Holder, askedAt: number): void {
+    if (this.isServed || askedAt < this.#cameAt || !isMismatch(this.#terms, holder)) return;
     this.mismatch = holder;
     this.#serve();
   }

@@ -277,6 +277,41 @@ describe('The option match', () => {
     });
   }
 
+  it('is not compared with a holder that was found before the job came', async () => {
+    const cache = new MemoryCache();
+    const acquire = cache.acquire.bind(cache);
+    const [asked, answers] = [deferred(), deferred()];
+    let isHeldUp = false;
+    cache.acquire = async steps => {
+      const results = await acquire(steps);
+      if (!isHeldUp) return results;
+      asked.resolve();
+      await answers.promise;
+      return results;
+    };
+    const end = deferred();
+    const guarded = once(
+      async (_id: string, amount: number) => {
+        if (amount === 5) await end.promise;
+        return amount;
+      },
+      { key: '{0}', match: '{1}', whenLocked: { waitFor: 60_000 }, cache },
+    );
+    const first = guarded('a', 5);
+    await until(async () => (await cache.inspect(['once::1:default:a']))[0] !== undefined, 'the first runs');
+    isHeldUp = true;
+    const waiting = guarded('a', 5);
+    await asked.promise;
+    isHeldUp = false;
+    end.resolve();
+    await first;
+    const other = guarded('a', 6);
+    answers.resolve();
+
+    expect(await other).to.equal(6);
+    expect(await waiting).to.equal(5);
+  });
+
   it('costs nobody its turn among those who wait', async () => {
     const cache = new MemoryCache();
     const answers = deferred();

@@ -4,7 +4,8 @@ import type { Job } from 'bullmq';
 import * as bullmq6 from 'bullmq';
 import * as bullmq5 from 'bullmq5';
 import { expect } from 'chai';
-import { onceProcessor } from '../../src/index.ts';
+import sinon from 'sinon';
+import { onceProcessor, RedisCache } from '../../src/index.ts';
 import { Bench, oneOfEachKind } from '../support/bullmq.ts';
 import { until } from '../support/index.ts';
 
@@ -81,6 +82,30 @@ for (const setup of oneOfEachKind) {
         });
 
         await expectFree();
+      });
+    }
+
+    if (setup.onRedis) {
+      it('is free to a job that comes second to free it', async () => {
+        await start(fail);
+        const job = await reserve();
+        await job.remove();
+        const { forceRelease } = RedisCache.prototype;
+        const freeing = sinon.stub(RedisCache.prototype, 'forceRelease').callsFake(async function (
+          this: RedisCache,
+          steps,
+        ) {
+          // Another job has done so a moment before.
+          await forceRelease.call(this, steps);
+          return forceRelease.call(this, steps);
+        });
+        try {
+          await expectFree();
+        } finally {
+          freeing.restore();
+        }
+
+        expect(freeing.called).to.equal(true);
       });
     }
 
