@@ -133,6 +133,7 @@ export class Lock {
         terms: request.terms,
         tryAcquire: how => this.#attempt(request, how),
         findHolder: () => request.findHolder(),
+        findLine: () => request.findLine(),
       },
       { waitFor, signal, mayOwnLease: this.#options.owner !== undefined },
     );

@@ -3,7 +3,7 @@
  * it. So they are served in the order in which they came. Between processes the first to ask is served.
  */
 
-import type { LockCache } from '../cache/contract.ts';
+import type { LineRecord, LockCache } from '../cache/contract.ts';
 import { isMismatch } from '../cache/lock-rules.ts';
 import { getOrCreate } from '../core/get-or-create.ts';
 import type { Holder } from '../core/holder.ts';
@@ -15,9 +15,10 @@ import { type EndOfWait, nextPause, pauseAt, ReleaseSignal, waitUntil } from './
 /** What is asked for. */
 export interface WaitingRequest {
   readonly cache: LockCache;
-  readonly terms: Pick<LeaseTerms, 'storedKey' | 'owner' | 'match'>;
+  readonly terms: Pick<LeaseTerms, 'storedKey' | 'owner' | 'match' | 'line'>;
   tryAcquire(options: { notify?: boolean }): Promise<AcquireAttempt>;
   findHolder(): Promise<Holder | undefined>;
+  findLine(): Promise<LineRecord>;
 }
 
 export interface WaitTerms extends EndOfWait {
@@ -46,6 +47,9 @@ export async function acquireInTurn(request: WaitingRequest, wait: WaitTerms): P
 }
 
 async function ownsLease(request: WaitingRequest): Promise<boolean> {
+  const { line } = request.terms;
+  // Of several holders it may be any.
+  if (line && line.places > 1) return (await request.findLine()).holds;
   const holder = await request.findHolder();
   return holder !== undefined && holder.state !== 'done' && holder.owner === request.terms.owner;
 }

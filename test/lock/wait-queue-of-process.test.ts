@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type Job, Queue, Worker } from 'bullmq';
 import * as bullmq5 from 'bullmq5';
 import { expect } from 'chai';
-import { onceProcessor } from '../../src/index.ts';
+import { Lock, MemoryCache, onceProcessor } from '../../src/index.ts';
 import { Bench, setupNamed, setups } from '../support/bullmq.ts';
 import { redisOptions, uniqueName, until } from '../support/index.ts';
 
@@ -115,6 +115,27 @@ describe('The jobs of several queues of one scope', () => {
       expect(failures).to.deep.equal([]);
       expect(ran).to.deep.equal(came);
       expect(most()).to.equal(1);
+    });
+  }
+});
+
+describe('The owner of a lease, behind others that wait for it', () => {
+  for (const concurrency of [1, 2]) {
+    it(`reclaims it at once (concurrency: ${concurrency})`, async () => {
+      const cache = new MemoryCache();
+      const lockOf = (owner: string) => new Lock('k', { cache, owner, concurrency });
+      const handles = [];
+      for (let i = 1; i < concurrency; i++) handles.push(await lockOf(`other-${i}`).acquire());
+      handles.push(await lockOf('me').acquire());
+      const waiting = new Lock('k', { cache, concurrency }).acquire({ waitFor: 60_000 });
+      await delay(20);
+
+      const again = await lockOf('me').acquire({ waitFor: 60_000 });
+
+      expect(again.held).to.equal(true);
+      await again.release();
+      await (await waiting).release();
+      for (const handle of handles) await handle.release();
     });
   }
 });
