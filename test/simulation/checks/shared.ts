@@ -38,6 +38,10 @@ export function shared(facts: Facts): Check {
     onReleased({ storedKey, result }, lease) {
       const doer = facts.byOwner.get(lease?.owner ?? '');
       if (whenLocked !== 'share' || !result || !lease || !doer) return;
+      // A result of other data takes the place of theirs: they run.
+      for (const job of awaited.keys()) {
+        if (job.storedKey === storedKey && job.amount !== doer.amount) awaited.delete(job);
+      }
       for (const job of parked) {
         const isAlike = facts.options.match === undefined || job.amount === doer.amount;
         if (job.storedKey !== storedKey || !isAlike) continue;
