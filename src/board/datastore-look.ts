@@ -183,7 +183,6 @@ export class DatastoreLook {
     try {
       unviewed.throwIfAborted();
       const { cache } = wanted[this.#turn % wanted.length] as Wanted;
-      for (const one of wanted) kept.set(nameOf(one), new KeptLocks());
       await keepLocks(cache, wanted, kept, startedAt, enough.signal);
       unviewed.throwIfAborted();
       const isCut = enough.signal.aborted;
@@ -203,23 +202,29 @@ export class DatastoreLook {
   }
 }
 
-/** Lists once for all. A lock is of the source whose prefix is the longest that its stored key begins with. */
+/**
+ * Lists once for all. A lock is of the source whose prefix is the longest that its stored key begins with.
+ * @param kept - gets what is found of each, from the beginning.
+ */
 async function keepLocks(
   cache: LockCache,
   wanted: readonly Wanted[],
-  kept: ReadonlyMap<string, KeptLocks>,
+  kept: Map<string, KeptLocks>,
   startedAt: number,
   signal: AbortSignal,
 ): Promise<void> {
-  const ofPrefixes = new Map<string, Wanted[]>();
-  for (const one of wanted) getOrCreate(ofPrefixes, one.prefix, () => []).push(one);
+  const ofPrefixes = new Map<string, { readonly search: LockSearch; readonly keeper: KeptLocks }[]>();
+  for (const one of wanted) {
+    const keeper = getOrCreate(kept, nameOf(one), () => new KeptLocks());
+    getOrCreate(ofPrefixes, one.prefix, () => []).push({ search: one.search, keeper });
+  }
   const longestFirst = [...ofPrefixes.keys()].sort((a, b) => b.length - a.length);
   let listed = 0;
   for await (const lock of listStored(cache, commonPrefix(longestFirst), signal)) {
     const prefix = longestFirst.find(one => lock.storedKey.startsWith(one));
     const expiresIn = lock.expiresIn + (performance.now() - startedAt);
-    for (const one of ofPrefixes.get(`${prefix}`) ?? []) {
-      if (matches(lock, one.search)) kept.get(nameOf(one))?.add({ ...lock, expiresIn });
+    for (const { search, keeper } of ofPrefixes.get(`${prefix}`) ?? []) {
+      if (matches(lock, search)) keeper.add({ ...lock, expiresIn });
     }
     if (++listed % LOCKS_A_TURN === 0) await new Promise<void>(resolve => setImmediate(resolve));
     if (signal.aborted) break;
