@@ -15,7 +15,7 @@ export function duplicatesOf(duplicates: readonly DuplicateRecord[], jobId: stri
 /** Creates a function that says whether an id, as it is kept, is that of a job. */
 export function isIdOf(jobId: string): (keptId: string | undefined) => boolean {
   const bound = boundOwner(jobId);
-  return keptId => keptId !== undefined && (keptId === jobId || keptId === bound);
+  return keptId => keptId === jobId || keptId === bound;
 }
 
 /** `skipped: 'welcome-42' was held by job 16 of emails`. For people: printable, and not too long. */

@@ -5,7 +5,8 @@ import { nameOfHolder } from '../core/holder.ts';
 import { show } from '../core/validation.ts';
 import { RefusedRequest } from './request.ts';
 
-const MAX_TEXT = 512;
+/** In characters. */
+export const MAX_TEXT = 512;
 
 /** What is searched for in each source. */
 export interface LockSearch {

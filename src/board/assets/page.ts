@@ -1,6 +1,7 @@
 /** The page. Everything that it shows is written into it as text, and it loads nothing but its own files. */
 
 import { LISTED_STATES } from '../../admin/lock-admin.ts';
+import { MAX_TEXT } from '../lock-search.ts';
 
 const STATES = LISTED_STATES.map(state => `<option>${state}</option>`).join('');
 
@@ -23,7 +24,7 @@ export function page(title: string): string {
 <form id="search" role="search">
 <select id="state" aria-label="State"><option value="">all states</option>${STATES}</select>
 <select id="source" aria-label="Queue or cache" hidden><option value="">all queues</option></select>
-<input id="filter" type="search" maxlength="512" placeholder="Key, queue or holder" aria-label="Search">
+<input id="filter" type="search" maxlength="${MAX_TEXT}" placeholder="Key, queue or holder" aria-label="Search">
 </form>
 </header>
 <main>
