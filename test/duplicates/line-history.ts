@@ -1,7 +1,7 @@
 /** What became of the jobs of one key, and what of it the documented guarantees forbid. */
 
 import type { Job } from 'bullmq';
-import type { EnterResult, EnterStep, LeaveResult, LeaveStep } from '../../src/cache/contract.ts';
+import type { EnterResult, EnterStep, LeaveResult, LeaveStep, RenewStep } from '../../src/cache/contract.ts';
 import { jobOfOwner } from '../../src/key/owner-id.ts';
 import type { LockHandle } from '../../src/lock/lock-handle.ts';
 import type { StoreObserver } from './mortal-cache.ts';
@@ -89,6 +89,9 @@ export interface FinalState {
 /** As failures name themselves that a test has asked for. */
 export const ASKED_TO_FAIL = 'asked to fail';
 
+/** The library believes in a lease for nine tenths of its ttl. */
+const NEAR_ITS_END = 0.75;
+
 export class History implements StoreObserver {
   readonly violations: string[] = [];
   readonly rules: Rules;
@@ -99,6 +102,9 @@ export class History implements StoreObserver {
   /** Of jobs whose worker crashed before they had asked for the key. They are in the list of active jobs until they are fetched again. */
   readonly #deadUnasked = new Set<JobRecord>();
   readonly #leases = new Map<string, JobRecord>();
+  /** When the last step of a lease was sent that granted or renewed it, by its token. */
+  readonly #confirmedAt = new Map<string, number>();
+  readonly #tokens = new Map<number, string>();
   readonly #fences = new Set<number>();
   #fetches = 0;
   #lastGranted: JobRecord | undefined;
@@ -140,7 +146,7 @@ export class History implements StoreObserver {
     this.tell(`worker ${worker} fetches job ${record.version} (start ${job.attemptsStarted})`);
   }
 
-  entered({ owner, attempt, token }: EnterStep, result: EnterResult): void {
+  entered({ owner, attempt, token }: EnterStep, result: EnterResult, sentAt: number): void {
     const record = this.#of(jobOfOwner(owner)?.jobId as string);
     const { version } = record;
     const fetch = record.fetches.get(attempt) as Fetch;
@@ -163,6 +169,8 @@ export class History implements StoreObserver {
     if (this.#fences.has(fence)) this.violations.push(`job ${version} has the fence of another acquisition`);
     this.#fences.add(fence);
     this.#leases.set(token, record);
+    this.#tokens.set(fence, token);
+    this.#confirmedAt.set(token, sentAt);
     if (!record.firstFence) {
       record.firstFence = fence;
       this.#checkOrder(record);
@@ -172,6 +180,16 @@ export class History implements StoreObserver {
     if (!goesOn) this.#checkNotOlder(record, this.#lastGranted, fetch, attempt);
     record.isReserved = false;
     this.#lastGranted = record;
+  }
+
+  renewed({ token }: RenewStep, sentAt: number): void {
+    this.#confirmedAt.set(token, sentAt);
+  }
+
+  /** Whether a lease is nearly at the end of the time for which it is safe to believe in it. */
+  isNearItsEnd(fence: number): boolean {
+    const confirmedAt = this.#confirmedAt.get(this.#tokens.get(fence) ?? '') ?? 0;
+    return performance.now() - confirmedAt > NEAR_ITS_END * this.rules.ttl;
   }
 
   left({ token, reservation }: LeaveStep, { released, next }: LeaveResult): void {

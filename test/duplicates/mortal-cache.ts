@@ -1,10 +1,22 @@
 /** A cache as a process has it that may crash: then none of its steps reaches the store, and no answer comes back. */
 
-import type { EnterResult, EnterStep, LeaveResult, LeaveStep, LockCache } from '../../src/cache/contract.ts';
+import type {
+  Batch,
+  BatchResults,
+  EnterResult,
+  EnterStep,
+  LeaveResult,
+  LeaveStep,
+  LockCache,
+  RenewStep,
+} from '../../src/cache/contract.ts';
 
 /** Sees what the store has decided, before the process that asked learns it. */
 export interface StoreObserver {
-  entered(step: EnterStep, result: EnterResult): void;
+  /** @param sentAt - when the process sent the step, on the monotonic clock. */
+  entered(step: EnterStep, result: EnterResult, sentAt: number): void;
+  /** The step found its token. */
+  renewed(step: RenewStep, sentAt: number): void;
   left(step: LeaveStep, result: LeaveResult): void;
 }
 
@@ -37,22 +49,43 @@ export class MortalCache {
   }
 
   async #step(name: string | symbol, [steps]: unknown[], send: () => Promise<unknown>): Promise<unknown> {
+    const sentAt = performance.now();
     // What one process sends arrives in its order.
     this.#arrived = Promise.all([this.#pause(), this.#arrived]);
     await this.#arrived;
     if (this.#isDead) return new Promise(() => {});
     const answer = await send();
-    this.#observe(name, steps as never, answer as never);
+    this.#observe(name, steps as never, answer as never, sentAt);
     await this.#pause();
     return this.#isDead ? new Promise(() => {}) : answer;
   }
 
-  #observe(name: string | symbol, steps: readonly never[], answers: readonly (Error | never)[]): void {
-    if (name !== 'enter' && name !== 'leave') return;
-    const observe = name === 'enter' ? this.#observer.entered : this.#observer.left;
-    for (const [i, answer] of answers.entries()) {
-      if (!((answer as unknown) instanceof Error))
-        observe.call(this.#observer, steps[i] as never, answer as never);
-    }
+  #observe(name: string | symbol, steps: unknown, answers: unknown, sentAt: number): void {
+    const observer = this.#observer;
+    const { renewals } = steps as Batch;
+    if (name === 'enter')
+      eachAnswered<EnterStep, EnterResult>(steps, answers, (step, result) =>
+        observer.entered(step, result, sentAt),
+      );
+    else if (name === 'leave')
+      eachAnswered<LeaveStep, LeaveResult>(steps, answers, (step, result) => observer.left(step, result));
+    else if (name === 'renew')
+      eachAnswered<RenewStep, boolean>(steps, answers, (step, is) => is && observer.renewed(step, sentAt));
+    else if (name === 'exchange')
+      eachAnswered<RenewStep, boolean>(
+        renewals,
+        (answers as BatchResults).renewed,
+        (step, is) => is && observer.renewed(step, sentAt),
+      );
+  }
+}
+
+function eachAnswered<Step, Answer>(
+  steps: unknown,
+  answers: unknown,
+  see: (step: Step, answer: Answer) => void,
+): void {
+  for (const [i, answer] of (answers as readonly (Answer | Error)[]).entries()) {
+    if (!(answer instanceof Error)) see((steps as readonly Step[])[i] as Step, answer);
   }
 }

@@ -42,7 +42,6 @@ export class WorkerPool {
   readonly #members: Member[] = [];
   readonly #store: LockCache;
   readonly #pauses: readonly number[];
-  readonly #endedAt = new WeakMap<LockHandle, number>();
   #paused = 0;
   #versions = 0;
   #fetches = 0;
@@ -251,7 +250,8 @@ export class WorkerPool {
       const result = await guarded(job, token);
       if (member.hasCrashed) return;
       if (!lock) history.skipped(id, attempt);
-      else if (!lock.signal.aborted && !this.#isReleasedLate(lock)) await this.#isFree(job, attempt);
+      // A release is tried for as long as the lease is safe, and not longer.
+      else if (!lock.signal.aborted && !history.isNearItsEnd(lock.fence)) await this.#isFree(job, attempt);
       await job.moveToCompleted(result ?? null, token, false);
       if (lock) history.succeeded(id);
     } catch (error) {
@@ -270,12 +270,6 @@ export class WorkerPool {
     }
   }
 
-  /** A release is tried for as long as the lease is safe, and not longer. */
-  #isReleasedLate(lock: LockHandle): boolean {
-    const endedAt = this.#endedAt.get(lock) ?? 0;
-    return performance.now() - endedAt > this.history.rules.ttl / 3;
-  }
-
   /** Finished means free. */
   async #isFree(job: Job<Data>, attempt: number): Promise<void> {
     const [line] = await this.#linesOf(ownerOf(job as never));
@@ -292,7 +286,6 @@ export class WorkerPool {
         lock,
         end: how => {
           history.ended(run, how);
-          this.#endedAt.set(lock, performance.now());
           if (member.hasCrashed) return;
           if (how === 'complete') return resolve();
           if (how === 'fail') return reject(new Error(ASKED_TO_FAIL));

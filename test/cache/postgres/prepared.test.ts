@@ -1,5 +1,6 @@
 /** Prepared statements: where a connection has them, and where it has not. */
 
+import { randomUUID } from 'node:crypto';
 import { expect } from 'chai';
 import pg from 'pg';
 import { PostgresCache } from '../../../src/cache/postgres/postgres-cache.ts';
@@ -9,14 +10,20 @@ import { acquire, acquireStep, releaseStep, renewStep } from '../../support/step
 describe('PostgresCache, on a connection that keeps prepared statements', () => {
   let pool: pg.Pool;
   let cache: PostgresCache;
+  /** Of this test alone. In a shared one each call sweeps as long as other tests have left many expired locks there. */
+  let schema: string;
   beforeEach(async () => {
     pool = new pg.Pool({ connectionString: (await sharedPostgres()).url, max: 1 });
-    cache = new PostgresCache(pool);
+    schema = `prepared_${randomUUID().replaceAll('-', '')}`;
+    cache = new PostgresCache(pool, { schema });
     // The first call of a cache sweeps, and is one for a batch.
     await acquire(cache, acquireStep());
     await acquire(cache, acquireStep());
   });
-  afterEach(() => pool.end());
+  afterEach(async () => {
+    await pool.query(`DROP SCHEMA ${schema} CASCADE`);
+    await pool.end();
+  });
 
   const prepared = async (): Promise<string[]> => {
     const { rows } = await pool.query(
@@ -53,7 +60,7 @@ describe('PostgresCache, on a connection that keeps prepared statements', () => 
     const another = new pg.Pool({ connectionString: (await sharedPostgres()).url, max: 1 });
     expect(rows).to.have.length(2);
     for (const { name } of rows) await another.query(`PREPARE ${name} AS SELECT 1`);
-    const first = new PostgresCache(another);
+    const first = new PostgresCache(another, { schema });
     const step = acquireStep();
 
     const acquired = await acquire(first, step);
