@@ -5,12 +5,11 @@ import { attemptOf, idOf, lockDurationOf, ownerOf, type RunningJob } from '../bu
 import { emitterOf } from '../bullmq/job-events.ts';
 import { knownQueueCache, type QueueCache } from '../bullmq/queue-cache.ts';
 import { wasMoved } from '../bullmq/retries.ts';
-import type { DuplicateRecord } from '../cache/contract.ts';
 import { cacheOfQueue, resolveCache } from '../cache/registry.ts';
 import type { Holder } from '../core/holder.ts';
 import type { DuplicateHandler, GuardedJob } from '../duplicates/strategy.ts';
 import type { Outcome } from '../events/events.ts';
-import { jobName, parseName } from '../key/stored-name.ts';
+import { jobName } from '../key/stored-name.ts';
 import { keylessTerms, type LeaseTerms, type LineTerms, placesOnly } from '../lock/lease-terms.ts';
 import { type Ending, LockHandle } from '../lock/lock-handle.ts';
 import { LockRequest } from '../lock/lock-request.ts';
@@ -144,24 +143,8 @@ export class JobContext implements GuardedJob {
 
   #note(outcome: Outcome, holder: Holder | undefined, observed: boolean): void {
     const { cache, terms } = this.request;
-    const { storedKey, jobId } = terms;
-    if (jobId === undefined) return;
-    // A long key is named by its short form.
-    const key = parseName(storedKey)?.key ?? terms.key;
     const { queue: worker, queueQualifiedName } = this.job;
-    const duplicate: DuplicateRecord = {
-      at: Date.now(),
-      jobId,
-      key,
-      outcome,
-      observed,
-      holder: holder && {
-        state: holder.state,
-        owner: holder.owner,
-        ...(holder.jobId !== undefined && { jobId: holder.jobId, queueName: `${holder.queueName}` }),
-      },
-    };
-    noteInJournal(cache, queueQualifiedName, duplicate, worker);
+    noteInJournal(cache, queueQualifiedName, { at: Date.now(), terms, outcome, observed, holder }, worker);
   }
 
   storedKeyOf(job: RunningJob): string | undefined {

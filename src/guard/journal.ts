@@ -1,45 +1,82 @@
 /** Writes what becomes of duplicates to the journals of their queues: at most once a second for each cache, and never in the way of a job. */
 
 import type { WorkerLike } from '../bullmq/job.ts';
-import type { DuplicateRecord, JournalPage, LockCache, OutcomeCount } from '../cache/contract.ts';
+import type { DuplicateRecord, JournalPage, LockCache } from '../cache/contract.ts';
 import { minuteOf } from '../cache/journal-rules.ts';
 import { describeThrown } from '../core/errors.ts';
 import { getOrCreate } from '../core/get-or-create.ts';
+import type { Holder } from '../core/holder.ts';
 import { setImmediate } from '../core/timers.ts';
 import { warn } from '../core/warnings.ts';
 import { within } from '../core/within.ts';
+import type { Outcome } from '../events/events.ts';
+import { parseName } from '../key/stored-name.ts';
+import type { LeaseTerms } from '../lock/lease-terms.ts';
 
 const WRITE_EVERY_MS = 1000;
 /** A write that has no answer after so long is given up. */
 const MAX_WRITE_MS = 10_000;
 /** Of each queue the last duplicates of a second are written. All are counted. */
 const MAX_DUPLICATES_A_WRITE = 100;
+/** Older ones are dropped when there are so many. */
+const MAX_NOTED = 1000;
 
-/** What is to be written to the journal of one queue. */
+/** What became of a duplicate. */
+export interface Noted {
+  readonly at: number;
+  readonly terms: LeaseTerms;
+  readonly outcome: Outcome;
+  readonly observed: boolean;
+  readonly holder: Holder | undefined;
+}
+
+/** What is to be written to the journal of one queue. A duplicate costs little here: most are never written. */
 class Page {
-  readonly #counts = new Map<string, OutcomeCount>();
-  /** A job that has one outcome again and again counts as one duplicate. The last is the last. */
-  readonly #duplicates = new Map<string, DuplicateRecord>();
+  readonly #counts: { readonly minute: number; readonly outcome: Outcome; count: number }[] = [];
+  #noted: Noted[] = [];
 
-  add(duplicate: DuplicateRecord): void {
-    const { at, jobId, outcome } = duplicate;
-    const minute = minuteOf(at);
-    const counted = `${minute} ${outcome}`;
-    const count = (this.#counts.get(counted)?.count ?? 0) + 1;
-    this.#counts.set(counted, { minute, outcome, count });
-    const name = `${outcome} ${jobId}`;
-    this.#duplicates.delete(name);
-    this.#duplicates.set(name, duplicate);
-    if (this.#duplicates.size <= MAX_DUPLICATES_A_WRITE) return;
-    for (const first of this.#duplicates.keys()) {
-      this.#duplicates.delete(first);
-      return;
+  add(noted: Noted): void {
+    const minute = minuteOf(noted.at);
+    let counted = this.#counts.find(one => one.minute === minute && one.outcome === noted.outcome);
+    if (!counted) {
+      counted = { minute, outcome: noted.outcome, count: 0 };
+      this.#counts.push(counted);
     }
+    counted.count++;
+    this.#noted.push(noted);
+    if (this.#noted.length >= MAX_NOTED) this.#noted = lastOf(this.#noted);
   }
 
   written(queue: string): JournalPage {
-    return { queue, counts: [...this.#counts.values()], duplicates: [...this.#duplicates.values()] };
+    return { queue, counts: this.#counts, duplicates: lastOf(this.#noted).map(recordOf) };
   }
+}
+
+/** The last duplicates, as many as are written. A job that has one outcome again and again counts as one. The last is the last. */
+function lastOf(all: readonly Noted[]): Noted[] {
+  const last = new Map<string, Noted>();
+  for (let i = all.length - 1; i >= 0 && last.size < MAX_DUPLICATES_A_WRITE; i--) {
+    const noted = all[i] as Noted;
+    const name = `${noted.outcome} ${noted.terms.jobId}`;
+    if (!last.has(name)) last.set(name, noted);
+  }
+  return [...last.values()].reverse();
+}
+
+function recordOf({ at, terms, outcome, observed, holder }: Noted): DuplicateRecord {
+  return {
+    at,
+    jobId: `${terms.jobId}`,
+    // A long key is named by its short form.
+    key: parseName(terms.storedKey)?.key ?? terms.key,
+    outcome,
+    observed,
+    holder: holder && {
+      state: holder.state,
+      owner: holder.owner,
+      ...(holder.jobId !== undefined && { jobId: holder.jobId, queueName: `${holder.queueName}` }),
+    },
+  };
 }
 
 class JournalWriter {
@@ -57,8 +94,8 @@ class JournalWriter {
     this.#write = write;
   }
 
-  note(queue: string, duplicate: DuplicateRecord, worker: WorkerLike | undefined): void {
-    getOrCreate(this.#pages, queue, () => new Page()).add(duplicate);
+  note(queue: string, noted: Noted, worker: WorkerLike | undefined): void {
+    getOrCreate(this.#pages, queue, () => new Page()).add(noted);
     this.#worker = worker;
     if (!this.#isScheduled) this.#schedule();
   }
@@ -98,21 +135,21 @@ class JournalWriter {
 const writers = new WeakMap<LockCache, JournalWriter>();
 
 /**
- * Notes what became of a duplicate.
+ * Notes what became of a duplicate that is a job.
  * @param queue - the job's, with its prefix.
  * @param worker - the job's; absent in a sandbox.
  */
 export function noteInJournal(
   cache: LockCache,
   queue: string,
-  duplicate: DuplicateRecord,
+  noted: Noted,
   worker: WorkerLike | undefined,
 ): void {
-  if (!cache.writeJournal) return;
+  if (!cache.writeJournal || noted.terms.jobId === undefined) return;
   const writer = getOrCreate(
     writers,
     cache,
     () => new JournalWriter(pages => (cache as Required<LockCache>).writeJournal(pages)),
   );
-  writer.note(queue, duplicate, worker);
+  writer.note(queue, noted, worker);
 }

@@ -2,7 +2,7 @@
  * The script that decides on lines and places in Redis, by the rules of `line-rules.ts`. `line-protocol.ts` writes its arguments and
  * reads its replies.
  *
- * A key with one place is stored as `scripts.ts` says. A key with several places is a hash: of each holder its token, as it stands in
+ * A key with one place is stored as `record-text.ts` says. A key with several places is a hash: of each holder its token, as it stands in
  * the record, with the time at which its lease ends in ms, a space and the record. A key's line is a sorted set: the owners that are
  * parked, by the time at which they joined in microseconds. In the line `'newest'` the last owner that acquired the key is in it
  * too, before all others, by the time in ms until which it is remembered. Those of the line `'together'` move to the place of the result
@@ -11,7 +11,7 @@
 
 import { MAX_ANSWERED } from '../contract.ts';
 import { LINE_LASTS_MS, REMEMBER_OUTDONE_MS, REMEMBER_TTLS } from '../line-rules.ts';
-import { HELD_LUA, KEEP_LUA, RECORDS_LUA } from './scripts.ts';
+import { ENDING_LUA, HELD_LUA, KEEP_LUA, RECORDS_LUA } from './scripts.ts';
 
 /** Redis takes so many members at once. */
 const MAX_MEMBERS = 1000;
@@ -72,7 +72,7 @@ end
 const VERBS_LUA = `
 local now = clock[1] * 1000000 + clock[2]
 local nowMs = math.floor(now / 1000)
-${HELD_LUA}
+${ENDING_LUA}${HELD_LUA}
 
 local PARKED, LAST = 'p', 'l'
 -- A time in ms is below it, and one in microseconds is above.

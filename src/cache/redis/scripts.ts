@@ -1,22 +1,16 @@
 /**
  * The scripts that decide on Redis. `protocol.ts` writes their arguments and reads their replies.
  *
- * What is stored under a key is a string of JSON that can be read in redis-cli. Its fields stand in a fixed order, so that
- * "is it this lease's?" is a comparison of strings. The state of a lease is "running", or "awaited" as soon as someone who
- * wants to be notified of its release found it held: a word of the same length. Any other value is foreign, and counts as
- * held. Nothing newer than Redis 6.2 is used. Time is the server's, and stands still within a script.
+ * Nothing newer than Redis 6.2 is used. Time is the server's, and stands still within a script.
  */
 
-/** How the record of a lease begins. Its token follows. */
-const RUNNING = '{"once":1,"state":"running","token":';
-/** Counted as Lua does, from 1. */
-const TOKEN_AT = RUNNING.length + 1;
-export const STATE_AT: number = RUNNING.indexOf('running') + 1;
+import { FEW_STEPS, FEW_STEPS_LUA } from './few-steps.ts';
+import { DONE, LOCK, RUNNING, STATE_AT, TOKEN_AT } from './record-text.ts';
 
 /** What every script that decides on locks knows of their records. */
 export const RECORDS_LUA: string = `
 local try, find, match, sub = redis.pcall, string.find, string.match, string.sub
-local LOCK, RUNNING, DONE = '{"once":1,', '${RUNNING}', '{"once":1,"state":"done","token":'
+local LOCK, RUNNING, DONE = '${LOCK}', '${RUNNING}', '${DONE}'
 local RESERVED, WITH_RESULT = '{"once":1,"state":"reserved","grace":', '{"once":1,"state":"done","resultBytes":'
 -- A token stands here in the record of a lease, and nowhere near in others: they have none, or have it elsewhere.
 local TOKEN_AT, STATE_AT, AWAITED = ${TOKEN_AT}, ${STATE_AT}, 'awaited'
@@ -31,15 +25,18 @@ local function isLock(stored)
 end
 `;
 
-/** Answers an acquisition that finds its key held. Needs the time in microseconds, which is the fence of what is acquired now. */
+/** Ends the record of a lease. Needs the time in microseconds, which is the fence of what is acquired now. */
+export const ENDING_LUA: string = `
+local function ending(fence)
+  return string.format(',"fence":%.0f,"since":%.0f}', fence, math.floor(now / 1000))
+end
+`;
+
+/** Answers an acquisition that finds its key held. Needs the time too, and {@link ENDING_LUA}. */
 export const HELD_LUA: string = `
 ${IS_LOCK_LUA}
 local function failure(result)
   return type(result) == 'table' and result.err and { 'error', result.err }
-end
-
-local function ending(fence)
-  return string.format(',"fence":%.0f,"since":%.0f}', fence, math.floor(now / 1000))
 end
 
 -- The fence of what is stored, where a step may reclaim it: a lease of its own owner, or a reservation, by an older run, or where
@@ -219,7 +216,7 @@ if verb == 'release' then
   if not value then return 0 end
   if type(value) == 'table' and string.sub(value.err, 1, 9) ~= 'WRONGTYPE' then return value end
   if type(value) == 'string' then
-    if string.find(value, ARGV[2], ${TOKEN_AT}, true) ~= ${TOKEN_AT} or string.sub(value, 1, 10) ~= '{"once":1,' then return 0 end
+    if string.find(value, ARGV[2], ${TOKEN_AT}, true) ~= ${TOKEN_AT} or string.sub(value, 1, ${LOCK.length}) ~= '${LOCK}' then return 0 end
     redis.call('DEL', KEYS[1])
     if string.sub(value, ${STATE_AT}, ${STATE_AT + 6}) == 'awaited' then redis.pcall('PUBLISH', KEYS[1], '') end
     return 1
@@ -237,7 +234,46 @@ if verb == 'acquire' then
   now = tonumber(fence)
 end
 
--- What follows is not even defined where a step is alone and its key is free.
+-- Whether a step that was refused leaves the holder as it is: it is another owner's, and needs no mark.
+local function isPlainlyHeld(value, part, isNotified)
+  if type(value) ~= 'string' or string.sub(value, 1, ${LOCK.length}) ~= '${LOCK}' then return false end
+  local owner = string.sub(part, (string.find(part, ',"owner":', 1, true)))
+  if string.find(value, owner .. ',"fence":', 1, true) then return false end
+  return not (isNotified and string.sub(value, ${STATE_AT}, ${STATE_AT + 6}) == 'running')
+end
+
+if verb == 'acquire' then
+  local value = redis.pcall('GET', KEYS[1])
+  if isPlainlyHeld(value, ARGV[2], ARGV[4] == '1') then return { 'held', value, redis.call('PTTL', KEYS[1]) } end
+end
+
+local groups = tonumber(verb)
+local parts = groups and groups * 3 + 1
+local marks, reply = {}, { 0, '' }
+-- What was released here. Time stands still in a script: a key that is acquired again needs a fence above the one it had.
+local released = {}
+-- Who holds the keys that were found held. They stay held as long as the script runs.
+local held = {}
+-- How many steps were done.
+local taken = 0
+
+${ENDING_LUA}
+local function readClock()
+  local time = redis.call('TIME')
+  now = time[1] * 1000000 + time[2]
+  ends = ending(now)
+  reply[1] = now
+end
+
+local function fenceAfter(record)
+  return math.max(now, string.match(record, '"fence":(%d+),"since":%d+}$') + 1)
+end
+
+if groups and #ARGV - parts <= ${FEW_STEPS} then
+${FEW_STEPS_LUA}
+end
+
+-- What follows is not even defined where steps are few and plain.
 ${RECORDS_LUA}
 ${HELD_LUA}
 -- A lease of a key that has several places by now: what others hold beside it is not touched.
@@ -268,14 +304,6 @@ if verb == 'acquire' then
 end
 
 local A = string.byte(AWAITED)
-local groups = tonumber(ARGV[1])
-local parts = groups * 3 + 1
-
-local marks, reply = {}, { 0, '' }
--- What was released here. Time stands still in a script: a key that is acquired again needs a fence above the one it had.
-local released = {}
--- Who holds the keys that were found held. They stay held as long as the script runs.
-local held = {}
 -- The holder that each acquisition was refused for.
 local found = {}
 
@@ -378,13 +406,6 @@ local function keep(first, last, lasts)
   end
 end
 
-local function readClock()
-  local time = redis.call('TIME')
-  now = time[1] * 1000000 + time[2]
-  ends = ending(now)
-  reply[1] = now
-end
-
 -- Renews a lease of a key with several places.
 local function renewPlace(i, key, token, ttl)
   local value = try('HGET', key, token)
@@ -417,7 +438,7 @@ local function acquire(first, last, ttl)
     local key, part = KEYS[i], ARGV[parts + i]
     local fence, rest = now, ends
     if released[key] then
-      fence = math.max(now, match(released[key], '"fence":(%d+),"since":%d+}$') + 1)
+      fence = fenceAfter(released[key])
       rest = ending(fence)
     end
     local set = not held[key] and try('SET', key, RUNNING .. part .. rest, 'NX', 'PX', ttl)
@@ -450,7 +471,8 @@ local verbs = {
 local first = 1
 for group = 2, groups * 3, 3 do
   local last = first + ARGV[group + 1] - 1
-  verbs[ARGV[group]](first, last, ARGV[group + 2])
+  first = math.max(first, taken + 1)
+  if first <= last then verbs[ARGV[group]](first, last, ARGV[group + 2]) end
   first = last + 1
 end
 
