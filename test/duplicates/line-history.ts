@@ -89,9 +89,6 @@ export interface FinalState {
 /** As failures name themselves that a test has asked for. */
 export const ASKED_TO_FAIL = 'asked to fail';
 
-/** The library believes in a lease for nine tenths of its ttl. */
-const NEAR_ITS_END = 0.75;
-
 export class History implements StoreObserver {
   readonly violations: string[] = [];
   readonly rules: Rules;
@@ -186,10 +183,9 @@ export class History implements StoreObserver {
     this.#confirmedAt.set(token, sentAt);
   }
 
-  /** Whether a lease is nearly at the end of the time for which it is safe to believe in it. */
-  isNearItsEnd(fence: number): boolean {
-    const confirmedAt = this.#confirmedAt.get(this.#tokens.get(fence) ?? '') ?? 0;
-    return performance.now() - confirmedAt > NEAR_ITS_END * this.rules.ttl;
+  /** When the last step was sent that granted or renewed a lease, as far as its process knows. */
+  confirmedAt(fence: number): number {
+    return this.#confirmedAt.get(this.#tokens.get(fence) ?? '') ?? 0;
   }
 
   left({ token, reservation }: LeaveStep, { released, next }: LeaveResult): void {

@@ -15,7 +15,7 @@ import type {
 export interface StoreObserver {
   /** @param sentAt - when the process sent the step, on the monotonic clock. */
   entered(step: EnterStep, result: EnterResult, sentAt: number): void;
-  /** The step found its token. */
+  /** The step found its token, and the process that asked learns it. */
   renewed(step: RenewStep, sentAt: number): void;
   left(step: LeaveStep, result: LeaveResult): void;
 }
@@ -55,28 +55,29 @@ export class MortalCache {
     await this.#arrived;
     if (this.#isDead) return new Promise(() => {});
     const answer = await send();
-    this.#observe(name, steps as never, answer as never, sentAt);
+    this.#observeLine(name, steps, answer, sentAt);
     await this.#pause();
-    return this.#isDead ? new Promise(() => {}) : answer;
+    if (this.#isDead) return new Promise(() => {});
+    this.#observeRenewals(name, steps, answer, sentAt);
+    return answer;
   }
 
-  #observe(name: string | symbol, steps: unknown, answers: unknown, sentAt: number): void {
-    const observer = this.#observer;
-    const { renewals } = steps as Batch;
+  #observeLine(name: string | symbol, steps: unknown, answers: unknown, sentAt: number): void {
     if (name === 'enter')
       eachAnswered<EnterStep, EnterResult>(steps, answers, (step, result) =>
-        observer.entered(step, result, sentAt),
+        this.#observer.entered(step, result, sentAt),
       );
     else if (name === 'leave')
-      eachAnswered<LeaveStep, LeaveResult>(steps, answers, (step, result) => observer.left(step, result));
-    else if (name === 'renew')
-      eachAnswered<RenewStep, boolean>(steps, answers, (step, is) => is && observer.renewed(step, sentAt));
-    else if (name === 'exchange')
-      eachAnswered<RenewStep, boolean>(
-        renewals,
-        (answers as BatchResults).renewed,
-        (step, is) => is && observer.renewed(step, sentAt),
+      eachAnswered<LeaveStep, LeaveResult>(steps, answers, (step, result) =>
+        this.#observer.left(step, result),
       );
+  }
+
+  #observeRenewals(name: string | symbol, steps: unknown, answers: unknown, sentAt: number): void {
+    const renewed = (step: RenewStep, isHeld: boolean) => isHeld && this.#observer.renewed(step, sentAt);
+    if (name === 'renew') eachAnswered(steps, answers, renewed);
+    else if (name === 'exchange')
+      eachAnswered((steps as Batch).renewals, (answers as BatchResults).renewed, renewed);
   }
 }
 

@@ -36,12 +36,17 @@ export interface Added {
 
 type Data = { readonly version: number };
 
+/** The library believes in a lease for nine tenths of its ttl. */
+const NEAR_ITS_END = 0.8;
+
 export class WorkerPool {
   readonly history: History;
   readonly #bench: Bench;
   readonly #members: Member[] = [];
   readonly #store: LockCache;
   readonly #pauses: readonly number[];
+  /** When the lease of a run was confirmed last before the run ended. */
+  readonly #confirmedAt = new WeakMap<LockHandle, number>();
   #paused = 0;
   #versions = 0;
   #fetches = 0;
@@ -250,8 +255,7 @@ export class WorkerPool {
       const result = await guarded(job, token);
       if (member.hasCrashed) return;
       if (!lock) history.skipped(id, attempt);
-      // A release is tried for as long as the lease is safe, and not longer.
-      else if (!lock.signal.aborted && !history.isNearItsEnd(lock.fence)) await this.#isFree(job, attempt);
+      else if (!lock.signal.aborted && !this.#isReleasedLate(lock)) await this.#isFree(job, attempt);
       await job.moveToCompleted(result ?? null, token, false);
       if (lock) history.succeeded(id);
     } catch (error) {
@@ -270,6 +274,12 @@ export class WorkerPool {
     }
   }
 
+  /** A release is tried for as long as the lease was safe when it was sent, and not longer. */
+  #isReleasedLate(lock: LockHandle): boolean {
+    const confirmedAt = this.#confirmedAt.get(lock) ?? 0;
+    return performance.now() - confirmedAt > NEAR_ITS_END * this.history.rules.ttl;
+  }
+
   /** Finished means free. */
   async #isFree(job: Job<Data>, attempt: number): Promise<void> {
     const [line] = await this.#linesOf(ownerOf(job as never));
@@ -286,6 +296,7 @@ export class WorkerPool {
         lock,
         end: how => {
           history.ended(run, how);
+          this.#confirmedAt.set(lock, history.confirmedAt(lock.fence));
           if (member.hasCrashed) return;
           if (how === 'complete') return resolve();
           if (how === 'fail') return reject(new Error(ASKED_TO_FAIL));

@@ -7,6 +7,7 @@ import type { EnterResult, EnterStep, LeaveStep, LockCache } from '../../../src/
 import { PostgresCache } from '../../../src/cache/postgres/postgres-cache.ts';
 import { enterStep } from '../../../src/conformance/lines.ts';
 import { uniqueName, until } from '../../support/index.ts';
+import { isLockTimeout } from '../../support/postgres-errors.ts';
 import { sharedPglite, sharedPostgres } from '../../support/shared-servers.ts';
 import { acquire, acquireStep, releaseStep, renewStep } from '../../support/steps.ts';
 
@@ -214,7 +215,8 @@ describe('The places and lines of PostgresCache', () => {
     const keys = Array.from({ length: 60 }, () => acquireStep().storedKey);
     const errors: unknown[] = [];
     const check = (answers: readonly unknown[]) =>
-      errors.push(...answers.filter(one => one instanceof Error));
+      // On a busy machine a row may be locked for too long: that is an answer.
+      errors.push(...answers.filter(one => one instanceof Error && !isLockTimeout(one)));
 
     await Promise.all(
       rivals.map(async (rival, i) => {
