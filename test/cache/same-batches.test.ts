@@ -8,9 +8,11 @@ import { expect } from 'chai';
 import type { Redis } from 'ioredis';
 import pg from 'pg';
 import { exchangeWith } from '../../src/cache/batching/exchange.ts';
+import { countSteps } from '../../src/cache/batching/split.ts';
 import type {
   AcquireResult,
   AcquireStep,
+  Batch,
   EnterResult,
   EnterStep,
   LeaveStep,
@@ -18,7 +20,6 @@ import type {
   LockCache,
   LockRecord,
   ReleaseStep,
-  RenewStep,
 } from '../../src/cache/contract.ts';
 import { MemoryCache } from '../../src/cache/memory.ts';
 import { PostgresCache } from '../../src/cache/postgres/postgres-cache.ts';
@@ -67,12 +68,7 @@ const OWNERS = [
 type BatchOf =
   | { readonly verb: 'enter'; readonly steps: readonly EnterStep[] }
   | { readonly verb: 'leave'; readonly steps: readonly LeaveStep[] }
-  | {
-      readonly verb: 'exchange';
-      readonly releases: readonly ReleaseStep[];
-      readonly renewals: readonly RenewStep[];
-      readonly acquisitions: readonly AcquireStep[];
-    }
+  | ({ readonly verb: 'exchange' } & Batch)
   | { readonly verb: 'strikeOut'; readonly steps: readonly { storedKey: string; owner: string }[] }
   /** Without a fence whoever holds the key loses it. */
   | { readonly verb: 'forceRelease'; readonly storedKeys: readonly string[] };
@@ -124,7 +120,8 @@ class Story {
       const renewals = this.#some(() =>
         this.#ofPlain(({ storedKey, token }) => ({ storedKey, token, ttl: LONG })),
       ).flat();
-      return { verb, releases, renewals, acquisitions };
+      if (this.#random.chance(0.5)) return { verb, releases, renewals, acquisitions };
+      return { verb, ...this.#random.oneOf(alone({ releases, renewals, acquisitions })) };
     }
     const storedKey = () => this.nameOf(this.#random.oneOf(KEYS));
     if (verb === 'strikeOut') {
@@ -205,6 +202,16 @@ class Story {
       ...(reservation && { reservation }),
     };
   }
+}
+
+/** Some of the batches of one step that a batch contains: such a step may be done by other code. */
+function alone({ releases, renewals, acquisitions }: Batch): Batch[] {
+  const none: Batch = { releases: [], renewals: [], acquisitions: [] };
+  return [
+    { ...none, releases: releases.slice(0, 1) },
+    { ...none, renewals: renewals.slice(0, 1) },
+    { ...none, acquisitions: acquisitions.slice(0, 1) },
+  ].filter(batch => countSteps(batch) === 1);
 }
 
 /** Plays batches on a cache, and says what was answered: without times and fences, which differ. */

@@ -18,6 +18,8 @@ export interface Names {
   readonly journalCounts: string;
   /** What became of the last duplicates of each queue. */
   readonly journalDuplicates: string;
+  /** Does one acquisition. */
+  readonly acquire: string;
   /** Does one step. */
   readonly step: string;
   /** Does a batch of steps. */
@@ -49,6 +51,7 @@ export function namesIn(schema: string): Names {
     journalDuplicates: inSchema('once_journal_duplicate'),
     result: inSchema('once_result'),
     answered: inSchema('once_answered'),
+    acquire: inSchema('once_acquire_1'),
     step: inSchema('once_step_3'),
     exchange: inSchema('once_exchange_4'),
     takeLineSteps: inSchema('once_line_2'),

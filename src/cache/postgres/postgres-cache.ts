@@ -61,7 +61,7 @@ import {
 import { MAX_SWEPT, migrationSql } from './migration.ts';
 import { DEFAULT_SCHEMA } from './names.ts';
 import type { PostgresPool } from './pool.ts';
-import { PreparedQueries } from './prepared.ts';
+import { PreparedQueries, type Rows } from './prepared.ts';
 import {
   escapeNul,
   notifiedAs,
@@ -77,6 +77,7 @@ import {
   writeSteps,
 } from './protocol.ts';
 import {
+  acquireCallSql,
   exchangeSql,
   forceReleaseSql,
   inspectSql,
@@ -86,6 +87,7 @@ import {
   listSql,
   lockedSql,
   PAGE_SIZE,
+  releaseAloneSql,
   resultsSql,
   stepCallSql,
 } from './queries.ts';
@@ -137,6 +139,8 @@ export class PostgresCache extends ExchangeCache {
   /** @internal */
   readonly schema: string;
   readonly #exchangeSql: string;
+  readonly #acquireSql: string;
+  readonly #releaseSql: string;
   readonly #stepSql: string;
   readonly #inspectSql: string;
   readonly #lineStepSql: Readonly<Record<LineStep[0], string>>;
@@ -167,6 +171,8 @@ export class PostgresCache extends ExchangeCache {
     this.schema = schema;
     this.#exchangeSql = exchangeSql(schema);
     this.#prepared = new PreparedQueries(pool);
+    this.#acquireSql = acquireCallSql(schema);
+    this.#releaseSql = releaseAloneSql(schema);
     this.#stepSql = stepCallSql(schema);
     this.#inspectSql = inspectSql(schema);
     this.#lineStepSql = {
@@ -262,12 +268,8 @@ export class PostgresCache extends ExchangeCache {
     const sweep = this.#isSweepDue();
     const steps = writeSteps(batch);
     try {
-      if (steps.length === 1 && !sweep) {
-        const [verb, key, token, ms, owner, attempt, more = null] = steps[0] as WrittenStep;
-        const values = [verb, key, token, ms, owner, attempt, more];
-        const { rows } = await this.#query(this.#stepSql, values);
-        return readAnswer(rows[0]?.answer, batch);
-      }
+      if (steps.length === 1 && !sweep)
+        return readAnswer(await this.#sendStep(steps[0] as WrittenStep), batch);
       const { rows } = await this.#query(this.#exchangeSql, [JSON.stringify(steps), sweep]);
       const { results, swept } = readAnswers(rows[0]?.answers, batch);
       if (swept === MAX_SWEPT) this.#sweepAt = 0;
@@ -279,6 +281,19 @@ export class PostgresCache extends ExchangeCache {
         ? allFailed(batch, problem)
         : this.#sendWithoutLocked(lockedKey, batch, problem);
     }
+  }
+
+  /** @returns its answer, as `readAnswer` reads it. */
+  async #sendStep(step: WrittenStep): Promise<unknown> {
+    const [verb, key, token, ms, owner, attempt, more = null] = step;
+    // A statement that is not prepared would be planned at each call.
+    if (verb === 'release' && ms === 0 && this.#prepared.canPrepare) {
+      const { rowCount } = await this.#query(this.#releaseSql, [key, token]);
+      if (rowCount === 1) return true;
+    }
+    const sql = verb === 'acquire' || verb === 'acquire-notify' ? this.#acquireSql : this.#stepSql;
+    const { rows } = await this.#query(sql, [verb, key, token, ms, owner, attempt, more]);
+    return rows[0]?.answer;
   }
 
   /** The steps on rows that someone else has locked fail alone, and may be sent again; the others are sent at once. */
@@ -360,7 +375,7 @@ export class PostgresCache extends ExchangeCache {
   }
 
   /** Queries the database; creates what it needs where that is not there yet. */
-  async #query(sql: string, values: unknown[]): Promise<{ rows: any[] }> {
+  async #query(sql: string, values: unknown[]): Promise<Rows> {
     try {
       return await this.#queryWithRetries(sql, values);
     } catch (error) {
@@ -371,7 +386,7 @@ export class PostgresCache extends ExchangeCache {
     }
   }
 
-  async #queryWithRetries(sql: string, values: unknown[]): Promise<{ rows: any[] }> {
+  async #queryWithRetries(sql: string, values: unknown[]): Promise<Rows> {
     for (let tries = 1; ; tries++) {
       try {
         return await this.#prepared.query(sql, values);

@@ -69,7 +69,8 @@ export type Held = readonly [
   match: string | null,
   resultBytes: number | null,
 ];
-type Answer = boolean | readonly [fence: number, reclaimed: boolean] | Held;
+/** A number is the fence of an acquisition that reclaimed nothing. */
+type Answer = boolean | number | readonly [fence: number, reclaimed: boolean] | Held;
 
 /**
  * @returns the results of the batch, and how many expired locks were swept.
@@ -77,8 +78,8 @@ type Answer = boolean | readonly [fence: number, reclaimed: boolean] | Held;
  */
 export function readAnswers(text: unknown, batch: Batch): { results: BatchResults; swept: number } {
   const steps = countSteps(batch);
-  const answers = readList(text, steps + 1) as (Answer | number)[];
-  return { results: resultsOf(answers as Answer[], batch), swept: answers[steps] as number };
+  const answers = readList(text, steps + 1) as Answer[];
+  return { results: resultsOf(answers, batch), swept: answers[steps] as number };
 }
 
 /** Reads the answer to a batch of one step. */
@@ -100,6 +101,7 @@ function resultsOf(answers: readonly Answer[], { releases, renewals, acquisition
 }
 
 function acquireResultFrom(storedKey: string, answer: Answer): AcquireResult | Error {
+  if (typeof answer === 'number') return { acquired: true, fence: answer, reclaimed: false };
   if (Array.isArray(answer) && answer.length === 2) {
     return { acquired: true, fence: answer[0], reclaimed: answer[1] };
   }

@@ -1,5 +1,6 @@
 /** The queries of `PostgresCache`, each with its parameters. `protocol.ts` and `line-protocol.ts` write these and read the rows. */
 
+import { releaseSql } from './lone-sql.ts';
 import { namesIn } from './names.ts';
 import { foundSql } from './step-sql.ts';
 
@@ -9,6 +10,16 @@ export const PAGE_SIZE = 500;
 /** Does one step. Parameters: verb, key, token, ms, owner, attempt, more. */
 export function stepCallSql(schema: string): string {
   return `SELECT ${namesIn(schema).step}($1, $2, $3, $4, $5, $6, $7) AS answer`;
+}
+
+/** Does one acquisition. Parameters: as of a step. */
+export function acquireCallSql(schema: string): string {
+  return `SELECT ${namesIn(schema).acquire}($1, $2, $3, $4, $5, $6, $7) AS answer`;
+}
+
+/** Does one release, or deletes no row. Parameters: key, token. */
+export function releaseAloneSql(schema: string): string {
+  return releaseSql(namesIn(schema));
 }
 
 /** Does a batch. Parameters: steps, sweep. */

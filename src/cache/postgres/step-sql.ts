@@ -8,6 +8,12 @@ export const CHANNEL = 'bullmq_once';
 /** How long a step waits for its row. A batch of our own is done sooner. */
 export const MAX_ROW_WAIT_MS = 250;
 
+/**
+ * An insertion that took longer may have waited for a transaction that released the key, which others held after the time was read.
+ * Nobody acquires and releases a key, in two transactions, in less than this.
+ */
+export const MAX_UNNOTICED_WAIT: string = "interval '100 microseconds'";
+
 /** Notifies the release of a key. Every role of the database may listen to every channel, so a hash stands for the key. */
 export function notifySql(key: string): string {
   return `pg_notify('${CHANNEL}', encode(sha256(convert_to(${key}, 'UTF8')), 'base64'))`;
@@ -21,7 +27,8 @@ export function outlastSql(fence: string): string {
   return `CASE WHEN ${fence} >= ${FENCE_NOW} THEN pg_sleep(0.001) END`;
 }
 
-const FENCE_NOW = fenceAt('clock_timestamp()');
+/** The fence that an acquisition would get now. */
+export const FENCE_NOW: string = fenceAt('clock_timestamp()');
 
 /** The microseconds of a time. */
 export function fenceAt(time: string): string {
@@ -110,9 +117,7 @@ export function stepSql({ locks, enter, leave, keep }: Names): string {
         ON CONFLICT (key, place) DO NOTHING
         RETURNING l.* INTO held;
         IF FOUND THEN
-          -- It may have waited for a transaction that released the key, which others held after the time was read.
-          -- Nobody acquires and releases a key, in two transactions, in less than this.
-          IF clock_timestamp() > asked + interval '100 microseconds' THEN
+          IF clock_timestamp() > asked + ${MAX_UNNOTICED_WAIT} THEN
             asked := clock_timestamp();
             UPDATE ${locks} AS l
             SET fence = greatest(least, ${fenceAt('asked')}),
