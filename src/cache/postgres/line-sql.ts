@@ -9,7 +9,15 @@
 import { MAX_ANSWERED } from '../contract.ts';
 import { REMEMBER_OUTDONE_MS, REMEMBER_TTLS } from '../line-rules.ts';
 import type { Names } from './names.ts';
-import { fenceAt, foundSql, MAX_ROW_WAIT_MS, msAt, notifySql, outlastSql } from './step-sql.ts';
+import {
+  fenceAt,
+  foundSql,
+  MAX_ROW_WAIT_MS,
+  MAX_UNNOTICED_WAIT,
+  msAt,
+  notifySql,
+  outlastSql,
+} from './step-sql.ts';
 
 /** What names a job's queue, the job's id, and the ms at which the job was created, in the owner of its lease. */
 const OWNER_OF_JOB = '^((?:.*:)?[^:]+):([^:]*)@(-?[0-9]{1,16})$';
@@ -155,8 +163,7 @@ BEGIN
     -- Else it was released in between.
     EXIT WHEN FOUND;
   END LOOP;
-  -- Nobody acquires and releases a key, in two transactions, in less than this.
-  has_waited := clock_timestamp() > asked + interval '100 microseconds';
+  has_waited := clock_timestamp() > asked + ${MAX_UNNOTICED_WAIT};
   asked := clock_timestamp();
 
   IF NOT is_new THEN

@@ -12,7 +12,7 @@ export const MAX_ROW_WAIT_MS = 250;
  * An insertion that took longer may have waited for a transaction that released the key, which others held after the time was read.
  * Nobody acquires and releases a key, in two transactions, in less than this.
  */
-export const MAX_UNNOTICED_WAIT: string = "interval '100 microseconds'";
+export const MAX_UNNOTICED_WAIT: string = "interval '50 microseconds'";
 
 /** Notifies the release of a key. Every role of the database may listen to every channel, so a hash stands for the key. */
 export function notifySql(key: string): string {
