@@ -141,8 +141,9 @@ class World {
       machines[i] as Plan['machines'][number],
       this.#onUncaught,
     );
+    const onTrouble = (until: number): void => this.#facts.note('networkUntil', until);
     const connect = (): Connection =>
-      new Connection(process, this.#server, this.#random.fork(), { kind: client, latency });
+      new Connection(process, this.#server, this.#random.fork(), { kind: client, latency, onTrouble });
     const { onceProcessor, RedisCache } = this.#library.guardFor(process);
     const pool = cache === 'a pool' ? [connect(), connect(), connect()] : [];
     const processor = onceProcessor(
@@ -340,15 +341,12 @@ class World {
         return;
       case 'cut':
         for (const connection of placeOf(step.process).connections) connection.cut(step.ms);
-        facts.note('networkUntil', this.#scheduler.now + 2 * step.ms);
         return;
       case 'stall':
         for (const connection of placeOf(step.process).connections) connection.stall(step.ms);
-        facts.note('networkUntil', this.#scheduler.now + step.ms + AFTER_TROUBLE_MS);
         return;
       case 'slow':
         for (const connection of placeOf(step.process).connections) connection.slow(step.ms, step.extra);
-        facts.note('networkUntil', this.#scheduler.now + step.ms + 2 * step.extra);
         return;
       case 'server down':
         this.#takeDown(step.ms);
@@ -404,7 +402,7 @@ class World {
   #takeDown(ms: number): void {
     this.#server.isUp = false;
     for (const connection of this.#connections) if (connection.process.isAlive) connection.cut(ms);
-    this.#facts.note('serverUntil', this.#scheduler.now + ms + AFTER_TROUBLE_MS);
+    this.#facts.note('serverUntil', this.#scheduler.now + ms);
     this.#scheduler.after(ms, () => {
       this.#server.isUp = true;
     });
@@ -463,8 +461,6 @@ const EXACT = { rate: 1, offset: 0, lateness: 0 };
 const PARTS = 3;
 const DELAYS_ITSELF_MS = 100;
 const FAIL_OVER_MS = 50;
-/** A connection takes so long to be up again, at most. */
-const AFTER_TROUBLE_MS = 200;
 const LAST_RUN: RunPlan = { ms: 5, how: 'complete' };
 
 /** A step, as a line of a trace. */
