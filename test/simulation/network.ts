@@ -112,6 +112,14 @@ export class Connection {
     this.#reconnectIn(downFor);
   }
 
+  /** Its process ends in good order: what was sent arrives. */
+  quit(): void {
+    if (!this.#isUp) return;
+    this.#survivors = new Set(this.#pending);
+    this.#isUp = false;
+    this.#epoch++;
+  }
+
   /** Its process has died. */
   die(): void {
     if (this.#isUp) this.#lose();

@@ -6,6 +6,7 @@ import type { Check } from './check.ts';
 export function newest(facts: Facts): Check {
   const { whenLocked, mode } = facts.options;
   if ((whenLocked !== 'keep-last' && whenLocked !== 'replace') || mode === 'observe') return {};
+  if (!facts.isOneVersion) return {};
   /** The last job that acquired each key for a run from the beginning. */
   const last = new Map<string, { readonly job: JobFacts; readonly at: number }>();
 

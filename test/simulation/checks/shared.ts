@@ -1,15 +1,22 @@
 /** 10. `'share'` and a job that runs again after its work was done: a job gets only what a run of its key has returned, and none that was too old. */
 
 import { isDeepStrictEqual } from 'node:util';
-import type { Facts, JobFacts, Run } from '../facts.ts';
+import type { Facts, JobFacts } from '../facts.ts';
 import type { Check } from './check.ts';
 
 /** What is parked when the work is done has a ttl to come for the result; more where its server, or its process, stands still. */
 const SLACK_MS = 1000;
 
+/** Work that was done: a run of a job, or that of a caller. */
+interface Done {
+  readonly owner: string | undefined;
+  readonly value: unknown;
+  readonly endedAt: number | undefined;
+}
+
 export function shared(facts: Facts): Check {
-  const { whenLocked, dedupeFor = 0, mode } = facts.options;
-  if (mode === 'observe') return {};
+  const { whenLocked, mode } = facts.options;
+  if (mode === 'observe' || !facts.haveOneForm) return {};
   /** Those who were told that they share. */
   const sharing = new Map<JobFacts, string | undefined>();
 
@@ -18,9 +25,12 @@ export function shared(facts: Facts): Check {
   /** Those who were parked when the work was done, and until when they may come for the result. */
   const awaited = new Map<JobFacts, number>();
 
-  function runsOf({ storedKey }: JobFacts): Run[] {
-    const jobs = facts.jobs.filter(job => job.storedKey === storedKey);
-    return jobs.flatMap(({ runs }) => runs).filter(({ outcome }) => outcome && 'value' in outcome);
+  function doneFor({ storedKey }: JobFacts): Done[] {
+    const runs = facts.jobs.flatMap(job => job.runs);
+    const ofKey = [...runs, ...facts.calls].filter(work => work.storedKey === storedKey);
+    return ofKey.flatMap(({ owner, outcome, endedAt }) =>
+      outcome && 'value' in outcome ? [{ owner, value: outcome.value, endedAt }] : [],
+    );
   }
 
   /** When a job may have come to its key first. */
@@ -69,15 +79,15 @@ export function shared(facts: Facts): Check {
       }
       // One that is too large is read from its job, which may be gone or may run again.
       if (value === undefined || holder === undefined) return;
-      const same = runsOf(job).filter(run =>
-        isDeepStrictEqual((run.outcome as { value: unknown }).value, value),
-      );
-      if (same.length === 0) facts.violate(10, `job ${job.nth} shares a result that no run has returned`);
-      if (!same.some(run => run.job.owner === holder)) {
+      const same = doneFor(job).filter(done => isDeepStrictEqual(done.value, value));
+      if (same.length === 0) facts.violate(10, `job ${job.nth} shares a result that no work has returned`);
+      if (!same.some(({ owner }) => owner === holder)) {
         facts.violate(10, `job ${job.nth} shares the result of another job than it is told`);
       }
       if (holder === job.owner || !isCalm()) return;
-      const isFresh = same.some(({ endedAt = Infinity }) => endedAt + dedupeFor + SLACK_MS >= cameAt(job));
+      const isFresh = same.some(
+        ({ endedAt = Infinity }) => endedAt + facts.dedupeFor + SLACK_MS >= cameAt(job),
+      );
       if (!isFresh) facts.violate(10, `job ${job.nth} shares a result of before it came`);
       if (facts.options.match && facts.byOwner.get(holder)?.amount !== job.amount) {
         facts.violate(10, `job ${job.nth} shares the result of a job that it does not match`);
@@ -88,8 +98,7 @@ export function shared(facts: Facts): Check {
       if (whenLocked !== 'share' || !isCalm()) return;
       for (const job of facts.jobs) {
         if (!job.wasSkipped || job.successes > 0) continue;
-        const hasRun = runsOf(job).length > 0;
-        if (!hasRun)
+        if (doneFor(job).length === 0)
           facts.violate(10, `job ${job.nth} was told of work that was done, and nobody has done it`);
       }
     },

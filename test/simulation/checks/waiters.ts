@@ -11,6 +11,7 @@ interface Waiter {
 
 export function waiters(facts: Facts): Check {
   const { whenLocked, mode } = facts.options;
+  if (!facts.haveOneForm) return {};
   if (typeof whenLocked !== 'object' || !('waitFor' in whenLocked) || mode === 'observe') return {};
   let waiting: Waiter[] = [];
   return {
