@@ -41,6 +41,35 @@ for (const setup of oneOfEachKind) {
       expect(await bench.holder('k')).to.equal(undefined);
     });
 
+    it('is promoted before a worker that closes has closed, also where an older one was parked first', async () => {
+      const gate = deferred();
+      let runs = 0;
+      const worker = await bench.worker(
+        onceProcessor(
+          async () => {
+            if (++runs === 1) throw new Error('failed once');
+            await gate.promise;
+          },
+          { key: 'k', whenLocked: 'keep-last', holdThroughRetries: true },
+        ),
+        { concurrency: 3 },
+      );
+      const holder = await bench.add({}, { attempts: 2, backoff: 500 });
+      await bench.reaches(holder, 'delayed');
+      const older = await bench.add({});
+      await bench.reaches(older, 'delayed');
+      await until(() => runs === 2);
+      const newest = await bench.add({});
+      await bench.reaches(newest, 'delayed');
+      await bench.ended(older);
+
+      const closed = worker.close();
+      gate.resolve();
+      await closed;
+
+      expect(await newest.getState()).to.be.oneOf(['waiting', 'completed']);
+    });
+
     it('is not parked while the key is free', async () => {
       const ran: unknown[] = [];
       await bench.worker(

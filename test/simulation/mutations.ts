@@ -445,6 +445,13 @@ export const MUTATIONS: readonly Mutation[] = [
     replace: "if (resultMatch(stored.kept.text) === 'none') {",
   },
   {
+    name: 'a worker that closes promotes only whoever was next when its job began',
+    guarantee: 10,
+    file: 'src/duplicates/line.ts',
+    find: 'if (work.job.queue?.closing) await promoteHead(work);',
+    replace: 'else if (work.job.queue?.closing) await promoteHead(work);',
+  },
+  {
     name: 'those that share a result are not promoted',
     guarantee: 10,
     file: 'src/duplicates/share.ts',

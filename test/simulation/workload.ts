@@ -229,7 +229,7 @@ function jobsOf(random: Random, queues: number, keys: number, options: OptionsPl
         ...(!plain && random.chance(0.15) && { lifo: true }),
         ...(!plain &&
           random.chance(0.15) &&
-          mayHavePriorities(options) && { priority: random.between(1, 3) }),
+          mayHavePriorities(options, forms) && { priority: random.between(1, 3) }),
         ...(hasOddTimes && random.chance(0.3) && { timestamp: random.oneOf([-100_000, 3_600_000]) }),
       },
       runs: Array.from({ length: 3 }, () =>
@@ -242,8 +242,12 @@ function jobsOf(random: Random, queues: number, keys: number, options: OptionsPl
   return steps;
 }
 
-/** BullMQ hands out jobs with a priority after all others: duplicates that come back again and again would starve them. */
-function mayHavePriorities({ whenLocked }: OptionsPlan): boolean {
+/**
+ * BullMQ hands out jobs with a priority after all others: duplicates that come back again and again would starve them, or use up the rate
+ * limit.
+ */
+function mayHavePriorities({ whenLocked }: OptionsPlan, { isLimited }: Forms): boolean {
+  if (isLimited) return false;
   return typeof whenLocked !== 'object' || !('delay' in whenLocked);
 }
 

@@ -89,7 +89,9 @@ export function shared(facts: Facts): Check {
         ({ endedAt = Infinity }) => endedAt + facts.dedupeFor + SLACK_MS >= cameAt(job),
       );
       if (!isFresh) facts.violate(10, `job ${job.nth} shares a result of before it came`);
-      if (facts.options.match && facts.byOwner.get(holder)?.amount !== job.amount) {
+      const other = facts.byOwner.get(holder);
+      // A caller has no data.
+      if (facts.options.match && other && other.amount !== job.amount) {
         facts.violate(10, `job ${job.nth} shares the result of a job that it does not match`);
       }
     },
