@@ -376,11 +376,12 @@ export class QueueModel {
   }
 
   /** Whether a parent waits for children that will not run again: it does so for ever. */
-  isStuck({ state, children }: Readonly<StoredJob>): boolean {
-    if (state !== 'waiting-children') return false;
-    return Object.entries(children).every(([id, how]) => {
-      const child = this.#jobs.get(id);
-      return how !== 'pending' || child === undefined || child.state === 'failed' || this.isStuck(child);
+  isStuck(id: string): boolean {
+    const job = this.#jobs.get(id);
+    if (job?.state !== 'waiting-children') return false;
+    return idsOfChildren(job, 'pending').every(child => {
+      const state = this.#jobs.get(child)?.state;
+      return state === undefined || state === 'failed' || this.isStuck(child);
     });
   }
 

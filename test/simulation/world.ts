@@ -128,14 +128,9 @@ export class World {
     const { violations, jobs, activeWork, openCalls } = this.facts;
     if (violations.length > 0) return true;
     if (this.#stepsLeft > 0 || activeWork.size > 0 || openCalls.size > 0) return false;
-    if (jobs.some(job => job.endedAt === undefined && !this.#isStuck(job))) return false;
+    if (jobs.some(job => job.endedAt === undefined && !this.server.queues[job.queue]?.isStuck(job.id)))
+      return false;
     return this.facts.allLeases().every(({ state }) => state !== 'held');
-  }
-
-  #isStuck({ queue, id }: JobFacts): boolean {
-    const model = this.server.queues[queue] as QueueModel;
-    const stored = model.get(id);
-    return stored !== undefined && model.isStuck(stored);
   }
 
   readonly #onUncaught = (error: unknown): void => {

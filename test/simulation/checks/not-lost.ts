@@ -18,7 +18,7 @@ export function notLost(facts: Facts): Check {
       for (const job of facts.jobs) {
         const stored = queues[job.queue]?.get(job.id);
         if (job.end === 'removed' || stored?.timestamp !== job.timestamp) continue;
-        if (queues[job.queue]?.isStuck(stored)) continue;
+        if (queues[job.queue]?.isStuck(job.id)) continue;
         if (stored.state !== 'completed' && stored.state !== 'failed') {
           facts.violate(10, `job ${job.nth} is ${stored.state} when all is over`);
           continue;
