@@ -3,20 +3,7 @@
  * children are in one queue here.
  */
 
-import type { StoredJob } from './queue-model.ts';
-
-/** What the failure of a child means for its parent. Where a child says nothing, its parent waits on. */
-export type OnChildFailure =
-  | 'failParentOnFailure'
-  | 'continueParentOnFailure'
-  | 'ignoreDependencyOnFailure'
-  | 'removeDependencyOnFailure';
-
-/** `'unsuccessful'`: it has failed, and its parent fails for that. `'failed'`: its parent does not. */
-export type ChildState = 'pending' | 'processed' | 'failed' | 'unsuccessful';
-
-/** The children of a job, by their ids. */
-export type Children = Readonly<Record<string, ChildState>>;
+import type { Children, ChildState, StoredJob } from './stored-job.ts';
 
 export const NO_CHILDREN: Children = {};
 

@@ -459,6 +459,14 @@ export const MUTATIONS: readonly Mutation[] = [
     replace: 'const released = Promise.resolve(renewer !== undefined);',
   },
   {
+    name: 'a caller does not wait for its key in turn',
+    guarantee: 10,
+    file: WAIT_QUEUE,
+    find: 'this.#waiters.push(waiter);',
+    replace:
+      'if (request.terms.owner.includes("@")) this.#waiters.push(waiter);\n    else this.#waiters.unshift(waiter);',
+  },
+  {
     name: 'a lock does not wait for its key',
     guarantee: 8,
     file: 'src/lock/lock.ts',

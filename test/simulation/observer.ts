@@ -17,7 +17,8 @@ import { CHECKS } from './checks/index.ts';
 import type { DatastoreObserver } from './datastore.ts';
 import { type Call, type Facts, isRun, type JobFacts, type Lease, type Outcome, type Work } from './facts.ts';
 import type { OptionsPlan } from './plan.ts';
-import type { QueueModel, QueueObserver, StoredJob } from './queue-model.ts';
+import type { QueueModel, QueueObserver } from './queue-model.ts';
+import type { StoredJob } from './stored-job.ts';
 import type { JobModel } from './worker-model.ts';
 
 /** A job that comes to its key later than this after it was handed out is not waited for, in ms. */

@@ -2,7 +2,7 @@
 
 import type { ClientKind } from './network.ts';
 import type { Machine } from './process.ts';
-import type { JobOptions } from './queue-model.ts';
+import type { JobOptions } from './stored-job.ts';
 import type { WorkerOptions } from './worker-model.ts';
 
 export type WhenLockedPlan =

@@ -6,8 +6,9 @@ import { expect } from 'chai';
 import type { Redis } from 'ioredis';
 import { Random } from '../faults/random.ts';
 import { connectRedis, uniqueName } from '../support/index.ts';
-import { type ChildState, idsOfChildren, type OnChildFailure } from './flow-model.ts';
-import { type JobOptions, QueueModel, type StoredJob } from './queue-model.ts';
+import { idsOfChildren } from './flow-model.ts';
+import { QueueModel } from './queue-model.ts';
+import type { ChildState, JobOptions, OnChildFailure, StoredJob } from './stored-job.ts';
 
 const STORIES = Number(process.env.QUEUE_MODEL_STORIES ?? 25);
 const SEED = Number(process.env.QUEUE_MODEL_SEED ?? Math.floor(Math.random() * 2 ** 32));

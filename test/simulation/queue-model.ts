@@ -3,74 +3,9 @@
  * `queue-model.test.ts` holds it against the real one.
  */
 
-import {
-  type Children,
-  checkMayComplete,
-  Flows,
-  hasToWait,
-  idsOfChildren,
-  NO_CHILDREN,
-  type OnChildFailure,
-} from './flow-model.ts';
-
-export type JobState =
-  | 'waiting'
-  | 'active'
-  | 'delayed'
-  | 'prioritized'
-  | 'waiting-children'
-  | 'completed'
-  | 'failed';
-
-export interface JobOptions {
-  readonly jobId?: string | undefined;
-  readonly timestamp?: number | undefined;
-  readonly delay?: number | undefined;
-  readonly lifo?: boolean | undefined;
-  readonly priority?: number | undefined;
-  readonly attempts?: number | undefined;
-  readonly backoff?: number | undefined;
-  /** The id of its parent. */
-  readonly parent?: string | undefined;
-  readonly onFailure?: OnChildFailure | undefined;
-}
-
-/** A job, as BullMQ stores it. */
-export interface StoredJob {
-  readonly id: string;
-  readonly data: unknown;
-  readonly timestamp: number;
-  readonly opts: JobOptions;
-  state: JobState;
-  delay: number;
-  attemptsMade: number;
-  attemptsStarted: number;
-  stalledCounter: number;
-  stacktrace: readonly string[];
-  processedOn: number | undefined;
-  finishedOn: number | undefined;
-  failedReason: string | undefined;
-  /** It is to fail when it is handed out. */
-  deferredFailure: string | undefined;
-  returnvalue: unknown;
-  children: Children;
-  lock: { readonly token: string; readonly expiresAt: number } | undefined;
-}
-
-/** What is answered to a worker that asks for a job. */
-export interface Fetched {
-  readonly job?: Readonly<StoredJob> | undefined;
-  /** When the next delayed job is due. */
-  readonly delayUntil?: number | undefined;
-  /** For how long the rate limit lasts, in ms. */
-  readonly limitedFor?: number | undefined;
-}
-
-/** So many jobs are handed out in so many ms. */
-export interface Limiter {
-  readonly max: number;
-  readonly duration: number;
-}
+import { checkMayComplete, Flows, hasToWait, idsOfChildren, NO_CHILDREN } from './flow-model.ts';
+import { Markers } from './markers.ts';
+import type { Fetched, JobOptions, Limiter, StoredJob } from './stored-job.ts';
 
 /** The order of `score` is the order of handing out. */
 interface Scored {
@@ -107,10 +42,7 @@ export class QueueModel {
   #isPaused = false;
   /** How many were handed out since the limiter began to count. */
   #limited = { count: 0, until: 0 };
-  /** Something may be fetched: 0, or when the next delayed job is due. */
-  #markers = new Map<string, number>();
-  /** Workers that wait for a marker. */
-  #waiters: ((score: number) => void)[] = [];
+  readonly #markers = new Markers();
 
   /** @param now - the server's clock, in ms since the epoch. */
   constructor(name: string, now: () => number, observer: QueueObserver = NOBODY) {
@@ -189,7 +121,7 @@ export class QueueModel {
     job.lock = { token, expiresAt: this.#now() + lockDuration };
     job.processedOn = timestamp;
     job.attemptsStarted++;
-    this.#mark('0', 0);
+    this.#markers.add('0', 0);
     this.#observer.onHandedOut(job);
     return { job: { ...job } };
   }
@@ -297,7 +229,7 @@ export class QueueModel {
       // Whatever its priority.
       job.state = 'waiting';
       this.#waiting.unshift(id);
-      if (!this.#isPaused) this.#mark('0', 0);
+      if (!this.#isPaused) this.#markers.add('0', 0);
       this.#observer.onStalled(job);
     }
     this.#stalled = new Set(this.#active);
@@ -351,7 +283,7 @@ export class QueueModel {
 
   resume(): void {
     this.#isPaused = false;
-    if (this.#waiting.length + this.#prioritized.length > 0) this.#mark('0', 0);
+    if (this.#waiting.length + this.#prioritized.length > 0) this.#markers.add('0', 0);
     else this.#markDelayed();
   }
 
@@ -408,15 +340,7 @@ export class QueueModel {
 
   /** Calls back when something may be fetched, with 0 or the time when a delayed job is due. @returns what ends it. */
   waitForMarker(onMarker: (score: number) => void): () => void {
-    const score = this.#takeMarker();
-    if (score !== undefined) {
-      onMarker(score);
-      return () => {};
-    }
-    this.#waiters.push(onMarker);
-    return () => {
-      this.#waiters = this.#waiters.filter(one => one !== onMarker);
-    };
+    return this.#markers.wait(onMarker);
   }
 
   /** All that is stored, as a replica has it. */
@@ -442,7 +366,7 @@ export class QueueModel {
     this.#stalled = new Set(snapshot.stalled);
     this.#lastId = snapshot.lastId;
     this.#limited = { ...snapshot.limited };
-    this.#mark('0', 0);
+    this.#markers.add('0', 0);
   }
 
   #lockOf(job: StoredJob): { readonly token: string } | undefined {
@@ -480,7 +404,7 @@ export class QueueModel {
     if (priority > 0) {
       job.state = 'prioritized';
       insert(this.#prioritized, { id: job.id, score: priority * 2 ** 32 + ++this.#priorities });
-      if (!this.#isPaused) this.#mark('0', 0);
+      if (!this.#isPaused) this.#markers.add('0', 0);
     } else this.#pushToWait(job, { first });
   }
 
@@ -488,7 +412,7 @@ export class QueueModel {
     job.state = 'waiting';
     if (first) this.#waiting.unshift(job.id);
     else this.#waiting.push(job.id);
-    if (!this.#isPaused) this.#mark('0', 0);
+    if (!this.#isPaused) this.#markers.add('0', 0);
   }
 
   #delay(job: StoredJob, timestamp: number, delay: number): void {
@@ -506,7 +430,7 @@ export class QueueModel {
 
   #markDelayed(): void {
     const next = this.#nextDelayed();
-    if (next !== undefined) this.#mark('1', next);
+    if (next !== undefined) this.#markers.add('1', next);
   }
 
   #promoteDelayed(timestamp: number): void {
@@ -526,19 +450,6 @@ export class QueueModel {
     this.#delayed = this.#delayed.filter(one => one.id !== id);
     this.#prioritized = this.#prioritized.filter(one => one.id !== id);
     this.#observer.onRemoved(job);
-  }
-
-  #mark(name: string, score: number): void {
-    this.#markers.set(name, score);
-    const waiter = this.#waiters.shift();
-    if (waiter) waiter(this.#takeMarker() as number);
-  }
-
-  #takeMarker(): number | undefined {
-    const [first] = [...this.#markers].sort(([, a], [, b]) => a - b);
-    if (!first) return undefined;
-    this.#markers.delete(first[0]);
-    return first[1];
   }
 }
 

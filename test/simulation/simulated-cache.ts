@@ -18,8 +18,8 @@ import type {
   RenewStep,
 } from '../../src/cache/contract.ts';
 import type { Connection } from './network.ts';
-import type { StoredJob } from './queue-model.ts';
 import type { Server } from './server.ts';
+import type { StoredJob } from './stored-job.ts';
 
 /** A client, as a worker or a user has it: one connection, or a pool of them. */
 export interface SimulatedClient {

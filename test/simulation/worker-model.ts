@@ -3,7 +3,8 @@
 import type { Clock } from './clock.ts';
 import { type Connection, isConnectionError } from './network.ts';
 import type { SimulatedProcess } from './process.ts';
-import type { Fetched, Limiter, QueueModel, StoredJob } from './queue-model.ts';
+import type { QueueModel } from './queue-model.ts';
+import type { Fetched, Limiter, StoredJob } from './stored-job.ts';
 
 export interface WorkerOptions {
   readonly concurrency: number;

@@ -1,7 +1,6 @@
 /** Makes a plan of a seed: all options, all strategies, all faults; in many histories only a few of them, so that others are not hidden. */
 
 import { Random } from '../faults/random.ts';
-import type { OnChildFailure } from './flow-model.ts';
 import type {
   CallPlan,
   ChangesPlan,
@@ -13,6 +12,7 @@ import type {
   WhenLockedPlan,
 } from './plan.ts';
 import type { Machine } from './process.ts';
+import type { OnChildFailure } from './stored-job.ts';
 
 /** In ms. What is added and broken is so within this time. */
 const DURATION = 4000;

@@ -12,7 +12,8 @@ import type {
 import type { LockEvent } from '../../../src/events/events.ts';
 import type { Call, Facts, JobFacts, Lease, Outcome, Run, Work } from '../facts.ts';
 import type { OptionsPlan } from '../plan.ts';
-import type { QueueModel, StoredJob } from '../queue-model.ts';
+import type { QueueModel } from '../queue-model.ts';
+import type { StoredJob } from '../stored-job.ts';
 import type { JobModel } from '../worker-model.ts';
 
 export interface Check {
