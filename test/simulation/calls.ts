@@ -56,12 +56,12 @@ class Caller {
 
   /** A function has no handle of its lock. */
   #callOnce(): Promise<unknown> {
-    const { key, waitFor, raises } = this.#call.plan;
+    const { key, waitFor, raises, shares } = this.#call.plan;
     const guarded = this.#place.guard.once(async (_call: { key: string }) => this.#end(), {
       ...this.#options({ maySucceed: true }),
       key: '{key}',
-      ...(waitFor > 0 && { whenLocked: { waitFor } }),
-      ...(raises && { raiseIfLock: true }),
+      ...(shares ? { whenLocked: 'share' } : waitFor > 0 && { whenLocked: { waitFor } }),
+      ...(raises && !shares && { raiseIfLock: true }),
     } as never);
     return (guarded as (call: { key: string }) => Promise<unknown>)({ key });
   }

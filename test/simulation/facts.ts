@@ -327,6 +327,21 @@ export class Facts {
   }
 }
 
+/** Work that was done for a key: a run of a job, or that of a caller. */
+interface Done {
+  readonly owner: string | undefined;
+  readonly value: unknown;
+  readonly endedAt: number | undefined;
+}
+
+export function doneFor({ jobs, calls }: Facts, { storedKey }: Pick<Work, 'storedKey'>): Done[] {
+  const runs = jobs.flatMap(job => job.runs);
+  const ofKey = [...runs, ...calls].filter(work => work.storedKey === storedKey);
+  return ofKey.flatMap(({ owner, outcome, endedAt }) =>
+    outcome && 'value' in outcome ? [{ owner, value: outcome.value, endedAt }] : [],
+  );
+}
+
 export function ancestorsOf({ parent }: JobFacts): JobFacts[] {
   return parent ? [parent, ...ancestorsOf(parent)] : [];
 }

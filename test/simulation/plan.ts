@@ -76,6 +76,8 @@ export interface CallPlan {
   readonly fails?: boolean;
   /** A call of `once` that finds its key held rejects. */
   readonly raises?: boolean;
+  /** A call of `once` that finds its key held waits, and shares the result. */
+  readonly shares?: boolean;
 }
 
 /** What a new version of the program does differently. */

@@ -96,7 +96,7 @@ export function planOf(seed: number): Plan {
   const scene: Scene = { processes, queues, keys, changes: changesOf(random, options) };
   const steps: Step[] = [
     ...jobsOf(random, queues, keys, options, forms),
-    ...(options.scope === undefined ? [] : callsOf(random, processes, keys)),
+    ...(options.scope === undefined ? [] : callsOf(random, scene, options)),
     ...faults.flatMap(fault => faultsOf(random, fault, scene)),
   ];
   return { ...plan, steps: atMostOneJump(steps.sort((a, b) => a.at - b.at)) };
@@ -152,7 +152,7 @@ function isOfNewest(whenLocked: WhenLockedPlan): boolean {
 }
 
 /** Callers of `once` and of a `Lock`, for the keys of a scope. */
-function callsOf(random: Random, processes: number, keys: number): Step[] {
+function callsOf(random: Random, { processes, keys, changes }: Scene, { whenLocked }: OptionsPlan): Step[] {
   if (random.chance(0.3)) return [];
   return Array.from({ length: random.between(1, 6) }, () => {
     const call: CallPlan = {
@@ -162,6 +162,8 @@ function callsOf(random: Random, processes: number, keys: number): Step[] {
       ms: random.oneOf([1, 20, 200, 600]),
       ...(random.chance(0.2) && { fails: true }),
       ...(random.chance(0.5) && { raises: true }),
+      // Callers share results where all do.
+      ...(whenLocked === 'share' && !changes.whenLocked && random.chance(0.5) && { shares: true }),
     };
     const step = { at: random.between(0, DURATION / 2), process: random.between(0, processes - 1) };
     return { ...step, do: 'call', call } as const;

@@ -3,7 +3,8 @@
  * thrown. 2 and 6: once its handle is released, the key is not held by it.
  */
 
-import type { Call, Facts } from '../facts.ts';
+import { isDeepStrictEqual } from 'node:util';
+import { type Call, doneFor, type Facts } from '../facts.ts';
 import type { Check } from './check.ts';
 
 /** Who waits may ask a last time when its time is over, and other callers may be served first. In ms. */
@@ -34,6 +35,14 @@ export function callers(facts: Facts): Check {
     }
   }
 
+  function checkShared(call: Call, value: unknown): void {
+    if (!isRefused(call)) facts.violate(8, `${call.name} shares a result, and nobody held its key`);
+    // A result that is too large is not kept.
+    if (value === undefined) return;
+    const isResult = doneFor(facts, call).some(done => isDeepStrictEqual(done.value, value));
+    if (!isResult) facts.violate(10, `${call.name} shares a result that no work has returned`);
+  }
+
   return {
     onRefused({ storedKey }, { record }) {
       if (record?.state === 'done') doneAt.set(storedKey, facts.now);
@@ -57,6 +66,10 @@ export function callers(facts: Facts): Check {
             ? 'value' in call.outcome && call.outcome.value === outcome.value
             : 'error' in call.outcome && call.outcome.error === outcome.error;
         if (!isSame) facts.violate(9, `what the work of ${name} returned or threw does not come out`);
+        return;
+      }
+      if ('value' in outcome && plan.how === 'once' && plan.shares) {
+        checkShared(call, outcome.value);
         return;
       }
       if ('value' in outcome) {

@@ -1,18 +1,11 @@
 /** 10. `'share'` and a job that runs again after its work was done: a job gets only what a run of its key has returned, and none that was too old. */
 
 import { isDeepStrictEqual } from 'node:util';
-import type { Facts, JobFacts } from '../facts.ts';
+import { doneFor, type Facts, type JobFacts } from '../facts.ts';
 import type { Check } from './check.ts';
 
 /** What is parked when the work is done has a ttl to come for the result; more where its server, or its process, stands still. */
 const SLACK_MS = 1000;
-
-/** Work that was done: a run of a job, or that of a caller. */
-interface Done {
-  readonly owner: string | undefined;
-  readonly value: unknown;
-  readonly endedAt: number | undefined;
-}
 
 export function shared(facts: Facts): Check {
   const { whenLocked, mode } = facts.options;
@@ -24,14 +17,6 @@ export function shared(facts: Facts): Check {
   const parked = new Set<JobFacts>();
   /** Those who were parked when the work was done, and until when they may come for the result. */
   const awaited = new Map<JobFacts, number>();
-
-  function doneFor({ storedKey }: JobFacts): Done[] {
-    const runs = facts.jobs.flatMap(job => job.runs);
-    const ofKey = [...runs, ...facts.calls].filter(work => work.storedKey === storedKey);
-    return ofKey.flatMap(({ owner, outcome, endedAt }) =>
-      outcome && 'value' in outcome ? [{ owner, value: outcome.value, endedAt }] : [],
-    );
-  }
 
   /** When a job may have come to its key first. */
   function cameAt(job: JobFacts): number {
@@ -79,7 +64,7 @@ export function shared(facts: Facts): Check {
       }
       // One that is too large is read from its job, which may be gone or may run again.
       if (value === undefined || holder === undefined) return;
-      const same = doneFor(job).filter(done => isDeepStrictEqual(done.value, value));
+      const same = doneFor(facts, job).filter(done => isDeepStrictEqual(done.value, value));
       if (same.length === 0) facts.violate(10, `job ${job.nth} shares a result that no work has returned`);
       if (!same.some(({ owner }) => owner === holder)) {
         facts.violate(10, `job ${job.nth} shares the result of another job than it is told`);
@@ -100,7 +85,7 @@ export function shared(facts: Facts): Check {
       if (whenLocked !== 'share' || !isCalm()) return;
       for (const job of facts.jobs) {
         if (!job.wasSkipped || job.successes > 0) continue;
-        if (doneFor(job).length === 0)
+        if (doneFor(facts, job).length === 0)
           facts.violate(10, `job ${job.nth} was told of work that was done, and nobody has done it`);
       }
     },

@@ -52,7 +52,9 @@ export function waiters(facts: Facts): Check {
     },
     onCalled(call) {
       const { name, storedKey, process, plan } = call;
-      if (plan.waitFor === 0 || plan.how === 'tryAcquire') return;
+      // One that shares a result waits for that, and in no queue.
+      const shares = plan.how === 'once' && plan.shares;
+      if (plan.waitFor === 0 || plan.how === 'tryAcquire' || shares) return;
       waiting.push({ who: call, name, attempt: 0, storedKey, process });
     },
     onWork(work) {
