@@ -30,15 +30,20 @@ export function shared(facts: Facts): Check {
     onGranted({ job }) {
       if (job) parked.delete(job);
     },
-    onReleased({ storedKey, result }, lease) {
-      const doer = facts.byOwner.get(lease?.owner ?? '');
-      if (whenLocked !== 'share' || !result || !lease || !doer) return;
+    onReleased(step, lease) {
+      const { storedKey, result } = step;
+      // Callers that share nothing let nobody leave the line.
+      const isForAll = 'line' in step && step.line === 'together';
+      if (whenLocked !== 'share' || !isForAll || !result || !lease) return;
+      // A caller has no data: what it returns is for all.
+      const amount = facts.byOwner.get(lease.owner)?.amount;
+      const isFor = (job: JobFacts): boolean => amount === undefined || job.amount === amount;
       // A result of other data takes the place of theirs: they run.
       for (const job of awaited.keys()) {
-        if (job.storedKey === storedKey && job.amount !== doer.amount) awaited.delete(job);
+        if (job.storedKey === storedKey && !isFor(job)) awaited.delete(job);
       }
       for (const job of parked) {
-        const isAlike = facts.options.match === undefined || job.amount === doer.amount;
+        const isAlike = facts.options.match === undefined || isFor(job);
         if (job.storedKey !== storedKey || !isAlike) continue;
         parked.delete(job);
         awaited.set(job, facts.now + lease.ttl);

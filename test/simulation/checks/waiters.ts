@@ -7,11 +7,16 @@ import type { Check } from './check.ts';
 interface Waiter {
   readonly who: JobFacts | Call;
   readonly name: string;
+  /** When its time is over it asks once more, wherever it stands. */
+  readonly until: number;
   /** 0: it is a caller. */
   readonly attempt: number;
   readonly storedKey: string;
   readonly process: object;
 }
+
+/** The clock of a process may be so much faster. */
+const CLOCKS_DIFFER = 0.97;
 
 export function waiters(facts: Facts): Check {
   const { whenLocked, mode } = facts.options;
@@ -35,7 +40,7 @@ export function waiters(facts: Facts): Check {
       );
     });
     leave(one => one === own);
-    return earlier;
+    return facts.now < own.until ? earlier : [];
   }
 
   function isCalm(): boolean {
@@ -48,14 +53,16 @@ export function waiters(facts: Facts): Check {
       if (!doJobsWait) return;
       const { attemptsStarted: attempt, queue } = model;
       const { nth, storedKey } = job;
-      waiting.push({ who: job, name: `job ${nth}`, attempt, storedKey, process: queue.process });
+      const until = facts.now + whenLocked.waitFor * CLOCKS_DIFFER;
+      waiting.push({ who: job, name: `job ${nth}`, until, attempt, storedKey, process: queue.process });
     },
     onCalled(call) {
       const { name, storedKey, process, plan } = call;
       // One that shares a result waits for that, and in no queue.
       const shares = plan.how === 'once' && plan.shares;
       if (plan.waitFor === 0 || plan.how === 'tryAcquire' || shares) return;
-      waiting.push({ who: call, name, attempt: 0, storedKey, process });
+      const until = facts.now + plan.waitFor * CLOCKS_DIFFER;
+      waiting.push({ who: call, name, until, attempt: 0, storedKey, process });
     },
     onWork(work) {
       const { name, owner, process, lock } = work;
