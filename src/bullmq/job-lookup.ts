@@ -4,9 +4,11 @@
  */
 
 import type { LockCache } from '../cache/contract.ts';
+import { codeOf } from '../cache/postgres/error-codes.ts';
 import { quote } from '../cache/postgres/names.ts';
 import type { PostgresCache } from '../cache/postgres/postgres-cache.ts';
 import { RedisCache } from '../cache/redis/redis-cache.ts';
+import { asError } from '../core/errors.ts';
 import { within } from '../core/within.ts';
 import type { OwnedBy } from '../key/owner-id.ts';
 import { askQueue, type RunningJob } from './job.ts';
@@ -16,9 +18,10 @@ import { askQueue, type RunningJob } from './job.ts';
  * - `'finished'`: it has completed, or failed for good;
  * - `'given-up'`: BullMQ has failed it because it lost sight of its process, which may still be at work;
  * - `'gone'`: there is no such job where the one that asks is;
- * - `'unknown'`: BullMQ can't be asked.
+ * - `'unknown'`: BullMQ can't be asked;
+ * - `'unanswered'`: it was asked, and did not answer in time. The next question may be answered.
  */
-export type JobFate = 'to-run' | 'finished' | 'given-up' | 'gone' | 'unknown';
+export type JobFate = 'to-run' | 'finished' | 'given-up' | 'gone' | 'unknown' | 'unanswered';
 
 /** The reasons of jobs that stalled, or were started, "more than allowable limit". */
 const GIVEN_UP = 'more than allowable';
@@ -52,19 +55,31 @@ export async function lookUpJob(
   if (!other) return 'unknown';
   try {
     const answer = lookUp(asking, other, cache).then(fate => ({ fate }));
-    return (await within(timeoutMs, answer))?.fate ?? 'unknown';
+    return (await within(timeoutMs, answer))?.fate ?? 'unanswered';
   } catch {
-    return 'unknown';
+    return 'unanswered';
   }
 }
 
 async function lookUp(asking: RunningJob, other: OwnedBy, cache: LockCache): Promise<JobFate> {
-  let found = await readBesideLocks(asking, other, cache).catch(() => 'unknown' as const);
+  let found = await readBesideLocks(asking, other, cache).catch(unknownIfRefused);
   if (found === 'unknown') found = await askOwnQueue(asking, other);
   if (found === 'unknown') return 'unknown';
   if (found?.timestamp !== other.timestamp) return 'gone';
   if (!found.isFinished) return 'to-run';
   return found.failedReason.includes(GIVEN_UP) ? 'given-up' : 'finished';
+}
+
+/** Redis says that the two queues are in different slots, or that its user may not read them. */
+const REFUSED_BY_REDIS = /crossslot|noperm/i;
+/** PostgreSQL's codes: there is no such table, column or schema, or its user may not read it. */
+const REFUSED_BY_POSTGRES = /^(?:42|3F)/;
+
+/** The datastore will not answer this question at another time either. @throws Error it may. */
+function unknownIfRefused(error: unknown): 'unknown' {
+  const isForGood = REFUSED_BY_REDIS.test(asError(error).message) || REFUSED_BY_POSTGRES.test(codeOf(error));
+  if (isForGood) return 'unknown';
+  throw error;
 }
 
 async function readBesideLocks(asking: RunningJob, other: OwnedBy, cache: LockCache): Promise<Found> {

@@ -64,7 +64,7 @@ export async function promoteNext(work: GuardedJob, owner: string): Promise<void
       if (await promote(work, next)) return;
       const fate = await fateOf(work, next);
       // It is on its way, or its queue is out of reach.
-      if (fate === 'to-run' || fate === 'unknown') return;
+      if (!isGone(fate)) return;
       await request.strikeOut(next);
       const { held, head }: LineRecord = await request.findLine();
       next = held < concurrency ? head : undefined;
@@ -111,9 +111,14 @@ async function strikeOutIfAbandoned(
   if (fate === 'to-run' && !isOutdone) void promote(work, owner);
   // BullMQ can't be asked, and it had its time.
   const hadItsTime = fate === 'unknown' && isBack && parkedFor > work.request.terms.ttl;
-  if (fate === 'to-run' || (fate === 'unknown' && !hadItsTime)) return false;
+  if (!isGone(fate) && !hadItsTime) return false;
   await work.request.strikeOut(owner);
   return true;
+}
+
+/** BullMQ does not have the job to run any more. */
+function isGone(fate: JobFate): boolean {
+  return fate === 'finished' || fate === 'given-up' || fate === 'gone';
 }
 
 /** What became of a parked job. Where the answer is wrong, it joins the line again when it comes. */

@@ -55,7 +55,10 @@ async function hasEnded(work: GuardedJob, holder: Holder): Promise<boolean> {
   return fate === 'finished' || (isOverdue && (fate === 'given-up' || fate === 'gone'));
 }
 
-/** Whether the key is reserved for a job that BullMQ has finished or removed. Where BullMQ can't be asked, its time must be over. */
+/**
+ * Whether the key is reserved for a job that BullMQ has finished or removed. Where BullMQ can't be asked, its time must be over. A
+ * question that was not answered decides nothing: a connection that is lost does not show that the job will not come back.
+ */
 async function willNotComeBack(work: GuardedJob, holder: Holder): Promise<boolean> {
   const { job, request } = work;
   const other = jobOfOwner(holder.owner);
@@ -67,7 +70,7 @@ async function willNotComeBack(work: GuardedJob, holder: Holder): Promise<boolea
   }
   const fate = await fateOfHolder(work, holder);
   if (fate === 'unknown') return (holder.dueIn ?? 0) < -holder.ttl;
-  return fate !== 'to-run';
+  return fate !== 'to-run' && fate !== 'unanswered';
 }
 
 /** A job that is not found may be on another server, whose queue has the same name and shares the cache. */

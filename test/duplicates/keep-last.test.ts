@@ -1,8 +1,10 @@
 /** `whenLocked: 'keep-last'`: of the duplicates of a key only the newest is parked, and runs when the holder is done. */
 
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Job } from 'bullmq';
 import { expect } from 'chai';
-import { onceProcessor } from '../../src/index.ts';
+import sinon from 'sinon';
+import { onceProcessor, RedisCache } from '../../src/index.ts';
 import { Bench, oneOfEachKind } from '../support/bullmq.ts';
 import { type Deferred, deferred, uniqueName, until } from '../support/index.ts';
 
@@ -15,6 +17,20 @@ async function workerOf(bench: Bench): Promise<unknown[]> {
     { concurrency: 3 },
   );
   return ran;
+}
+
+/** The answer that says who is next comes when the worker has closed. @returns what ends that. */
+function answerReleasesLate(): () => void {
+  const { leave } = RedisCache.prototype;
+  const leaving = sinon.stub(RedisCache.prototype, 'leave').callsFake(async function (
+    this: RedisCache,
+    steps,
+  ) {
+    const answers = await leave.call(this, steps);
+    await delay(500);
+    return answers;
+  });
+  return () => leaving.restore();
 }
 
 for (const setup of oneOfEachKind) {
@@ -40,6 +56,39 @@ for (const setup of oneOfEachKind) {
       expect(first.ran).to.deep.equal([first.job.id, newest.id]);
       expect(await bench.holder('k')).to.equal(undefined);
     });
+
+    if (setup.onRedis) {
+      it('is promoted before a worker that closes has closed, also where an older one was parked first', async () => {
+        const gate = deferred();
+        let runs = 0;
+        const worker = await bench.worker(
+          onceProcessor(
+            async () => {
+              if (++runs === 1) throw new Error('failed once');
+              await gate.promise;
+            },
+            { key: 'k', whenLocked: 'keep-last', holdThroughRetries: true },
+          ),
+          { concurrency: 3 },
+        );
+        const holder = await bench.add({}, { attempts: 2, backoff: 500 });
+        await bench.reaches(holder, 'delayed');
+        const older = await bench.add({});
+        await bench.reaches(older, 'delayed');
+        await until(() => runs === 2);
+        const newest = await bench.add({});
+        await bench.reaches(newest, 'delayed');
+        await bench.ended(older);
+        const restore = answerReleasesLate();
+
+        const closed = worker.close();
+        gate.resolve();
+        await closed;
+        restore();
+
+        expect(await newest.getState()).to.equal('waiting');
+      });
+    }
 
     it('is not parked while the key is free', async () => {
       const ran: unknown[] = [];

@@ -2,16 +2,22 @@
 
 import type { Job } from 'bullmq';
 import { expect } from 'chai';
-import { onceProcessor } from '../../src/index.ts';
+import sinon from 'sinon';
+import { ownerOf } from '../../src/bullmq/job.ts';
+import { onceProcessor, RedisCache } from '../../src/index.ts';
 import { Bench, oneOfEachKind } from '../support/bullmq.ts';
 import { deferred, until } from '../support/index.ts';
+import { enterStep, leaveStep } from '../support/steps.ts';
 
 describe('A line', () => {
   let bench: Bench;
   beforeEach(async () => {
     bench = await Bench.open();
   });
-  afterEach(() => bench.close());
+  afterEach(async () => {
+    sinon.restore();
+    await bench.close();
+  });
 
   it('keeps the order of a burst that two workers fetch together', async () => {
     const count = 120;
@@ -34,6 +40,30 @@ describe('A line', () => {
     await until(async () => (await bench.queue.getCompletedCount()) === count, 'all have run', 60_000);
 
     expect(ran).to.deep.equal(Array.from({ length: count }, (_, n) => n));
+  });
+
+  it('keeps its first, whose job is to run, though a question about that job is not answered', async () => {
+    const gate = deferred();
+    const guarded = onceProcessor(() => 'worked', { key: 'k', whenLocked: 'in-order', ttl: 200 });
+    // The first has come for its turn, and has not asked for its key yet.
+    const slow = (job: Job, token?: string) =>
+      job.data.isFirst ? gate.promise : guarded(job as never, token);
+    await bench.worker(slow as never, { concurrency: 2 });
+    const first = await bench.add({ isFirst: true });
+    await bench.reaches(first, 'active');
+    const [storedKey, owner] = [bench.storedName('k'), ownerOf(first as never)];
+    const holder = enterStep({ storedKey, owner: 'a holder', line: 'all' });
+    await bench.cache.enter?.([holder]);
+    await bench.cache.enter?.([enterStep({ storedKey, owner, line: 'all' })]);
+    await bench.cache.leave?.([leaveStep(holder)]);
+    sinon.stub(RedisCache.prototype, 'runScript').rejects(new Error('Connection is closed.'));
+    const second = await bench.add({});
+    const startsOf = async (job: Job) => (await bench.queue.getJob(job.id as string))?.attemptsStarted ?? 0;
+    await until(async () => (await startsOf(second)) >= 4 || (await second.isCompleted()));
+
+    const [line] = (await bench.cache.lines?.([{ storedKey, owner }])) ?? [];
+    gate.resolve();
+    expect(line).to.include({ held: 0, ahead: 0 });
   });
 
   it('names the next one at the end of a deduplication window, and not when the lease would have ended', async () => {

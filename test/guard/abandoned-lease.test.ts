@@ -3,6 +3,7 @@
 import type { Job, Worker } from 'bullmq';
 import { expect } from 'chai';
 import { Redis } from 'ioredis';
+import sinon from 'sinon';
 import { ownerOf } from '../../src/bullmq/job.ts';
 import { reservationFor } from '../../src/guard/reserve.ts';
 import { MemoryCache, onceProcessor, RedisCache } from '../../src/index.ts';
@@ -174,6 +175,59 @@ describe('A key that is reserved by a job on another server, whose queue has the
       await elsewhere.stop();
     }
   });
+});
+
+describe('A key that is reserved by a job about which BullMQ is asked', () => {
+  let bench: Bench;
+  beforeEach(async () => {
+    bench = await Bench.open();
+  });
+  afterEach(async () => {
+    sinon.restore();
+    await bench.close();
+  });
+
+  /** The owner is overdue for longer than its ttl. */
+  async function reserveFor(owner: string): Promise<void> {
+    const step = acquireStep({ storedKey: bench.storedName('k'), owner, ttl: 100 });
+    await acquire(bench.cache, step);
+    await bench.cache.release([{ ...step, dedupeFor: 0, reservation: { dueIn: 0, lastsFor: BACKOFF } }]);
+    await until(async () => ((await bench.holder('k'))?.dueIn ?? 0) < -100);
+  }
+
+  async function reserveForDelayedJob(): Promise<void> {
+    await reserveFor(ownerOf((await bench.add({}, { delay: BACKOFF })) as never));
+  }
+
+  async function askWhere(answer: () => Promise<unknown>): Promise<unknown> {
+    sinon.stub(RedisCache.prototype, 'runScript').callsFake(answer);
+    await bench.worker(onceProcessor(() => 'worked', { key: 'k', ttl: 300 }));
+    return bench.result(await bench.add({}));
+  }
+
+  function fail(message: string): never {
+    throw new Error(message);
+  }
+
+  it('stays reserved if the connection is lost before the answer comes', async () => {
+    await reserveForDelayedJob();
+
+    expect(await askWhere(async () => fail('Connection is closed.'))).to.equal(null);
+  });
+
+  it('stays reserved if no answer comes', async () => {
+    await reserveForDelayedJob();
+
+    expect(await askWhere(() => new Promise(() => {}))).to.equal(null);
+  });
+
+  for (const [owner, result] of Object.entries({ 'its own queue': null, 'another queue': 'worked' })) {
+    it(`${result ? 'is free' : 'stays reserved'} for a job of ${owner} if the locks and the jobs are in different slots`, async () => {
+      await (result ? reserveFor('bull:another:1@1') : reserveForDelayedJob());
+
+      expect(await askWhere(async () => fail("CROSSSLOT Keys in request don't hash …"))).to.equal(result);
+    });
+  }
 });
 
 describe('A key that is to be freed', () => {

@@ -14,6 +14,8 @@ const root = fileURLToPath(new URL('../../', import.meta.url));
 /** What the simulation needs of the library. */
 const GUARD = `
 export { onceProcessor } from './src/guard/once-processor.ts';
+export { once } from './src/guard/once.ts';
+export { Lock } from './src/lock/lock.ts';
 export { refused } from './src/cache/refusals.ts';
 `;
 const RULES = `

@@ -3,9 +3,10 @@
  * when, which jobs BullMQ has handed out, and which of them run. The checks are made on these facts alone.
  */
 
+import { isDeepStrictEqual } from 'node:util';
 import type { AcquireStep, EnterStep } from '../../src/cache/contract.ts';
 import type { LockHandle } from '../../src/lock/lock-handle.ts';
-import type { OptionsPlan, RunPlan } from './plan.ts';
+import type { CallPlan, OptionsPlan, RunPlan } from './plan.ts';
 import type { SimulatedProcess } from './process.ts';
 import type { JobModel } from './worker-model.ts';
 
@@ -34,22 +35,49 @@ export interface Handout {
   readonly attempt: number;
 }
 
-/** One run of a job's own processor. */
-export interface Run {
-  readonly job: JobFacts;
-  readonly attempt: number;
-  /** The job as its worker has it. */
-  readonly model: JobModel;
+/** Work under a lock: a run of a job, or what a caller does. */
+export interface Work {
+  readonly name: string;
+  readonly owner: string;
+  readonly storedKey: string;
   readonly process: SimulatedProcess;
   readonly lock: LockHandle;
   readonly signal: AbortSignal;
-  readonly plan: RunPlan;
   readonly startedAt: number;
   /** When its signal emitted the event. */
   abortedAt: number | undefined;
   hasReleased: boolean;
+}
+
+/** One run of a job's own processor. */
+export interface Run extends Work {
+  readonly job: JobFacts;
+  readonly attempt: number;
+  /** The job as its worker has it. */
+  readonly model: JobModel;
+  readonly plan: RunPlan;
   endedAt: number | undefined;
-  outcome: { readonly value: unknown } | { readonly error: unknown } | undefined;
+  outcome: Outcome | undefined;
+}
+
+export function isRun(work: Work): work is Run {
+  return 'job' in work;
+}
+
+export type Outcome = { readonly value: unknown } | { readonly error: unknown };
+
+/** A call of `once`, or of a `Lock`. */
+export interface Call {
+  readonly name: string;
+  readonly storedKey: string;
+  readonly process: SimulatedProcess;
+  readonly plan: CallPlan;
+  readonly calledAt: number;
+  endedAt: number | undefined;
+  /** As whom it was granted the key, last. */
+  owner: string | undefined;
+  /** What its work has returned or thrown, where it began. */
+  outcome: Outcome | undefined;
 }
 
 /** When a job first joined the line of its key, or acquired it. */
@@ -73,6 +101,7 @@ export interface JobFacts {
   readonly timestamp: number;
   /** Its queue gave it its id. */
   readonly isNumbered: boolean;
+  readonly parent: JobFacts | undefined;
   /** Its producer chose its time. */
   readonly hasOddTime: boolean;
   readonly runPlans: readonly RunPlan[];
@@ -116,14 +145,21 @@ export interface Troubles {
 }
 
 export class Facts {
+  /** Those of the first version of the program. */
   readonly options: OptionsPlan;
+  /** Those of all versions. */
+  readonly #versions: readonly OptionsPlan[];
   readonly jobs: JobFacts[] = [];
   readonly byOwner: Map<string, JobFacts> = new Map<string, JobFacts>();
   readonly leases: Map<string, Lease> = new Map<string, Lease>();
   readonly violations: Violation[] = [];
   /** When a key was last refused to anyone. */
   readonly refusedAt: Map<string, number> = new Map<string, number>();
-  readonly activeRuns: Set<Run> = new Set<Run>();
+  readonly activeWork: Set<Work> = new Set<Work>();
+  readonly calls: Call[] = [];
+  /** Those that have not ended. */
+  readonly openCalls: Set<Call> = new Set<Call>();
+  readonly #callers = new Map<string, Call>();
   readonly troubles: Troubles = {
     dataLostAt: -Infinity,
     serverJumpedAt: -Infinity,
@@ -145,7 +181,7 @@ export class Facts {
 
   /** @param trace - keeps a line for each thing that happens. */
   constructor(
-    options: OptionsPlan,
+    versions: readonly OptionsPlan[],
     now: () => number,
     serverNow: () => number,
     {
@@ -156,7 +192,8 @@ export class Facts {
   ) {
     this.isCacheNamed = isCacheNamed;
     this.haveClocksFarApart = haveClocksFarApart;
-    this.options = options;
+    this.options = versions[0] as OptionsPlan;
+    this.#versions = versions;
     this.#now = now;
     this.#serverNow = serverNow;
     this.#trace = trace ? [] : undefined;
@@ -170,8 +207,29 @@ export class Facts {
     return this.#serverNow();
   }
 
+  /** Where versions differ, the higher number is what can run at most. */
   get concurrency(): number {
-    return this.options.concurrency ?? 1;
+    return Math.max(...this.#versions.map(({ concurrency = 1 }) => concurrency));
+  }
+
+  /** The longest of all versions. */
+  get dedupeFor(): number {
+    return Math.max(...this.#versions.map(({ dedupeFor = 0 }) => dedupeFor));
+  }
+
+  /** All versions treat duplicates alike. */
+  get haveOneForm(): boolean {
+    const [first, ...others] = this.#versions;
+    return others.every(one => isDeepStrictEqual(one.whenLocked, first?.whenLocked));
+  }
+
+  /** Those of some version wait in their slots. */
+  get waitInSlots(): boolean {
+    return this.#versions.some(({ whenLocked }) => typeof whenLocked === 'object' && 'waitFor' in whenLocked);
+  }
+
+  get isOneVersion(): boolean {
+    return this.#versions.length === 1;
   }
 
   get isTracing(): boolean {
@@ -257,10 +315,35 @@ export class Facts {
     this.troubles[kind] = Math.max(this.troubles[kind], until);
   }
 
+  /** A caller was granted a key, and knows as whom. */
+  noteOwner(call: Call, owner: string): void {
+    call.owner = owner;
+    this.#callers.set(owner, call);
+  }
+
   nameOf(owner: string): string {
     const job = this.byOwner.get(owner);
-    return job ? `job ${job.nth}` : owner;
+    return job ? `job ${job.nth}` : (this.#callers.get(owner)?.name ?? 'a caller');
   }
+}
+
+/** Work that was done for a key: a run of a job, or that of a caller. */
+interface Done {
+  readonly owner: string | undefined;
+  readonly value: unknown;
+  readonly endedAt: number | undefined;
+}
+
+export function doneFor({ jobs, calls }: Facts, { storedKey }: Pick<Work, 'storedKey'>): Done[] {
+  const runs = jobs.flatMap(job => job.runs);
+  const ofKey = [...runs, ...calls].filter(work => work.storedKey === storedKey);
+  return ofKey.flatMap(({ owner, outcome, endedAt }) =>
+    outcome && 'value' in outcome ? [{ owner, value: outcome.value, endedAt }] : [],
+  );
+}
+
+export function ancestorsOf({ parent }: JobFacts): JobFacts[] {
+  return parent ? [parent, ...ancestorsOf(parent)] : [];
 }
 
 /** The run of a job's processor that belongs to one time that a worker has got the job. */

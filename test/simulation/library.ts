@@ -29,6 +29,8 @@ export interface Timer {
 /** What a process with workers has of the library. */
 export interface Guard {
   readonly onceProcessor: typeof import('../../src/guard/once-processor.ts')['onceProcessor'];
+  readonly once: typeof import('../../src/guard/once.ts')['once'];
+  readonly Lock: typeof import('../../src/lock/lock.ts')['Lock'];
   /** Stands where the library has its own class of that name. */
   readonly RedisCache: CacheClass;
 }
@@ -54,7 +56,8 @@ export class Library {
 
   guardFor(host: Host): Guard {
     const { exports, RedisCache } = this.#guards.take(host);
-    return { onceProcessor: exports.onceProcessor, RedisCache };
+    const { onceProcessor, once, Lock } = exports;
+    return { onceProcessor, once, Lock, RedisCache };
   }
 
   rulesFor(host: Host): Rules {

@@ -39,20 +39,29 @@ export class Connection {
   #survivors: ReadonlySet<Command> = new Set();
   /** Not sent yet. */
   #waiting: Command[] = [];
-  /** When it was last not as it should be, in virtual time. */
-  lastTrouble: number = Number.NEGATIVE_INFINITY;
+  /** Called when it is not as it should be, with the virtual time until which that will be felt, as far as is known. */
+  readonly #onTrouble: (until: number) => void;
 
   constructor(
     process: SimulatedProcess,
     server: Server,
     random: Random,
-    { kind, latency }: { readonly kind: ClientKind; readonly latency: number },
+    {
+      kind,
+      latency,
+      onTrouble,
+    }: {
+      readonly kind: ClientKind;
+      readonly latency: number;
+      readonly onTrouble: (until: number) => void;
+    },
   ) {
     this.process = process;
     this.server = server;
     this.#random = random;
     this.#kind = kind;
     this.#latency = latency;
+    this.#onTrouble = onTrouble;
     this.#isUp = server.isUp;
     if (!this.#isUp) this.#reconnectIn(RECONNECT_MS);
   }
@@ -96,23 +105,31 @@ export class Connection {
   /** The connection is lost. Some of what is under way still arrives; no answer does. */
   cut(downFor: number = RECONNECT_MS): void {
     if (!this.#isUp) return;
-    const lost = this.#lose(downFor);
+    const lost = this.#lose();
+    this.#noteTrouble(downFor);
     if (this.#kind === 'sends again') this.#waiting = [...lost, ...this.#waiting];
     else this.process.enter(() => rejectAll(lost));
     this.#reconnectIn(downFor);
   }
 
+  /** Its process ends in good order: what was sent arrives. */
+  quit(): void {
+    if (!this.#isUp) return;
+    this.#survivors = new Set(this.#pending);
+    this.#isUp = false;
+    this.#epoch++;
+  }
+
   /** Its process has died. */
   die(): void {
-    if (this.#isUp) this.#lose(0);
+    if (this.#isUp) this.#lose();
   }
 
   /** @returns what was not answered. */
-  #lose(downFor: number): Command[] {
+  #lose(): Command[] {
     this.#isUp = false;
     this.#isHalfOpen = false;
     this.#epoch++;
-    this.#noteTrouble(downFor);
     const arriving = this.#random.between(0, this.#pending.length);
     this.#survivors = new Set(this.#pending.slice(0, arriving));
     const lost = this.#pending;
@@ -138,7 +155,7 @@ export class Connection {
   }
 
   #noteTrouble(ms: number): void {
-    this.lastTrouble = Math.max(this.lastTrouble, this.process.scheduler.now + ms);
+    this.#onTrouble(this.process.scheduler.now + ms);
   }
 
   #delay(): number {

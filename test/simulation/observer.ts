@@ -15,8 +15,10 @@ import type { LockEvent } from '../../src/events/events.ts';
 import type { Check } from './checks/check.ts';
 import { CHECKS } from './checks/index.ts';
 import type { DatastoreObserver } from './datastore.ts';
-import type { Facts, JobFacts, Lease, Run } from './facts.ts';
-import type { QueueModel, QueueObserver, StoredJob } from './queue-model.ts';
+import { type Call, type Facts, isRun, type JobFacts, type Lease, type Outcome, type Work } from './facts.ts';
+import type { OptionsPlan } from './plan.ts';
+import type { QueueModel, QueueObserver } from './queue-model.ts';
+import type { StoredJob } from './stored-job.ts';
 import type { JobModel } from './worker-model.ts';
 
 /** A job that comes to its key later than this after it was handed out is not waited for, in ms. */
@@ -183,19 +185,44 @@ export class Observer implements DatastoreObserver {
     for (const check of this.#checks) check.onReceived?.(job, model);
   }
 
-  onStarted(run: Run): void {
-    this.facts.activeRuns.add(run);
+  onStarted(work: Work): void {
+    this.facts.activeWork.add(work);
     this.facts.tell(
-      () => `job ${run.job.nth} runs on ${run.process.name}${run.lock.isGuarded ? '' : ' without a lock'}`,
+      () => `${work.name} runs on ${work.process.name}${work.lock.isGuarded ? '' : ' without a lock'}`,
     );
-    for (const check of this.#checks) check.onStarted?.(run);
+    for (const check of this.#checks) {
+      check.onWork?.(work);
+      if (isRun(work)) check.onStarted?.(work);
+    }
   }
 
-  onLook(run: Run): void {
-    for (const check of this.#checks) check.onLook?.(run);
+  onLook(work: Work): void {
+    for (const check of this.#checks) check.onLook?.(work);
   }
 
-  onProcessed(job: JobFacts, model: JobModel, outcome: { value: unknown } | { error: unknown }): void {
+  onCalled(call: Call): void {
+    this.facts.calls.push(call);
+    this.facts.openCalls.add(call);
+    for (const check of this.#checks) check.onCalled?.(call);
+  }
+
+  /** @param released - what `release()` has said. */
+  onHandleReleased(work: Work, released: boolean): void {
+    this.facts.tell(() => `${work.name} has released its lock: ${released}`);
+    for (const check of this.#checks) check.onHandleReleased?.(work, released);
+  }
+
+  onCallEnded(call: Call, outcome: Outcome): void {
+    this.facts.openCalls.delete(call);
+    call.endedAt = this.facts.now;
+    this.facts.tell(
+      () =>
+        `${call.name} ends with ${'value' in outcome ? JSON.stringify(outcome.value)?.slice(0, 40) : outcome.error}`,
+    );
+    for (const check of this.#checks) check.onCallEnded?.(call, outcome);
+  }
+
+  onProcessed(job: JobFacts, model: JobModel, outcome: Outcome): void {
     this.facts.tell(
       () =>
         `job ${job.nth} leaves the guard with ${'value' in outcome ? JSON.stringify(outcome.value)?.slice(0, 40) : outcome.error}`,
@@ -203,7 +230,8 @@ export class Observer implements DatastoreObserver {
     for (const check of this.#checks) check.onProcessed?.(job, model, outcome);
   }
 
-  onEvent(event: LockEvent): void {
+  /** @param options - those of the version that has emitted it. */
+  onEvent(event: LockEvent, options: OptionsPlan): void {
     const { facts } = this;
     const job = 'owner' in event && event.owner !== undefined ? facts.byOwner.get(event.owner) : undefined;
     if (event.type !== 'acquired' && event.type !== 'released' && event.type !== 'renewed') {
@@ -212,7 +240,7 @@ export class Observer implements DatastoreObserver {
           `  event: job ${job?.nth} is ${event.type}${'reason' in event ? ` (${event.reason})` : ''}${'error' in event ? `: ${event.error}` : ''}`,
       );
     }
-    for (const check of this.#checks) check.onEvent?.(event, job);
+    for (const check of this.#checks) check.onEvent?.(event, job, options);
   }
 
   atEnd(queues: readonly QueueModel[]): void {

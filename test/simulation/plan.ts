@@ -2,7 +2,7 @@
 
 import type { ClientKind } from './network.ts';
 import type { Machine } from './process.ts';
-import type { JobOptions } from './queue-model.ts';
+import type { JobOptions } from './stored-job.ts';
 import type { WorkerOptions } from './worker-model.ts';
 
 export type WhenLockedPlan =
@@ -37,7 +37,16 @@ export interface OptionsPlan {
 /** One run of a job's processor. */
 export interface RunPlan {
   readonly ms: number;
-  readonly how: 'complete' | 'fail' | 'fail for good' | 'delay itself' | 'go back';
+  readonly how:
+    | 'complete'
+    | 'fail'
+    | 'fail for good'
+    | 'delay itself'
+    | 'go back'
+    | 'rate limit'
+    | 'wait for children';
+  /** It adds them, and waits for them. */
+  readonly children?: readonly JobPlan[];
   /** It ends as soon as its signal aborts. */
   readonly obeys?: boolean;
   /** It releases its lock before its end. */
@@ -52,7 +61,29 @@ export interface JobPlan {
   readonly amount: number;
   readonly opts: JobOptions;
   readonly runs: readonly RunPlan[];
+  /** It is the parent of a flow: it is handed out when they have ended. */
+  readonly children?: readonly JobPlan[];
 }
+
+/** A call of `once`, or of a `Lock`, in a process that has workers too. */
+export interface CallPlan {
+  readonly key: string;
+  readonly how: 'tryAcquire' | 'acquire' | 'run' | 'once';
+  /** In ms. */
+  readonly waitFor: number;
+  /** Of the work under the lock, in ms. */
+  readonly ms: number;
+  readonly fails?: boolean;
+  /** A call of `once` that finds its key held rejects. */
+  readonly raises?: boolean;
+  /** A call of `once` that finds its key held waits, and shares the result. */
+  readonly shares?: boolean;
+}
+
+/** What a new version of the program does differently. */
+export type ChangesPlan = Partial<
+  Pick<OptionsPlan, 'whenLocked' | 'raiseIfLock' | 'concurrency' | 'ttl' | 'dedupeFor'>
+>;
 
 /** What happens, and when. Times are in ms of virtual time. A process or a job is named by its number. */
 export type Step = { readonly at: number } & (
@@ -61,7 +92,16 @@ export type Step = { readonly at: number } & (
   | { readonly do: 'drain'; readonly queue: number; readonly delayed: boolean }
   | { readonly do: 'pause'; readonly queue: number; readonly ms: number }
   | { readonly do: 'force-release'; readonly key: string }
-  | { readonly do: 'crash' | 'deploy'; readonly process: number; readonly ms: number }
+  | { readonly do: 'call'; readonly process: number; readonly call: CallPlan }
+  | { readonly do: 'crash'; readonly process: number; readonly ms: number }
+  /** A new process starts, and the old one ends when its jobs have: SIGTERM. */
+  | {
+      readonly do: 'deploy';
+      readonly process: number;
+      readonly changes: ChangesPlan;
+      /** Of its workers. */
+      readonly slots: number;
+    }
   /** At the moment when the server has carried out such a command the next time, whoever has sent it. */
   | {
       readonly do: 'at the next';

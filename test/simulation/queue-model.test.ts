@@ -1,18 +1,29 @@
 /** The model of BullMQ in the simulation is held against BullMQ: random operations leave the same state in both. */
 
 import { setTimeout as delay } from 'node:timers/promises';
-import { type Job, Queue, Worker } from 'bullmq';
+import { FlowProducer, type Job, Queue, Worker } from 'bullmq';
 import { expect } from 'chai';
 import type { Redis } from 'ioredis';
 import { Random } from '../faults/random.ts';
 import { connectRedis, uniqueName } from '../support/index.ts';
-import { type JobOptions, QueueModel } from './queue-model.ts';
+import { idsOfChildren } from './flow-model.ts';
+import { QueueModel } from './queue-model.ts';
+import type { ChildState, JobOptions, OnChildFailure, StoredJob } from './stored-job.ts';
 
 const STORIES = Number(process.env.QUEUE_MODEL_STORIES ?? 25);
 const SEED = Number(process.env.QUEUE_MODEL_SEED ?? Math.floor(Math.random() * 2 ** 32));
 const OPERATIONS = 40;
 const HOUR = 3_600_000;
 const MAX_STALLED = 1;
+const LIMITER = { max: 4, duration: HOUR };
+const ON_CHILD_FAILURE: readonly (OnChildFailure | undefined)[] = [
+  undefined,
+  'failParentOnFailure',
+  'failParentOnFailure',
+  'continueParentOnFailure',
+  'ignoreDependencyOnFailure',
+  'removeDependencyOnFailure',
+];
 
 const VERBS = [
   ...([
@@ -38,6 +49,12 @@ const VERBS = [
     'drain',
     'pause',
     'retry',
+    'add a flow',
+    'add a child',
+    'add a child',
+    'wait for children',
+    'wait for children',
+    'limit',
   ] as const),
 ];
 
@@ -45,6 +62,7 @@ const VERBS = [
 class Pair {
   readonly model: QueueModel;
   readonly #queue: Queue;
+  readonly #flows: FlowProducer;
   readonly #worker: Worker;
   readonly #redis: Redis;
   readonly #random: Random;
@@ -52,7 +70,9 @@ class Pair {
   readonly #fetched: { readonly job: Job; readonly token: string }[] = [];
   /** Then none stall: Redis lists a set of such ids in any order. */
   readonly #hasOwnIds: boolean;
+  readonly #limiter: typeof LIMITER | undefined;
   #modelAhead = 0;
+  #flowsAdded = 0;
   #tokens = 0;
   #isPaused = false;
 
@@ -61,11 +81,14 @@ class Pair {
     this.#redis = redis;
     this.#random = random;
     this.#hasOwnIds = random.chance(0.5);
+    this.#limiter = random.chance(0.3) ? LIMITER : undefined;
     this.#queue = new Queue(name, { connection: redis });
+    this.#flows = new FlowProducer({ connection: redis });
     const options = { connection: redis.duplicate({ maxRetriesPerRequest: null }), autorun: false };
     this.#worker = new Worker(name, async () => {}, {
       ...options,
       stalledInterval: 1,
+      ...(this.#limiter && { limiter: this.#limiter }),
       maxStalledCount: MAX_STALLED,
     });
     this.model = new QueueModel(name, () => Date.now() + this.#modelAhead);
@@ -74,6 +97,7 @@ class Pair {
   async close(): Promise<void> {
     await this.#worker.close(true);
     await this.#queue.close();
+    await this.#flows.close();
   }
 
   /** Does something to both. @returns what it was, and what each of them said. */
@@ -81,10 +105,18 @@ class Pair {
     const verb = this.#random.oneOf(VERBS);
     const fetched = this.#fetched.length > 0 ? this.#random.oneOf(this.#fetched) : undefined;
     const { job, token = '' } = fetched ?? {};
-    const id = String(this.#random.between(1, 12));
+    const id = this.#anyId();
     switch (verb) {
       case 'add':
         return this.#add();
+      case 'add a flow':
+        return this.#addFlow();
+      case 'limit':
+        return this.#both(
+          'limit',
+          () => this.#queue.rateLimit(HOUR),
+          () => this.model.rateLimit(HOUR),
+        );
       case 'fetch':
         return this.#fetch();
       case 'locks expire':
@@ -130,7 +162,11 @@ class Pair {
   }
 
   /** Ends a run, or goes on with it: also one that is no longer its worker's. */
-  async #end(verb: 'complete' | 'fail' | 'delay itself' | 'go back' | 'extend', job: Job, token: string) {
+  async #end(
+    verb: 'complete' | 'fail' | 'delay itself' | 'go back' | 'extend' | 'add a child' | 'wait for children',
+    job: Job,
+    token: string,
+  ) {
     const id = job.id as string;
     const what = `${verb} ${id}`;
     const now = Date.now();
@@ -146,6 +182,14 @@ class Pair {
         what,
         async () => Number(await job.extendLock(token, HOUR)) === 1,
         () => this.model.extendLock(id, token, HOUR),
+      );
+    }
+    if (verb === 'add a child') return this.#addChild(id);
+    if (verb === 'wait for children') {
+      return this.#both(
+        what,
+        () => job.moveToWaitingChildren(token),
+        () => this.model.moveToWaitingChildren(id, token),
       );
     }
     if (verb === 'go back') {
@@ -195,10 +239,63 @@ class Pair {
     );
   }
 
+  #anyId(): string {
+    const random = this.#random;
+    if (this.#flowsAdded === 0 || random.chance(0.5)) return String(random.between(1, 12));
+    const flow = `flow-${random.between(0, this.#flowsAdded - 1)}`;
+    return random.chance(0.5) ? flow : `${flow}-${random.between(0, 2)}`;
+  }
+
+  async #addChild(parent: string) {
+    const onFailure = this.#random.oneOf(ON_CHILD_FAILURE);
+    const timestamp = Date.now();
+    const opts = { timestamp, parent: { id: parent, queue: this.#queue.qualifiedName } };
+    return this.#both(
+      `add a child of ${parent} ${onFailure}`,
+      async () => (await this.#queue.add('job', {}, { ...opts, ...(onFailure && { [onFailure]: true }) })).id,
+      () => this.model.add({}, { timestamp, parent, onFailure }, timestamp),
+    );
+  }
+
+  /** Its jobs have ids of their own: a `FlowProducer` makes them up. */
+  async #addFlow() {
+    if (!this.#hasOwnIds) return { what: 'nothing', real: 0, model: 0 };
+    const random = this.#random;
+    const timestamp = Date.now();
+    const children = Array.from({ length: random.between(1, 3) }, () => random.oneOf(ON_CHILD_FAILURE));
+    const priority = random.chance(0.2) ? 1 : 0;
+    const node = { name: 'job', queueName: this.#queue.name };
+    const jobId = `flow-${this.#flowsAdded++}`;
+    const idOf = (i: number): string => `${jobId}-${i}`;
+    return this.#both(
+      `add a flow of ${children.join(', ')}, priority ${priority}`,
+      async () => {
+        const { job } = await this.#flows.add({
+          ...node,
+          opts: { jobId, timestamp, priority },
+          children: children.map((onFailure, i) => ({
+            ...node,
+            opts: { jobId: idOf(i), timestamp, ...(onFailure && { [onFailure]: true }) },
+          })),
+        });
+        return job.id;
+      },
+      () => {
+        const opts = { jobId, timestamp, priority };
+        const parent = this.model.add({}, opts, timestamp, { waitsForChildren: true });
+        for (const [i, onFailure] of children.entries())
+          this.model.add({}, { jobId: idOf(i), timestamp, parent, onFailure }, timestamp);
+        return parent;
+      },
+    );
+  }
+
   async #fetch() {
     // What is due in a ms is due for both.
     await delay(3);
     const token = `t${this.#tokens++}`;
+    // The worker itself would not ask for a while.
+    Object.assign(this.#worker, { limitUntil: 0 });
     return this.#both(
       'fetch',
       async () => {
@@ -206,16 +303,16 @@ class Pair {
         if (job) this.#fetched.push({ job, token });
         return job?.id;
       },
-      () => this.model.moveToActive(token, Date.now(), HOUR).job?.id,
+      () => this.model.moveToActive(token, Date.now(), HOUR, this.#limiter).job?.id,
     );
   }
 
   async #expireLocks() {
     if (this.#hasOwnIds) return { what: 'nothing', real: 0, model: 0 };
     const locks = await this.#redis.keys(`bull:${this.#queue.name}:*:lock`);
-    if (locks.length > 0) await this.#redis.del(locks);
+    await this.#redis.del(`bull:${this.#queue.name}:limiter`, ...locks);
     this.#modelAhead += 2 * HOUR;
-    return { what: 'all locks expire', real: 0, model: 0 };
+    return { what: 'all locks, and the limit, expire', real: 0, model: 0 };
   }
 
   async #checkStalled() {
@@ -264,7 +361,8 @@ class Pair {
       ...(await redis.zrange(key('completed'), '0', '-1')),
       ...(await redis.zrange(key('failed'), '0', '-1')),
     ];
-    const ids = [...waiting, ...active, ...delayed, ...prioritized, ...finished].sort();
+    const parents = (await redis.zrange(key('waiting-children'), '0', '-1')).sort();
+    const ids = [...waiting, ...active, ...delayed, ...prioritized, ...parents, ...finished].sort();
     const jobs = await Promise.all(
       ids.map(async id => {
         const {
@@ -288,10 +386,20 @@ class Pair {
           isFinished: finishedOn !== undefined,
           value: returnvalue ? JSON.parse(returnvalue) : '',
           isLocked: (await redis.exists(key(`${id}:lock`))) === 1,
+          children: {
+            pending: await this.#idsIn(redis.smembers(key(`${id}:dependencies`))),
+            processed: await this.#idsIn(redis.hkeys(key(`${id}:processed`))),
+            failed: await this.#idsIn(redis.hkeys(key(`${id}:failed`))),
+            unsuccessful: await this.#idsIn(redis.zrange(key(`${id}:unsuccessful`), '0', '-1')),
+          },
         };
       }),
     );
-    return { waiting: waiting.toReversed(), active, delayed, prioritized, jobs };
+    return { waiting: waiting.toReversed(), active, delayed, prioritized, parents, jobs };
+  }
+
+  async #idsIn(keys: Promise<string[]>): Promise<string[]> {
+    return (await keys).map(key => key.slice(key.lastIndexOf(':') + 1)).sort();
   }
 
   /** The same of the model. */
@@ -309,15 +417,27 @@ class Pair {
       isFinished: job.finishedOn !== undefined,
       value: job.returnvalue ?? '',
       isLocked: job.lock !== undefined && job.lock.expiresAt > now,
+      children: {
+        pending: inState(job, 'pending'),
+        processed: inState(job, 'processed'),
+        failed: inState(job, 'failed'),
+        unsuccessful: inState(job, 'unsuccessful'),
+      },
     }));
+    const parents = [...model.jobs].filter(({ state }) => state === 'waiting-children');
     return {
       waiting: model.idsOf('waiting'),
       active: model.activeIds(),
       delayed: model.idsOf('delayed'),
       prioritized: model.idsOf('prioritized'),
+      parents: parents.map(({ id }) => id).sort(),
       jobs: jobs.sort((a, b) => (a.id < b.id ? -1 : 1)),
     };
   }
+}
+
+function inState(job: StoredJob, state: ChildState): string[] {
+  return idsOfChildren(job, state).sort();
 }
 
 /** An answer, or that there was an error: what it says is BullMQ's affair. */

@@ -3,45 +3,9 @@
  * `queue-model.test.ts` holds it against the real one.
  */
 
-export type JobState = 'waiting' | 'active' | 'delayed' | 'prioritized' | 'completed' | 'failed';
-
-export interface JobOptions {
-  readonly jobId?: string | undefined;
-  readonly timestamp?: number | undefined;
-  readonly delay?: number | undefined;
-  readonly lifo?: boolean | undefined;
-  readonly priority?: number | undefined;
-  readonly attempts?: number | undefined;
-  readonly backoff?: number | undefined;
-}
-
-/** A job, as BullMQ stores it. */
-export interface StoredJob {
-  readonly id: string;
-  readonly data: unknown;
-  readonly timestamp: number;
-  readonly opts: JobOptions;
-  state: JobState;
-  delay: number;
-  attemptsMade: number;
-  attemptsStarted: number;
-  stalledCounter: number;
-  stacktrace: readonly string[];
-  processedOn: number | undefined;
-  finishedOn: number | undefined;
-  failedReason: string | undefined;
-  /** It is to fail when it is handed out. */
-  deferredFailure: string | undefined;
-  returnvalue: unknown;
-  lock: { readonly token: string; readonly expiresAt: number } | undefined;
-}
-
-/** What is answered to a worker that asks for a job. */
-export interface Fetched {
-  readonly job?: Readonly<StoredJob> | undefined;
-  /** When the next delayed job is due. */
-  readonly delayUntil?: number | undefined;
-}
+import { checkMayComplete, Flows, hasToWait, idsOfChildren, NO_CHILDREN } from './flow-model.ts';
+import { Markers } from './markers.ts';
+import type { Fetched, JobOptions, Limiter, StoredJob } from './stored-job.ts';
 
 /** The order of `score` is the order of handing out. */
 interface Scored {
@@ -63,6 +27,7 @@ export class QueueModel {
   readonly name: string;
   readonly #now: () => number;
   readonly #observer: QueueObserver;
+  readonly #flows: Flows;
   #jobs = new Map<string, StoredJob>();
   /** The first is handed out next. */
   #waiting: string[] = [];
@@ -75,19 +40,42 @@ export class QueueModel {
   #lastId = 0;
   #priorities = 0;
   #isPaused = false;
-  /** Something may be fetched: 0, or when the next delayed job is due. */
-  #markers = new Map<string, number>();
-  /** Workers that wait for a marker. */
-  #waiters: ((score: number) => void)[] = [];
+  /** How many were handed out since the limiter began to count. */
+  #limited = { count: 0, until: 0 };
+  readonly #markers = new Markers();
 
   /** @param now - the server's clock, in ms since the epoch. */
   constructor(name: string, now: () => number, observer: QueueObserver = NOBODY) {
     this.name = name;
     this.#now = now;
     this.#observer = observer;
+    this.#flows = new Flows({
+      find: id => (id === undefined ? undefined : this.#jobs.get(id)),
+      release: (parent, timestamp) => {
+        if (parent.delay > 0) this.#delay(parent, timestamp, parent.delay);
+        else this.#enqueue(parent, { first: true });
+      },
+      releaseToFront: parent => this.#pushToWait(parent, { first: true }),
+      leaveDelayed: job => {
+        this.#delayed = this.#delayed.filter(({ id }) => id !== job.id);
+      },
+      delete: job => this.#delete(job),
+    });
   }
 
-  add(data: unknown, opts: JobOptions, timestamp: number): string {
+  /**
+   * @param waitsForChildren - it is the parent of a flow.
+   * @throws Error there is no such parent.
+   */
+  add(
+    data: unknown,
+    opts: JobOptions,
+    timestamp: number,
+    { waitsForChildren = false }: { readonly waitsForChildren?: boolean } = {},
+  ): string {
+    // Without it the counter is not touched.
+    if (opts.parent !== undefined && !this.#jobs.has(opts.parent))
+      throw new Error(`Missing key for parent job ${opts.parent}. addJob`);
     const number = ++this.#lastId;
     const id = opts.jobId ?? String(number);
     if (this.#jobs.has(id)) return id;
@@ -107,27 +95,33 @@ export class QueueModel {
       failedReason: undefined,
       deferredFailure: undefined,
       returnvalue: undefined,
+      children: NO_CHILDREN,
       lock: undefined,
     };
     this.#jobs.set(id, job);
-    if (job.delay > 0) this.#delay(job, job.timestamp, job.delay);
+    if (opts.parent !== undefined) this.#flows.adopt(id, opts.parent);
+    if (waitsForChildren) job.state = 'waiting-children';
+    else if (job.delay > 0) this.#delay(job, job.timestamp, job.delay);
     else this.#enqueue(job, { first: opts.lifo === true });
     return id;
   }
 
   /** Hands out the next job. */
-  moveToActive(token: string, timestamp: number, lockDuration: number): Fetched {
+  moveToActive(token: string, timestamp: number, lockDuration: number, limiter?: Limiter): Fetched {
     this.#promoteDelayed(timestamp);
+    const limitedFor = limiter ? this.#limitedFor(limiter) : 0;
+    if (limitedFor > 0) return { limitedFor };
     if (this.#isPaused) return {};
     const id = this.#waiting.shift() ?? this.#prioritized.shift()?.id;
     if (id === undefined) return { delayUntil: this.#nextDelayed() };
     const job = this.#jobs.get(id) as StoredJob;
     this.#active.unshift(id);
+    if (limiter && job.deferredFailure === undefined) this.#count(limiter);
     job.state = 'active';
     job.lock = { token, expiresAt: this.#now() + lockDuration };
     job.processedOn = timestamp;
     job.attemptsStarted++;
-    this.#mark('0', 0);
+    this.#markers.add('0', 0);
     this.#observer.onHandedOut(job);
     return { job: { ...job } };
   }
@@ -141,8 +135,12 @@ export class QueueModel {
     timestamp: number,
     stacktrace?: readonly string[],
   ): void {
+    const found = this.#jobs.get(id);
+    if (found && how === 'completed') checkMayComplete(found);
     const job = this.#unlock(id, token);
     this.#leaveActive(job);
+    if (how === 'completed') this.#flows.onCompleted(job, timestamp);
+    else this.#flows.onFailed(job, timestamp);
     if (stacktrace) job.stacktrace = stacktrace;
     job.attemptsMade++;
     job.state = how;
@@ -181,6 +179,20 @@ export class QueueModel {
     this.#delay(job, timestamp, delay);
   }
 
+  /**
+   * An active job waits for its children.
+   * @returns `false`: it has none to wait for, and goes on.
+   * @throws Error a child has failed it.
+   */
+  moveToWaitingChildren(id: string, token: string): boolean {
+    const found = this.#jobs.get(id);
+    if (!found) throw new Error(`Missing key for job ${id}. moveToWaitingChildren`);
+    if (!hasToWait(found)) return false;
+    this.#leaveActive(this.#unlock(id, token));
+    found.state = 'waiting-children';
+    return true;
+  }
+
   /** An active job goes back to where it was handed out from, before all others. */
   moveToWait(id: string, token: string): void {
     const job = this.#unlock(id, token);
@@ -217,7 +229,7 @@ export class QueueModel {
       // Whatever its priority.
       job.state = 'waiting';
       this.#waiting.unshift(id);
-      if (!this.#isPaused) this.#mark('0', 0);
+      if (!this.#isPaused) this.#markers.add('0', 0);
       this.#observer.onStalled(job);
     }
     this.#stalled = new Set(this.#active);
@@ -233,20 +245,35 @@ export class QueueModel {
     this.#enqueue(job, { first: false });
   }
 
-  /** @returns whether it was removed, or was not there. An active job is not, while its lock lasts. */
+  /** Removes a job and its children. @returns whether it was removed, or was not there. It is not while one of them is locked. */
   remove(id: string): boolean {
     const job = this.#jobs.get(id);
     if (!job) return true;
-    if (this.#lockOf(job)) return false;
-    this.#delete(job);
+    if (this.#isLocked(job)) return false;
+    const all = [job, ...this.#flows.descendantsOf(job)];
+    for (const one of all) this.#flows.onRemoved(one, { takesParent: false });
+    for (const one of all) this.#delete(one);
     return true;
+  }
+
+  /** Of its children those count that are pending. */
+  #isLocked(job: StoredJob): boolean {
+    if (this.#lockOf(job)) return true;
+    return idsOfChildren(job, 'pending').some(id => {
+      const child = this.#jobs.get(id);
+      return child !== undefined && this.#isLocked(child);
+    });
   }
 
   /** Removes all jobs that are waiting, or also delayed. */
   drain({ delayed }: { readonly delayed: boolean }): void {
     const ids = [...this.#waiting, ...this.#prioritized.map(one => one.id)];
     if (delayed) ids.push(...this.#delayed.map(one => one.id));
-    for (const id of ids) this.#delete(this.#jobs.get(id) as StoredJob);
+    for (const id of ids) {
+      const job = this.#jobs.get(id) as StoredJob;
+      this.#flows.onRemoved(job, { takesParent: true });
+      this.#delete(job);
+    }
   }
 
   pause(): void {
@@ -256,7 +283,7 @@ export class QueueModel {
 
   resume(): void {
     this.#isPaused = false;
-    if (this.#waiting.length + this.#prioritized.length > 0) this.#mark('0', 0);
+    if (this.#waiting.length + this.#prioritized.length > 0) this.#markers.add('0', 0);
     else this.#markDelayed();
   }
 
@@ -267,6 +294,27 @@ export class QueueModel {
     Object.assign(job, { finishedOn: undefined, processedOn: undefined, failedReason: undefined });
     if (resetAttempts) Object.assign(job, { attemptsMade: 0, attemptsStarted: 0 });
     this.#enqueue(job, { first: job.opts.lifo === true });
+    this.#flows.onRetried(job);
+  }
+
+  /** Nothing is handed out to limited workers for a while. */
+  rateLimit(ms: number): void {
+    this.#limited = { count: Number.POSITIVE_INFINITY, until: this.#now() + ms };
+  }
+
+  /** For how long the rate limit lasts, in ms. */
+  get limitLasts(): number {
+    return Math.max(this.#limited.until - this.#now(), 0);
+  }
+
+  /** Whether a parent waits for children that will not run again: it does so for ever. */
+  isStuck(id: string): boolean {
+    const job = this.#jobs.get(id);
+    if (job?.state !== 'waiting-children') return false;
+    return idsOfChildren(job, 'pending').every(child => {
+      const state = this.#jobs.get(child)?.state;
+      return state === undefined || state === 'failed' || this.isStuck(child);
+    });
   }
 
   /** A copy of a job. */
@@ -292,15 +340,7 @@ export class QueueModel {
 
   /** Calls back when something may be fetched, with 0 or the time when a delayed job is due. @returns what ends it. */
   waitForMarker(onMarker: (score: number) => void): () => void {
-    const score = this.#takeMarker();
-    if (score !== undefined) {
-      onMarker(score);
-      return () => {};
-    }
-    this.#waiters.push(onMarker);
-    return () => {
-      this.#waiters = this.#waiters.filter(one => one !== onMarker);
-    };
+    return this.#markers.wait(onMarker);
   }
 
   /** All that is stored, as a replica has it. */
@@ -313,6 +353,7 @@ export class QueueModel {
       prioritized: [...this.#prioritized],
       stalled: [...this.#stalled],
       lastId: this.#lastId,
+      limited: { ...this.#limited },
     };
   }
 
@@ -324,11 +365,21 @@ export class QueueModel {
     this.#prioritized = [...snapshot.prioritized];
     this.#stalled = new Set(snapshot.stalled);
     this.#lastId = snapshot.lastId;
-    this.#mark('0', 0);
+    this.#limited = { ...snapshot.limited };
+    this.#markers.add('0', 0);
   }
 
   #lockOf(job: StoredJob): { readonly token: string } | undefined {
     return job.lock && job.lock.expiresAt > this.#now() ? job.lock : undefined;
+  }
+
+  #limitedFor({ max }: Limiter): number {
+    return this.#limited.count >= max ? this.limitLasts : 0;
+  }
+
+  #count({ duration }: Limiter): void {
+    if (this.limitLasts === 0) this.#limited = { count: 0, until: this.#now() + duration };
+    this.#limited.count++;
   }
 
   #unlock(id: string, token: string): StoredJob {
@@ -353,12 +404,15 @@ export class QueueModel {
     if (priority > 0) {
       job.state = 'prioritized';
       insert(this.#prioritized, { id: job.id, score: priority * 2 ** 32 + ++this.#priorities });
-    } else {
-      job.state = 'waiting';
-      if (first) this.#waiting.unshift(job.id);
-      else this.#waiting.push(job.id);
-    }
-    if (!this.#isPaused) this.#mark('0', 0);
+      if (!this.#isPaused) this.#markers.add('0', 0);
+    } else this.#pushToWait(job, { first });
+  }
+
+  #pushToWait(job: StoredJob, { first }: { readonly first: boolean }): void {
+    job.state = 'waiting';
+    if (first) this.#waiting.unshift(job.id);
+    else this.#waiting.push(job.id);
+    if (!this.#isPaused) this.#markers.add('0', 0);
   }
 
   #delay(job: StoredJob, timestamp: number, delay: number): void {
@@ -376,7 +430,7 @@ export class QueueModel {
 
   #markDelayed(): void {
     const next = this.#nextDelayed();
-    if (next !== undefined) this.#mark('1', next);
+    if (next !== undefined) this.#markers.add('1', next);
   }
 
   #promoteDelayed(timestamp: number): void {
@@ -397,19 +451,6 @@ export class QueueModel {
     this.#prioritized = this.#prioritized.filter(one => one.id !== id);
     this.#observer.onRemoved(job);
   }
-
-  #mark(name: string, score: number): void {
-    this.#markers.set(name, score);
-    const waiter = this.#waiters.shift();
-    if (waiter) waiter(this.#takeMarker() as number);
-  }
-
-  #takeMarker(): number | undefined {
-    const [first] = [...this.#markers].sort(([, a], [, b]) => a - b);
-    if (!first) return undefined;
-    this.#markers.delete(first[0]);
-    return first[1];
-  }
 }
 
 /** What a queue stores. */
@@ -421,6 +462,7 @@ export interface QueueSnapshot {
   readonly prioritized: readonly Scored[];
   readonly stalled: readonly string[];
   readonly lastId: number;
+  readonly limited: { readonly count: number; readonly until: number };
 }
 
 function insert(list: Scored[], one: Scored): void {

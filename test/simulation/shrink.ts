@@ -48,7 +48,9 @@ function* smallerThan(plan: Plan): Generator<Plan> {
   }
   for (const [i, step] of steps.entries()) {
     if (step.do !== 'add') continue;
-    const { opts, runs } = step.job;
+    const { opts, runs, children } = step.job;
+    if (children)
+      yield { ...plan, steps: steps.with(i, { ...step, job: { ...step.job, children: children.slice(1) } }) };
     const simpler = runs.length > 1 && { ...step.job, runs: runs.slice(0, -1) };
     if (simpler) yield { ...plan, steps: steps.with(i, { ...step, job: simpler }) };
     for (const name of Object.keys(opts)) {

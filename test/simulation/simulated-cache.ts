@@ -19,6 +19,7 @@ import type {
 } from '../../src/cache/contract.ts';
 import type { Connection } from './network.ts';
 import type { Server } from './server.ts';
+import type { StoredJob } from './stored-job.ts';
 
 /** A client, as a worker or a user has it: one connection, or a pool of them. */
 export interface SimulatedClient {
@@ -149,15 +150,19 @@ class SimulatedCache implements LockCache {
     };
   }
 
-  /** The script by which the library asks what became of a job: the keys of the asking job, of the other, and of its queue. */
+  /**
+   * The scripts by which the library asks what became of a job (the keys are those of the asking job, of the other, and of its queue), or
+   * for the key of its parent.
+   */
   runScript(_lua: string, keys: readonly string[]): Promise<unknown> {
-    if (keys.length === 1) return this.#send('parent', () => '');
     const [asking = '', other = '', meta = ''] = keys;
+    if (keys.length === 1)
+      return this.#send('parent', server => {
+        const parent = jobAt(server, asking)?.opts.parent;
+        return parent === undefined ? '' : `${queueOf(asking)}:${parent}`;
+      });
     return this.#send('look up a job', server => {
-      const find = (key: string) => {
-        const colon = key.indexOf(':', key.indexOf(':') + 1);
-        return server.queueNamed(key.slice(0, colon))?.get(key.slice(colon + 1));
-      };
+      const find = (key: string) => jobAt(server, key);
       const { timestamp = '', finishedOn = '', failedReason = '' } = find(other) ?? {};
       const isQueue = server.queueNamed(meta.replace(/:meta$/, '')) ? '1' : '0';
       return [find(asking)?.timestamp ?? '', isQueue, timestamp, finishedOn, failedReason];
@@ -178,6 +183,16 @@ class SimulatedCache implements LockCache {
     const isRefused = refuses === 'writes' || (refuses === 'acquisitions' && kind === 'acquisitions');
     return isRefused ? this.#refuse(new Error('OOM command not allowed')) : act();
   }
+}
+
+/** The part of a job's key that names its queue. */
+function queueOf(key: string): string {
+  return key.slice(0, key.indexOf(':', key.indexOf(':') + 1));
+}
+
+function jobAt(server: Server, key: string): Readonly<StoredJob> | undefined {
+  const queue = queueOf(key);
+  return server.queueNamed(queue)?.get(key.slice(queue.length + 1));
 }
 
 /** A step is sent as it is now: the lease that it is made of changes later. */

@@ -3,7 +3,8 @@
 import type { Clock } from './clock.ts';
 import { type Connection, isConnectionError } from './network.ts';
 import type { SimulatedProcess } from './process.ts';
-import type { Fetched, QueueModel, StoredJob } from './queue-model.ts';
+import type { QueueModel } from './queue-model.ts';
+import type { Fetched, Limiter, StoredJob } from './stored-job.ts';
 
 export interface WorkerOptions {
   readonly concurrency: number;
@@ -11,6 +12,7 @@ export interface WorkerOptions {
   readonly stalledInterval: number;
   readonly maxStalledCount: number;
   readonly maxStartedAttempts?: number | undefined;
+  readonly limiter?: Limiter | undefined;
 }
 
 export type Processor = (job: JobModel, token: string, signal: AbortSignal) => Promise<unknown>;
@@ -21,6 +23,12 @@ export type OnProcessed = (job: JobModel, outcome: { value: unknown } | { error:
 /** In ms. */
 const DRAIN_DELAY = 5000;
 const RETRY_DELAY = 1000;
+const MAX_RATE_LIMIT_DELAY = 30_000;
+
+/** By these BullMQ knows that a processor has moved its job itself. */
+const MOVED = ['DelayedError', 'WaitingError', 'WaitingChildrenError'];
+/** By this that it is to be moved back because of a rate limit. */
+export const RATE_LIMITED = 'bullmq:rateLimitExceeded';
 
 /** A job, as a worker has it. */
 export class JobModel {
@@ -50,7 +58,7 @@ export class JobModel {
   }
 
   static from(worker: WorkerModel, stored: Readonly<StoredJob>): JobModel {
-    const { id, data, opts, state: _state, lock: _lock, ...rest } = stored;
+    const { id, data, opts, state: _state, lock: _lock, children: _children, ...rest } = stored;
     return Object.assign(new JobModel(worker, 'job', data, opts, id), rest);
   }
 
@@ -65,6 +73,16 @@ export class JobModel {
 
   get queueQualifiedName(): string {
     return this.queue.qualifiedName;
+  }
+
+  get parentKey(): string | undefined {
+    const { parent } = this.opts;
+    return parent === undefined ? undefined : `${this.queueQualifiedName}:${parent}`;
+  }
+
+  async moveToWaitingChildren(token: string): Promise<boolean> {
+    const { connection, server } = this.queue;
+    return connection.send('moveToWaitingChildren', () => server.moveToWaitingChildren(this.id, token));
   }
 
   async moveToDelayed(timestamp: number, token = ''): Promise<void> {
@@ -117,9 +135,12 @@ export class WorkerModel {
   #running = 0;
   #isDrained = false;
   #blockUntil = 0;
+  #limitUntil = 0;
   #isFetching = false;
   #tokens = 0;
   #onIdle: () => void = () => {};
+  /** Ends the wait for a job. */
+  #stopWaiting: () => void = () => {};
 
   constructor(
     process: SimulatedProcess,
@@ -155,9 +176,20 @@ export class WorkerModel {
   close(): Promise<void> {
     this.closing ??= new Promise(resolve => {
       this.#onIdle = resolve;
-      if (this.#running === 0) resolve();
     });
+    this.#stopWaiting();
+    this.#noticeIdle();
     return this.closing;
+  }
+
+  /** Limited workers get no jobs for a while. */
+  async rateLimit(ms: number): Promise<void> {
+    await this.connection.send('rateLimit', () => this.server.rateLimit(ms));
+  }
+
+  /** A job that is under way from the server is still to run. */
+  #noticeIdle(): void {
+    if (this.closing && this.#running === 0 && !this.#isFetching) this.#onIdle();
   }
 
   /** One fetch at a time, as long as there are slots. */
@@ -167,7 +199,9 @@ export class WorkerModel {
     while (!this.closing && this.#running < this.opts.concurrency) {
       const token = `${this.process.name}:${this.#tokens++}`;
       try {
-        if (this.#isDrained) await this.#waitForJob();
+        const limitedFor = this.#limitUntil - this.clock.wall();
+        if (limitedFor > 0) await this.#waitFor(Math.min(limitedFor, MAX_RATE_LIMIT_DELAY));
+        else if (this.#isDrained) await this.#waitForJob();
         if (this.closing) break;
         this.#take(await this.#moveToActive(token), token);
       } catch {
@@ -175,13 +209,25 @@ export class WorkerModel {
       }
     }
     this.#isFetching = false;
+    this.#noticeIdle();
   }
 
   #moveToActive(token: string): Promise<Fetched> {
+    const { lockDuration, limiter } = this.opts;
     const now = this.clock.wall();
     return this.connection.send('moveToActive', () =>
-      this.server.moveToActive(token, now, this.opts.lockDuration),
+      this.server.moveToActive(token, now, lockDuration, limiter),
     );
+  }
+
+  #waitFor(ms: number): Promise<void> {
+    return new Promise(resolve => {
+      const timer = this.process.setTimeout(resolve, ms);
+      this.#stopWaiting = () => {
+        timer.isCleared = true;
+        resolve();
+      };
+    });
   }
 
   async #waitForJob(): Promise<void> {
@@ -200,6 +246,11 @@ export class WorkerModel {
           resolve(score);
         }),
       );
+      this.#stopWaiting = () => {
+        timer.isCleared = true;
+        stop();
+        resolve(0);
+      };
     });
     if (score > this.clock.wall()) {
       this.#blockUntil = score;
@@ -207,16 +258,17 @@ export class WorkerModel {
     }
   }
 
-  #take({ job, delayUntil = 0 }: Fetched, token: string): void {
+  #take({ job, delayUntil = 0, limitedFor = 0 }: Fetched, token: string): void {
     this.#blockUntil = delayUntil;
+    this.#limitUntil = limitedFor > 0 ? this.clock.wall() + limitedFor : 0;
     this.#isDrained = job === undefined;
     if (!job) return;
     this.#running++;
     void this.#processJob(JobModel.from(this, job), token).then(next => {
       this.#running--;
       if (next) this.#take(next, token);
-      if (this.closing && this.#running === 0) this.#onIdle();
       void this.#fetch();
+      this.#noticeIdle();
     });
   }
 
@@ -275,7 +327,15 @@ export class WorkerModel {
   async #fail(job: JobModel, error: Error, token: string): Promise<Fetched | undefined> {
     const { id, attemptsMade, opts } = job;
     const { name, message } = error;
-    if (name === 'DelayedError' || name === 'WaitingError') {
+    if (message === RATE_LIMITED) {
+      const lasts = await this.connection.send('moveToWait', () => {
+        this.server.moveToWait(id, token);
+        return this.server.limitLasts;
+      });
+      this.#limitUntil = lasts > 0 ? this.clock.wall() + lasts : 0;
+      return undefined;
+    }
+    if (MOVED.includes(name)) {
       return this.#fetchesNext ? this.#moveToActive(token) : undefined;
     }
     const now = this.clock.wall();
@@ -302,11 +362,12 @@ export class WorkerModel {
   }
 
   #sendAndFetch(name: string, token: string, step: () => void): Promise<Fetched | undefined> {
+    const { lockDuration, limiter } = this.opts;
     const now = this.clock.wall();
     const fetchesNext = this.#fetchesNext;
     return this.connection.send(name, () => {
       step();
-      return fetchesNext ? this.server.moveToActive(token, now, this.opts.lockDuration) : undefined;
+      return fetchesNext ? this.server.moveToActive(token, now, lockDuration, limiter) : undefined;
     });
   }
 

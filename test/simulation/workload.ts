@@ -1,8 +1,18 @@
 /** Makes a plan of a seed: all options, all strategies, all faults; in many histories only a few of them, so that others are not hidden. */
 
 import { Random } from '../faults/random.ts';
-import type { JobPlan, OptionsPlan, Plan, RunPlan, Step, WhenLockedPlan } from './plan.ts';
+import type {
+  CallPlan,
+  ChangesPlan,
+  JobPlan,
+  OptionsPlan,
+  Plan,
+  RunPlan,
+  Step,
+  WhenLockedPlan,
+} from './plan.ts';
 import type { Machine } from './process.ts';
+import type { OnChildFailure } from './stored-job.ts';
 
 /** In ms. What is added and broken is so within this time. */
 const DURATION = 4000;
@@ -30,8 +40,28 @@ const COMMANDS = [
   ] as const),
 ];
 
-type Fault = 'moments' | 'processes' | 'clocks' | 'network' | 'server' | 'data' | 'operators';
-const FAULTS: readonly Fault[] = ['moments', 'processes', 'clocks', 'network', 'server', 'data', 'operators'];
+type Fault = 'moments' | 'processes' | 'clocks' | 'network' | 'server' | 'data' | 'operators' | 'deploys';
+const FAULTS: readonly Fault[] = [
+  ...(['moments', 'processes', 'clocks', 'network', 'server', 'data', 'operators', 'deploys'] as const),
+];
+
+/** What a fault may concern. */
+interface Scene {
+  readonly processes: number;
+  readonly queues: number;
+  readonly keys: number;
+  readonly changes: ChangesPlan;
+}
+
+const ON_CHILD_FAILURE: readonly (OnChildFailure | undefined)[] = [
+  undefined,
+  'failParentOnFailure',
+  'failParentOnFailure',
+  'continueParentOnFailure',
+  'ignoreDependencyOnFailure',
+  'removeDependencyOnFailure',
+];
+const NO_FORMS: Forms = { hasFlows: false, isLimited: false };
 
 export function planOf(seed: number): Plan {
   const random = new Random(seed);
@@ -52,15 +82,22 @@ export function planOf(seed: number): Plan {
       stalledInterval: random.oneOf([500, 1000]),
       maxStalledCount: random.oneOf([1, 1, 1, 5]),
       ...(random.chance(0.05) && { maxStartedAttempts: random.between(3, 8) }),
+      ...(random.chance(0.08) && {
+        limiter: { max: random.between(1, 3), duration: random.oneOf([50, 300, 1000]) },
+      }),
     },
     machines: Array.from({ length: processes }, () => machineOf(random, faults.includes('clocks'))),
     client: random.oneOf(['sends again', 'sends again', 'gives up'] as const),
     latency: random.oneOf([0.3, 1, 1, 5]),
   };
   const keys = random.oneOf([1, 1, 1, 2, 3]);
+  const hasFlows = random.chance(0.12);
+  const forms = { hasFlows, isLimited: plan.worker.limiter !== undefined };
+  const scene: Scene = { processes, queues, keys, changes: changesOf(random, options) };
   const steps: Step[] = [
-    ...jobsOf(random, queues, keys, options),
-    ...faults.flatMap(fault => faultsOf(random, fault, processes, queues, keys)),
+    ...jobsOf(random, queues, keys, options, forms),
+    ...(options.scope === undefined ? [] : callsOf(random, scene, options)),
+    ...faults.flatMap(fault => faultsOf(random, fault, scene)),
   ];
   return { ...plan, steps: atMostOneJump(steps.sort((a, b) => a.at - b.at)) };
 }
@@ -87,10 +124,50 @@ function optionsOf(random: Random, queues: number): OptionsPlan {
     ...(random.chance(0.3) && { holdThroughRetries: true }),
     ...(random.chance(0.1) && { onCacheError: 'run' as const }),
     ...(random.chance(0.04) && { mode: 'observe' as const }),
-    ...((queues > 1 || random.chance(0.05)) && { scope: 'shared' }),
+    ...((queues > 1 || random.chance(0.1)) && { scope: 'shared' }),
     ...(random.chance(0.1) && { match: '{amount}' as const }),
     ...(random.chance(0.03) && { listenerThrows: true }),
   };
+}
+
+/** What the next version of the program does differently. The docs say what may: not from or to a form that keeps only the newest. */
+function changesOf(random: Random, { whenLocked, concurrency = 1 }: OptionsPlan): ChangesPlan {
+  if (random.chance(0.4)) return {};
+  const next = random.chance(0.5) ? whenLockedOf(random) : whenLocked;
+  const isSame = isOfNewest(whenLocked) || isOfNewest(next) || (next === 'share' && concurrency > 1);
+  const form = isSame ? whenLocked : next;
+  const places =
+    form !== 'share' && !isOfNewest(form) && random.chance(0.2) ? random.between(1, 3) : concurrency;
+  return {
+    ...(form !== whenLocked && { whenLocked: form, raiseIfLock: false }),
+    ...(places !== concurrency && { concurrency: places }),
+    ...(random.chance(0.5) && { ttl: random.oneOf([300, 500, 1000, 3000]) }),
+    ...(places === 1 && random.chance(0.2) && { dedupeFor: random.oneOf([0, 100, 800]) }),
+    ...(places > 1 && { dedupeFor: 0 }),
+  };
+}
+
+function isOfNewest(whenLocked: WhenLockedPlan): boolean {
+  return whenLocked === 'keep-last' || whenLocked === 'replace';
+}
+
+/** Callers of `once` and of a `Lock`, for the keys of a scope. */
+function callsOf(random: Random, { processes, keys, changes }: Scene, { whenLocked }: OptionsPlan): Step[] {
+  if (random.chance(0.3)) return [];
+  return Array.from({ length: random.between(1, 6) }, () => {
+    const call: CallPlan = {
+      key: `k${random.between(0, keys - 1)}`,
+      how: random.oneOf(['tryAcquire', 'acquire', 'run', 'once']),
+      waitFor: random.oneOf([0, 50, 500, 3000]),
+      ms: random.oneOf([1, 20, 200, 600]),
+      ...(random.chance(0.2) && { fails: true }),
+      ...(random.chance(0.5) && { raises: true }),
+      // Callers share results where all do.
+      ...(whenLocked === 'share' && !changes.whenLocked && random.chance(0.5) && { shares: true }),
+    };
+    const step = { at: random.between(0, DURATION / 2), process: random.between(0, processes - 1) };
+    return { ...step, do: 'call', call } as const;
+  });
 }
 
 function whenLockedOf(random: Random): WhenLockedPlan {
@@ -124,19 +201,27 @@ function machineOf(random: Random, isOff: boolean): Machine {
   };
 }
 
-function jobsOf(random: Random, queues: number, keys: number, options: OptionsPlan): Step[] {
+/** What jobs may do. */
+interface Forms {
+  readonly hasFlows: boolean;
+  readonly isLimited: boolean;
+}
+
+function jobsOf(random: Random, queues: number, keys: number, options: OptionsPlan, forms: Forms): Step[] {
   const steps: Step[] = [];
   const jobs = random.between(2, 10);
   const span = random.oneOf([50, 500, 2000, DURATION]);
   const hasOwnIds = random.chance(0.2);
   const hasOddTimes = random.chance(0.1);
   const plain = random.chance(0.6);
+  const allKeys = Array.from({ length: keys }, (_, i) => `k${i}`);
   let at = 0;
   for (let i = 0; i < jobs; i++) {
     if (random.chance(0.6)) at = random.between(0, span);
+    const key = random.oneOf(allKeys);
     const job: JobPlan = {
       queue: random.between(0, queues - 1),
-      key: `k${random.between(0, keys - 1)}`,
+      key,
       amount: random.chance(0.2) ? 2 : 1,
       opts: {
         ...(hasOwnIds && random.chance(0.7) && { jobId: `id-${random.chance(0.1) ? 0 : i}` }),
@@ -146,22 +231,62 @@ function jobsOf(random: Random, queues: number, keys: number, options: OptionsPl
         ...(!plain && random.chance(0.15) && { lifo: true }),
         ...(!plain &&
           random.chance(0.15) &&
-          mayHavePriorities(options) && { priority: random.between(1, 3) }),
+          mayHavePriorities(options, forms) && { priority: random.between(1, 3) }),
         ...(hasOddTimes && random.chance(0.3) && { timestamp: random.oneOf([-100_000, 3_600_000]) }),
       },
-      runs: Array.from({ length: 3 }, () => runOf(random, options)),
+      runs: Array.from({ length: 3 }, () =>
+        runOf(random, options, forms, keysForChildren(key, allKeys, options)),
+      ),
+      ...(forms.hasFlows && random.chance(0.3) && { children: childrenOf(random, options, allKeys) }),
     };
     steps.push({ at, do: 'add', job });
   }
   return steps;
 }
 
-/** BullMQ hands out jobs with a priority after all others: duplicates that come back again and again would starve them. */
-function mayHavePriorities({ whenLocked }: OptionsPlan): boolean {
+/**
+ * BullMQ hands out jobs with a priority after all others: duplicates that come back again and again would starve them, or use up the rate
+ * limit.
+ */
+function mayHavePriorities({ whenLocked }: OptionsPlan, { isLimited }: Forms): boolean {
+  if (isLimited) return false;
   return typeof whenLocked !== 'object' || !('delay' in whenLocked);
 }
 
-function runOf(random: Random, { whenLocked }: OptionsPlan): RunPlan {
+/** Parents that keep their keys while they wait could wait for each other's children: theirs have keys that nobody waits with. */
+function keysForChildren(
+  ofParent: string,
+  all: readonly string[],
+  { holdThroughRetries }: OptionsPlan,
+): readonly string[] {
+  return holdThroughRetries ? [ofParent, 'leaf'] : all;
+}
+
+function childrenOf(random: Random, options: OptionsPlan, keys: readonly string[]): JobPlan[] {
+  return Array.from({ length: random.between(1, 3) }, () => ({
+    queue: 0,
+    key: random.oneOf(keys),
+    amount: 1,
+    opts: {
+      ...(random.chance(0.3) && { attempts: 2 }),
+      // A parent that waits for ever would keep what it has reserved.
+      onFailure:
+        random.oneOf(ON_CHILD_FAILURE) ?? (options.holdThroughRetries ? 'failParentOnFailure' : undefined),
+    },
+    runs: Array.from({ length: 2 }, () => runOf(random, options, NO_FORMS, [])),
+  }));
+}
+
+function runOf(
+  random: Random,
+  options: OptionsPlan,
+  { hasFlows, isLimited }: Forms,
+  keysOfChildren: readonly string[],
+): RunPlan {
+  const { whenLocked } = options;
+  if (hasFlows && random.chance(0.25)) {
+    return { ms: 20, how: 'wait for children', children: childrenOf(random, options, keysOfChildren) };
+  }
   return {
     ms: random.oneOf([1, 5, 20, 60, 200, 600]),
     how: random.oneOf([
@@ -174,6 +299,7 @@ function runOf(random: Random, { whenLocked }: OptionsPlan): RunPlan {
       'fail for good',
       'delay itself',
       ...(random.chance(0.2) ? (['go back'] as const) : []),
+      ...(isLimited ? (['rate limit'] as const) : []),
     ] as const),
     ...(random.chance(whenLocked === 'replace' ? 0.6 : 0.2) && { obeys: true }),
     ...(random.chance(0.04) && { releasesEarly: true }),
@@ -181,16 +307,16 @@ function runOf(random: Random, { whenLocked }: OptionsPlan): RunPlan {
   };
 }
 
-function faultsOf(random: Random, fault: Fault, processes: number, queues: number, keys: number): Step[] {
+function faultsOf(random: Random, fault: Fault, scene: Scene): Step[] {
   const count = random.between(1, 3);
   return Array.from({ length: count }, () => {
     const at = random.between(1, DURATION);
-    const process = random.between(0, processes - 1);
-    return { at, ...faultOf(random, fault, process, queues, keys) } as Step;
+    const process = random.between(0, scene.processes - 1);
+    return { at, ...faultOf(random, fault, process, scene) } as Step;
   });
 }
 
-function faultOf(random: Random, fault: Fault, process: number, queues: number, keys: number): object {
+function faultOf(random: Random, fault: Fault, process: number, { queues, keys, changes }: Scene): object {
   const ms = random.oneOf([5, 50, 300, 1500]);
   switch (fault) {
     case 'processes':
@@ -198,8 +324,9 @@ function faultOf(random: Random, fault: Fault, process: number, queues: number, 
         { do: 'crash', process, ms },
         { do: 'crash', process, ms },
         { do: 'freeze', process, ms: random.oneOf([50, 300, 1200, 3000]) },
-        { do: 'deploy', process, ms },
       ]);
+    case 'deploys':
+      return { do: 'deploy', process, changes, slots: random.between(1, 4) };
     case 'moments':
       return {
         do: 'at the next',

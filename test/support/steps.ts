@@ -8,4 +8,4 @@ export {
   renewStep,
   reserve,
 } from '../../src/conformance/helpers.ts';
-export { enterStep } from '../../src/conformance/lines.ts';
+export { enterStep, leaveStep } from '../../src/conformance/lines.ts';

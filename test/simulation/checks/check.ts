@@ -10,8 +10,10 @@ import type {
   RenewStep,
 } from '../../../src/cache/contract.ts';
 import type { LockEvent } from '../../../src/events/events.ts';
-import type { Facts, JobFacts, Lease, Run } from '../facts.ts';
-import type { QueueModel, StoredJob } from '../queue-model.ts';
+import type { Call, Facts, JobFacts, Lease, Outcome, Run, Work } from '../facts.ts';
+import type { OptionsPlan } from '../plan.ts';
+import type { QueueModel } from '../queue-model.ts';
+import type { StoredJob } from '../stored-job.ts';
 import type { JobModel } from '../worker-model.ts';
 
 export interface Check {
@@ -26,12 +28,19 @@ export interface Check {
   /** The guard is given a job. */
   onReceived?(job: JobFacts, model: JobModel): void;
   onStarted?(run: Run): void;
+  /** Work under a lock begins: a run of a job, or that of a caller. */
+  onWork?(work: Work): void;
   /** The work looks at its lock. */
-  onLook?(run: Run): void;
+  onLook?(work: Work): void;
+  onCalled?(call: Call): void;
+  /** A caller has released its lock. */
+  onHandleReleased?(work: Work, released: boolean): void;
+  onCallEnded?(call: Call, outcome: Outcome): void;
   /** The guard is done with a job. */
-  onProcessed?(job: JobFacts, model: JobModel, outcome: { value: unknown } | { error: unknown }): void;
+  onProcessed?(job: JobFacts, model: JobModel, outcome: Outcome): void;
   onFinished?(job: JobFacts, stored: StoredJob, how: 'completed' | 'failed'): void;
-  onEvent?(event: LockEvent, job: JobFacts | undefined): void;
+  /** @param options - those of the version that has emitted it. */
+  onEvent?(event: LockEvent, job: JobFacts | undefined, options: OptionsPlan): void;
   /** All is over. */
   atEnd?(queues: readonly QueueModel[]): void;
 }

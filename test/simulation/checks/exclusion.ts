@@ -1,6 +1,6 @@
 /** 1. Never more than `concurrency` leases of a key, and never more runs that believe in theirs. */
 
-import type { Facts, Run } from '../facts.ts';
+import { type Facts, isRun, type Work } from '../facts.ts';
 import type { Check } from './check.ts';
 
 export function exclusion(facts: Facts): Check {
@@ -27,41 +27,43 @@ export function exclusion(facts: Facts): Check {
     },
     onFreed({ owner, state }) {
       const job = facts.byOwner.get(owner);
-      const isAtWork = [...facts.activeRuns].some(run => run.job === job && !run.hasReleased);
+      const isAtWork = [...facts.activeWork].some(work => work.owner === owner && !work.hasReleased);
       if (state !== 'held' || !job || job.endedAt !== undefined || !isAtWork) return;
       // A run that BullMQ started anew frees what its older one has.
       if (job.handouts.length > 1) return;
       facts.violate(1, `the key is taken by force from job ${job.nth}, which is at work`);
     },
-    onStarted(run) {
-      if (!run.lock.isGuarded || run.signal.aborted || facts.options.mode === 'observe') return;
+    onWork(work) {
+      // Observed work runs whatever the key's state.
+      const isObserved = isRun(work) && facts.options.mode === 'observe';
+      if (!work.lock.isGuarded || work.signal.aborted || isObserved) return;
       // What it was granted may have been taken from it while its process stood still.
-      if (wasTaken(facts, run)) return;
-      const others = [...facts.activeRuns].filter(other => other !== run && believes(facts, other, run));
+      if (wasTaken(facts, work)) return;
+      const others = [...facts.activeWork].filter(other => other !== work && believes(facts, other, work));
       if (others.length < facts.concurrency) return;
-      const names = others.map(({ job }) => `job ${job.nth}`).join(', ');
-      facts.violate(1, `job ${run.job.nth} runs beside ${names}, whose signal has not aborted`);
+      const names = others.map(({ name }) => name).join(', ');
+      facts.violate(1, `${work.name} runs beside ${names}, whose signal has not aborted`);
     },
   };
 }
 
-/** A run that still holds its lock as far as it can know, and whose lease was not taken from it. */
-function believes(facts: Facts, other: Run, run: Run): boolean {
-  if (other.job.storedKey !== run.job.storedKey || !other.lock.isGuarded || other.hasReleased) return false;
+/** Work that still holds its lock as far as it can know, and whose lease was not taken from it. */
+function believes(facts: Facts, other: Work, work: Work): boolean {
+  if (other.storedKey !== work.storedKey || !other.lock.isGuarded || other.hasReleased) return false;
   if (other.abortedAt !== undefined && !isReplaced(other)) return false;
   // It can't know while it stands still, and it knows as soon as it goes on.
   if (!other.process.isAlive || other.process.isFrozen) return false;
   return !wasTaken(facts, other);
 }
 
-function isReplaced(run: Run): boolean {
-  return run.signal.reason?.reason === 'replaced' && run.lock.held;
+function isReplaced({ signal, lock }: Work): boolean {
+  return signal.reason?.reason === 'replaced' && lock.held;
 }
 
 /** Its lease was ended by someone else, or by a clock that jumped: it learns of that by its next renewal. */
-export function wasTaken(facts: Facts, { lock, job }: Run): boolean {
+export function wasTaken(facts: Facts, { lock, owner }: Work): boolean {
   for (const lease of facts.leases.values()) {
-    if (lease.fence !== lock.fence || lease.owner !== job.owner) continue;
+    if (lease.fence !== lock.fence || lease.owner !== owner) continue;
     const { end, grantedAt } = lease;
     const { serverJumpedAt, dataLostAt } = facts.troubles;
     if (Math.max(serverJumpedAt, dataLostAt) >= grantedAt) return true;

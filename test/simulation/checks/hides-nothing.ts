@@ -1,7 +1,6 @@
 /** 9. What the processor returns or throws comes out unchanged, and nothing else comes out of the guard but its own errors. */
 
-import type { Facts } from '../facts.ts';
-import { runOf } from '../facts.ts';
+import { ancestorsOf, type Facts, type JobFacts, runOf } from '../facts.ts';
 import type { Check } from './check.ts';
 
 const OWN_ERRORS = ['LockError', 'LockLostError', 'CacheError', 'DelayedError'];
@@ -9,6 +8,14 @@ const OWN_ERRORS = ['LockError', 'LockLostError', 'CacheError', 'DelayedError'];
 const OF_BULLMQ = /^(Missing lock|Missing key|Lock mismatch|Job .* is not in the active)/;
 
 export function hidesNothing(facts: Facts): Check {
+  /** One of its ancestors has reserved the key, and waits for it. */
+  function mayWaitForItself(job: JobFacts): boolean {
+    const owners = ancestorsOf(job).map(({ owner }) => owner);
+    const { holdThroughRetries } = facts.options;
+    const ofKey = [...facts.leases.values()].filter(({ storedKey }) => storedKey === job.storedKey);
+    return holdThroughRetries === true && ofKey.some(({ owner }) => owners.includes(owner));
+  }
+
   return {
     onProcessed(job, model, outcome) {
       const run = runOf(job, model);
@@ -29,7 +36,8 @@ export function hidesNothing(facts: Facts): Check {
       // BullMQ recognises by its name that it is not to be retried.
       if (code === 'ERR_LOCK_MISMATCH') return;
       const isBullmqs = OF_BULLMQ.test(message) || message === 'Connection is closed.';
-      if (!OWN_ERRORS.includes(name) && !isBullmqs) {
+      const isOwn = OWN_ERRORS.includes(name) || (name === 'KeyError' && mayWaitForItself(job));
+      if (!isOwn && !isBullmqs) {
         facts.violate(
           9,
           `job ${job.nth} fails with an error that is nobody's: ${(outcome.error as Error).stack}`,

@@ -4,7 +4,8 @@ import type { Facts, JobFacts } from '../facts.ts';
 import type { Check } from './check.ts';
 
 export function inOrder(facts: Facts): Check {
-  if (facts.options.whenLocked !== 'in-order' || facts.options.scope !== undefined) return {};
+  const { whenLocked, scope } = facts.options;
+  if (whenLocked !== 'in-order' || !facts.haveOneForm || scope !== undefined) return {};
   // A job that was handed out ten seconds ago, by the clocks of the workers, is not waited for.
   if (facts.haveClocksFarApart) return {};
   const isStrict = ({ entry }: JobFacts): boolean => entry !== undefined && !entry.isLoose;
@@ -49,7 +50,7 @@ export function inOrder(facts: Facts): Check {
       if (job?.entry?.at === facts.now) checkEntry(job);
     },
     onEvent({ type }, job) {
-      if (type === 'skipped' && job && facts.options.dedupeFor === undefined) {
+      if (type === 'skipped' && job && facts.dedupeFor === 0) {
         facts.violate(10, `job ${job.nth} is skipped`);
       }
     },

@@ -1,5 +1,6 @@
 /** All checks, a guarantee each. */
 
+import { callers } from './callers.ts';
 import type { MakeCheck } from './check.ts';
 import { crashBlocksForTtl } from './crash-blocks-for-ttl.ts';
 import { exclusion } from './exclusion.ts';
@@ -39,4 +40,5 @@ export const CHECKS: readonly MakeCheck[] = [
   replaced,
   reservation,
   shared,
+  callers,
 ];

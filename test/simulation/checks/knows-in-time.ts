@@ -1,6 +1,6 @@
 /** 5. Work that looks at its lock never sees it held when it can have ended, and its signal aborts in time. */
 
-import type { Facts, Lease, Run } from '../facts.ts';
+import { type Facts, isRun, type Lease, type Work } from '../facts.ts';
 import type { Check } from './check.ts';
 
 /** A timer may be late by so much, in ms. */
@@ -8,10 +8,8 @@ const TIMER_MS = 5;
 
 export function knowsInTime(facts: Facts): Check {
   /** The last one: after a loss of data and a clock that was set back a fence may come again. */
-  function leaseOf({ lock, job }: Run): Lease | undefined {
-    return [...facts.leases.values()].findLast(
-      lease => lease.fence === lock.fence && lease.owner === job.owner,
-    );
+  function leaseOf({ lock, owner }: Work): Lease | undefined {
+    return [...facts.leases.values()].findLast(lease => lease.fence === lock.fence && lease.owner === owner);
   }
   return {
     onEvent(event, job) {
@@ -20,28 +18,29 @@ export function knowsInTime(facts: Facts): Check {
       if (isCalm)
         facts.violate(5, `the lock of job ${job?.nth} is lost (${event.reason}), and nothing was broken`);
     },
-    onLook(run) {
-      const { lock, signal, job } = run;
-      if (!lock.isGuarded || run.hasReleased || facts.options.mode === 'observe') return;
-      const lease = leaseOf(run);
+    onLook(work) {
+      const { lock, signal, name, storedKey } = work;
+      const isObserved = isRun(work) && facts.options.mode === 'observe';
+      if (!lock.isGuarded || work.hasReleased || isObserved) return;
+      const lease = leaseOf(work);
       if (!lease) return;
-      facts.leasesOf(job.storedKey);
-      const hasAbortedByItself = run.abortedAt !== undefined;
+      facts.leasesOf(storedKey);
+      const hasAbortedByItself = work.abortedAt !== undefined;
       const { held } = lock;
       if (held && lease.state === 'over' && lease.end === 'expired' && !isExcused(facts, lease)) {
-        facts.violate(5, `job ${job.nth} sees its lock held, and its lease has expired`);
+        facts.violate(5, `${name} sees its lock held, and its lease has expired`);
       }
       const revokedFor = facts.now - lease.endedAt;
       const isRevoked = lease.end === 'reclaimed' || lease.end === 'forced' || lease.end === 'lost';
       if (held && lease.state === 'over' && isRevoked && revokedFor > lease.ttl) {
-        facts.violate(5, `job ${job.nth} sees its lock held, and it was ${lease.end} ${revokedFor} ms ago`);
+        facts.violate(5, `${name} sees its lock held, and it was ${lease.end} ${revokedFor} ms ago`);
       }
       if (!held && !signal.aborted) {
-        facts.violate(5, `job ${job.nth} sees its lock lost, and its signal is not aborted`);
+        facts.violate(5, `${name} sees its lock lost, and its signal is not aborted`);
       }
       const isLate = lease.end === 'expired' && facts.now - lease.endedAt > TIMER_MS;
-      if (isLate && !hasAbortedByItself && !wasStill(run, lease) && !isExcused(facts, lease)) {
-        facts.violate(5, `the signal of job ${job.nth} has emitted nothing, and its lease has expired`);
+      if (isLate && !hasAbortedByItself && !wasStill(work, lease) && !isExcused(facts, lease)) {
+        facts.violate(5, `the signal of ${name} has emitted nothing, and its lease has expired`);
       }
     },
   };
@@ -54,6 +53,6 @@ function isExcused(facts: Facts, { grantedAt, endedAt }: Lease): boolean {
 }
 
 /** Its process stood still, so that no timer could run. */
-function wasStill({ process }: Run, { endedAt }: Lease): boolean {
+function wasStill({ process }: Work, { endedAt }: Lease): boolean {
   return process.frozenUntil >= endedAt - TIMER_MS;
 }

@@ -6,6 +6,7 @@ import type { Check } from './check.ts';
 export function newest(facts: Facts): Check {
   const { whenLocked, mode } = facts.options;
   if ((whenLocked !== 'keep-last' && whenLocked !== 'replace') || mode === 'observe') return {};
+  if (!facts.isOneVersion) return {};
   /** The last job that acquired each key for a run from the beginning. */
   const last = new Map<string, { readonly job: JobFacts; readonly at: number }>();
 
@@ -20,7 +21,9 @@ export function newest(facts: Facts): Check {
       if (!facts.isCalm('dataLostAt', 'serverJumpedAt', 'operatorAt')) return;
       // One that failed for good, or was removed, has outdone nobody.
       if (previous.job.end !== undefined && previous.job.successes === 0) return;
-      const isFirst = step.attempt === 1;
+      // Of a caller nobody knows whether it is newer: behind it an older job is parked too.
+      const wasBehindCaller = facts.calls.some(({ storedKey }) => storedKey === job.storedKey);
+      const isFirst = step.attempt === 1 || wasBehindCaller;
       if (isFirst && !areNumbered(job, previous.job)) return;
       // Who has run last is not remembered for ever.
       if (facts.now - previous.at > 2 * step.ttl) return;

@@ -13,10 +13,8 @@ export function noAnswerIsNoDuplicate(facts: Facts): Check {
   /** Those who wait for a key in one process share what the first of them finds. */
   const isRefused = (job: JobFacts, attempt: number): boolean => {
     if (job.refusedIn.has(attempt)) return true;
-    const { whenLocked } = options;
-    const waits = typeof whenLocked === 'object' && 'waitFor' in whenLocked;
     return (
-      waits &&
+      facts.waitInSlots &&
       (facts.refusedAt.get(job.storedKey) ?? -1) >=
         (job.handouts.find(one => one.attempt === attempt)?.at ?? Infinity)
     );

@@ -7,14 +7,14 @@ import type { Check } from './check.ts';
 const OUTCOMES = ['skipped', 'raised', 'delayed', 'parked', 'handled', 'shared', 'mismatched'];
 
 export function outcomes(facts: Facts): Check {
-  const { whenLocked, raiseIfLock = false, mode } = facts.options;
+  const { mode } = facts.options;
   const delays = new Map<JobFacts, number>();
   function isOfOtherAmount(job: JobFacts, holder: string | undefined): boolean {
     const other = holder === undefined ? undefined : facts.byOwner.get(holder);
     return facts.options.match !== undefined && other !== undefined && other.amount !== job.amount;
   }
   return {
-    onEvent(event, job) {
+    onEvent(event, job, { whenLocked, raiseIfLock = false }) {
       if (!job || !OUTCOMES.includes(event.type) || !('holder' in event)) return;
       const { type, holder } = event;
       if (mode === 'observe') {
@@ -25,7 +25,7 @@ export function outcomes(facts: Facts): Check {
       // Another run of the same job holds the key. A server that took over counts its runs anew.
       const mayBe = [
         // One that runs again after its work was done completes with its own result.
-        ...(isOwn ? ['skipped', 'raised', ...(facts.options.dedupeFor ? ['shared'] : [])] : []),
+        ...(isOwn ? ['skipped', 'raised', ...(facts.dedupeFor > 0 ? ['shared'] : [])] : []),
         ...(isOwn && facts.isCalm('dataLostAt') ? [] : outcomesOf(whenLocked, raiseIfLock)),
         ...(isOfOtherAmount(job, holder?.owner) ? ['mismatched'] : []),
       ];

@@ -22,7 +22,7 @@ export function ownLease(facts: Facts): Check {
       const run = facts.byOwner.get(lease?.owner ?? '')?.runs.find(one => one.lock.fence === lease?.fence);
       if (!facts.isCalm('dataLostAt')) return;
       const isOver = run?.outcome !== undefined && 'value' in run.outcome && !run.hasReleased;
-      if (!isOver || dedupeFor === (facts.options.dedupeFor ?? 0) || reservation) return;
+      if (!isOver || !facts.isOneVersion || dedupeFor === facts.dedupeFor || reservation) return;
       facts.violate(
         4,
         `the work of ${facts.nameOf(lease?.owner ?? token)} is done, and its key is not kept as done`,

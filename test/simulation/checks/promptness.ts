@@ -8,9 +8,10 @@ import type { Check } from './check.ts';
 const PROMPT_MS = 150;
 
 export function promptness(facts: Facts, queues: readonly QueueModel[]): Check {
-  const { whenLocked, scope, dedupeFor, mode, maxHold } = facts.options;
+  const { whenLocked, scope, mode, maxHold } = facts.options;
   const parks = ['in-order', 'keep-last', 'replace', 'share'].includes(whenLocked as string);
-  if (!parks || scope !== undefined || dedupeFor !== undefined || mode === 'observe') return {};
+  if (!parks || !facts.isOneVersion || scope !== undefined || facts.dedupeFor > 0 || mode === 'observe')
+    return {};
   // A reservation that ends by itself promotes nobody.
   if (maxHold !== undefined) return {};
   const isCalm = (): boolean => Object.values(facts.troubles).every(at => at === Number.NEGATIVE_INFINITY);

@@ -1,10 +1,11 @@
 /** 5. `'replace'`: the signal of the running job aborts when a newer one is parked. */
 
-import type { Facts } from '../facts.ts';
+import { type Facts, isRun } from '../facts.ts';
 import type { Check } from './check.ts';
 
 export function replaced(facts: Facts): Check {
-  if (facts.options.whenLocked !== 'replace' || facts.options.mode === 'observe') return {};
+  if (facts.options.whenLocked !== 'replace' || !facts.isOneVersion || facts.options.mode === 'observe')
+    return {};
   const parkedSince = new Map<string, number>();
   return {
     onRefused({ storedKey }, result) {
@@ -14,7 +15,10 @@ export function replaced(facts: Facts): Check {
     onGranted({ step, isRepeated }) {
       if (!isRepeated) parkedSince.delete(step.storedKey);
     },
-    onLook({ job, abortedAt, startedAt, lock, hasReleased }) {
+    onLook(work) {
+      // A caller is not replaced.
+      if (!isRun(work)) return;
+      const { job, abortedAt, startedAt, lock, hasReleased } = work;
       const since = Math.max(parkedSince.get(job.storedKey) ?? Number.POSITIVE_INFINITY, startedAt);
       const isCalm = Object.values(facts.troubles).every(at => at === Number.NEGATIVE_INFINITY);
       if (

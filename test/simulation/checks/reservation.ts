@@ -2,10 +2,15 @@
 
 import type { Facts, JobFacts, Run } from '../facts.ts';
 import type { QueueModel } from '../queue-model.ts';
+import { RATE_LIMITED } from '../worker-model.ts';
 import type { Check } from './check.ts';
 
 /** The processor has moved its job itself. */
-const MOVED = ['DelayedError', 'WaitingError'];
+const MOVED = ['DelayedError', 'WaitingError', 'WaitingChildrenError'];
+
+function wasMoved({ name, message }: Error): boolean {
+  return MOVED.includes(name) || message === RATE_LIMITED;
+}
 
 export function reservation(facts: Facts, queues: readonly QueueModel[]): Check {
   function isToRun({ queue, id, timestamp }: JobFacts): boolean {
@@ -19,8 +24,7 @@ export function reservation(facts: Facts, queues: readonly QueueModel[]): Check 
       if (!run?.outcome || !('error' in run.outcome) || run.hasReleased) return;
       const runsAgain = willRunAgain(run, run.outcome.error as Error);
       if (runsAgain === undefined) return;
-      const isReplaced =
-        run.signal.reason?.reason === 'replaced' && !MOVED.includes((run.outcome.error as Error).name);
+      const isReplaced = run.signal.reason?.reason === 'replaced' && !wasMoved(run.outcome.error as Error);
       const isExpected = holdThroughRetries && runsAgain && !isReplaced;
       if (isExpected === (reservation !== undefined)) return;
       facts.violate(11, `job ${run.job.nth} ${isExpected ? 'has not reserved' : 'has reserved'} its key`);
@@ -53,8 +57,8 @@ export function reservation(facts: Facts, queues: readonly QueueModel[]): Check 
 }
 
 /** `undefined`: a worker may also end it because it has started too often. */
-function willRunAgain({ model }: Run, { name }: Error): boolean | undefined {
+function willRunAgain({ model }: Run, error: Error): boolean | undefined {
   if (model.queue.opts.maxStartedAttempts !== undefined) return undefined;
-  if (MOVED.includes(name)) return true;
-  return name !== 'UnrecoverableError' && model.attemptsMade + 1 < (model.opts.attempts ?? 1);
+  if (wasMoved(error)) return true;
+  return error.name !== 'UnrecoverableError' && model.attemptsMade + 1 < (model.opts.attempts ?? 1);
 }

@@ -1,15 +1,15 @@
 /** 10. `'share'` and a job that runs again after its work was done: a job gets only what a run of its key has returned, and none that was too old. */
 
 import { isDeepStrictEqual } from 'node:util';
-import type { Facts, JobFacts, Run } from '../facts.ts';
+import { doneFor, type Facts, type JobFacts } from '../facts.ts';
 import type { Check } from './check.ts';
 
 /** What is parked when the work is done has a ttl to come for the result; more where its server, or its process, stands still. */
 const SLACK_MS = 1000;
 
 export function shared(facts: Facts): Check {
-  const { whenLocked, dedupeFor = 0, mode } = facts.options;
-  if (mode === 'observe') return {};
+  const { whenLocked, mode } = facts.options;
+  if (mode === 'observe' || !facts.haveOneForm) return {};
   /** Those who were told that they share. */
   const sharing = new Map<JobFacts, string | undefined>();
 
@@ -17,11 +17,6 @@ export function shared(facts: Facts): Check {
   const parked = new Set<JobFacts>();
   /** Those who were parked when the work was done, and until when they may come for the result. */
   const awaited = new Map<JobFacts, number>();
-
-  function runsOf({ storedKey }: JobFacts): Run[] {
-    const jobs = facts.jobs.filter(job => job.storedKey === storedKey);
-    return jobs.flatMap(({ runs }) => runs).filter(({ outcome }) => outcome && 'value' in outcome);
-  }
 
   /** When a job may have come to its key first. */
   function cameAt(job: JobFacts): number {
@@ -35,15 +30,20 @@ export function shared(facts: Facts): Check {
     onGranted({ job }) {
       if (job) parked.delete(job);
     },
-    onReleased({ storedKey, result }, lease) {
-      const doer = facts.byOwner.get(lease?.owner ?? '');
-      if (whenLocked !== 'share' || !result || !lease || !doer) return;
+    onReleased(step, lease) {
+      const { storedKey, result } = step;
+      // Callers that share nothing let nobody leave the line.
+      const isForAll = 'line' in step && step.line === 'together';
+      if (whenLocked !== 'share' || !isForAll || !result || !lease) return;
+      // A caller has no data: what it returns is for all.
+      const amount = facts.byOwner.get(lease.owner)?.amount;
+      const isFor = (job: JobFacts): boolean => amount === undefined || job.amount === amount;
       // A result of other data takes the place of theirs: they run.
       for (const job of awaited.keys()) {
-        if (job.storedKey === storedKey && job.amount !== doer.amount) awaited.delete(job);
+        if (job.storedKey === storedKey && !isFor(job)) awaited.delete(job);
       }
       for (const job of parked) {
-        const isAlike = facts.options.match === undefined || job.amount === doer.amount;
+        const isAlike = facts.options.match === undefined || isFor(job);
         if (job.storedKey !== storedKey || !isAlike) continue;
         parked.delete(job);
         awaited.set(job, facts.now + lease.ttl);
@@ -69,17 +69,19 @@ export function shared(facts: Facts): Check {
       }
       // One that is too large is read from its job, which may be gone or may run again.
       if (value === undefined || holder === undefined) return;
-      const same = runsOf(job).filter(run =>
-        isDeepStrictEqual((run.outcome as { value: unknown }).value, value),
-      );
-      if (same.length === 0) facts.violate(10, `job ${job.nth} shares a result that no run has returned`);
-      if (!same.some(run => run.job.owner === holder)) {
+      const same = doneFor(facts, job).filter(done => isDeepStrictEqual(done.value, value));
+      if (same.length === 0) facts.violate(10, `job ${job.nth} shares a result that no work has returned`);
+      if (!same.some(({ owner }) => owner === holder)) {
         facts.violate(10, `job ${job.nth} shares the result of another job than it is told`);
       }
       if (holder === job.owner || !isCalm()) return;
-      const isFresh = same.some(({ endedAt = Infinity }) => endedAt + dedupeFor + SLACK_MS >= cameAt(job));
+      const isFresh = same.some(
+        ({ endedAt = Infinity }) => endedAt + facts.dedupeFor + SLACK_MS >= cameAt(job),
+      );
       if (!isFresh) facts.violate(10, `job ${job.nth} shares a result of before it came`);
-      if (facts.options.match && facts.byOwner.get(holder)?.amount !== job.amount) {
+      const other = facts.byOwner.get(holder);
+      // A caller has no data.
+      if (facts.options.match && other && other.amount !== job.amount) {
         facts.violate(10, `job ${job.nth} shares the result of a job that it does not match`);
       }
     },
@@ -88,8 +90,7 @@ export function shared(facts: Facts): Check {
       if (whenLocked !== 'share' || !isCalm()) return;
       for (const job of facts.jobs) {
         if (!job.wasSkipped || job.successes > 0) continue;
-        const hasRun = runsOf(job).length > 0;
-        if (!hasRun)
+        if (doneFor(facts, job).length === 0)
           facts.violate(10, `job ${job.nth} was told of work that was done, and nobody has done it`);
       }
     },
