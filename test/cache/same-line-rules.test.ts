@@ -185,7 +185,8 @@ describe('The rules of lines and places', () => {
   });
 
   for (const line of ['all', 'newest', 'together', undefined] as const) {
-    it(`are the same in JavaScript, in Lua and in SQL (line: ${line})`, async () => {
+    it(`are the same in JavaScript, in Lua and in SQL (line: ${line})`, async function () {
+      this.timeout(240_000);
       await fc.assert(
         fc.asyncProperty(fc.array(step, { minLength: 3, maxLength: 16 }), async steps => {
           const storedKey = `once::1:${uniqueName()}:a`;

@@ -188,7 +188,8 @@ describe('The rules of locks', () => {
     await pool.end();
   });
 
-  it('are the same in JavaScript, in Lua and in SQL', async () => {
+  it('are the same in JavaScript, in Lua and in SQL', async function () {
+    this.timeout(240_000);
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 3, maxLength: 14 }), async steps => {
         const prefix = uniqueName();

@@ -128,7 +128,7 @@ function connectWrappedNodeRedis(): Connection {
 }
 
 async function connectGlide(): Promise<Connection> {
-  const client = await GlideClient.createClient({ addresses: [redisOptions()] });
+  const client = await GlideClient.createClient({ addresses: [redisOptions()], requestTimeout: 10_000 });
   return { connection: createValkeyGlideClient(client as never), close: () => client.close() };
 }
 

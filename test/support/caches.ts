@@ -48,6 +48,9 @@ export const inMemory: readonly CacheEntry[] = [
   },
 ];
 
+/** For a busy machine: Valkey GLIDE waits 250 ms for an answer unless it is told otherwise. */
+const PATIENT = { requestTimeout: 10_000 };
+
 export const onRedisServers: readonly CacheEntry[] = [
   redis('ioredis', async () => {
     const client = connectRedis();
@@ -58,7 +61,7 @@ export const onRedisServers: readonly CacheEntry[] = [
     return { client, close: () => client.isOpen && client.destroy() };
   }),
   redis('Valkey GLIDE', async () => {
-    const client = await GlideClient.createClient({ addresses: [glideAddress()] });
+    const client = await GlideClient.createClient({ addresses: [glideAddress()], ...PATIENT });
     return { client: client as RedisClient, close: () => client.close() };
   }),
   redis('ioredis behind BullMQ 6', async () => {
@@ -77,7 +80,7 @@ export const onRedisServers: readonly CacheEntry[] = [
     };
   }),
   redis('Valkey GLIDE behind BullMQ 6', async () => {
-    const raw = await GlideClient.createClient({ addresses: [glideAddress()] });
+    const raw = await GlideClient.createClient({ addresses: [glideAddress()], ...PATIENT });
     const queue = new Queue(uniqueName(), { connection: createValkeyGlideClient(raw as never) as never });
     return {
       client: await clientOf(queue),
@@ -104,7 +107,10 @@ export const onClusters: readonly CacheEntry[] = [
     return { client: client as never as RedisClient, close: () => client.isOpen && client.destroy() };
   }),
   cluster('Valkey GLIDE', async () => {
-    const client = await GlideClusterClient.createClient({ addresses: (await sharedCluster()).nodes });
+    const client = await GlideClusterClient.createClient({
+      addresses: (await sharedCluster()).nodes,
+      ...PATIENT,
+    });
     return { client: client as RedisClient, close: () => client.close() };
   }),
   cluster('ioredis behind BullMQ 6', async () => {
