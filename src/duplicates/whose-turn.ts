@@ -1,7 +1,7 @@
 /** Whose turn it is in the line of a key: promotes that job, and strikes it out where BullMQ does not have it to run any more. */
 
 import { attemptOf } from '../bullmq/job.ts';
-import { type JobFate, lookUpJob } from '../bullmq/job-lookup.ts';
+import { isAncestor, type JobFate, lookUpJob } from '../bullmq/job-lookup.ts';
 import { awaitNext, type PromoteOptions, promoteJob } from '../bullmq/promote.ts';
 import type { AwaitedJob } from '../bullmq/to-the-front.ts';
 import type { LineRecord } from '../cache/contract.ts';
@@ -106,7 +106,7 @@ async function strikeOutIfAbandoned(
   const parkedFor = Date.now() - since;
   const isOnItsWay = !isBack && parkedFor < ON_ITS_WAY_MS;
   if (isOnItsWay && !isOutdone) return false;
-  const fate = await fateOf(work, owner);
+  const fate = (await waitsFor(work, owner)) ? 'gone' : await fateOf(work, owner);
   // The key is free, and its promotion may have been lost. By a newer one that is parked a job is outdone also while the key is held.
   if (fate === 'to-run' && !isOutdone) void promote(work, owner);
   // BullMQ can't be asked, and it had its time.
@@ -114,6 +114,12 @@ async function strikeOutIfAbandoned(
   if (!isGone(fate) && !hadItsTime) return false;
   await work.request.strikeOut(owner);
   return true;
+}
+
+/** An ancestor that waits for the job does not come before it, and joins the line again when it comes. It may have run without a lock. */
+async function waitsFor({ job, request }: GuardedJob, owner: string): Promise<boolean> {
+  const other = job.parentKey ? jobOfOwner(owner) : undefined;
+  return other !== undefined && isAncestor(other, job, request.cache);
 }
 
 /** BullMQ does not have the job to run any more. */

@@ -42,28 +42,43 @@ describe('A line', () => {
     expect(ran).to.deep.equal(Array.from({ length: count }, (_, n) => n));
   });
 
-  it('keeps its first, whose job is to run, though a question about that job is not answered', async () => {
-    const gate = deferred();
-    const guarded = onceProcessor(() => 'worked', { key: 'k', whenLocked: 'in-order', ttl: 200 });
-    // The first has come for its turn, and has not asked for its key yet.
-    const slow = (job: Job, token?: string) =>
-      job.data.isFirst ? gate.promise : guarded(job as never, token);
-    await bench.worker(slow as never, { concurrency: 2 });
-    const first = await bench.add({ isFirst: true });
-    await bench.reaches(first, 'active');
-    const [storedKey, owner] = [bench.storedName('k'), ownerOf(first as never)];
-    const holder = enterStep({ storedKey, owner: 'a holder', line: 'all' });
-    await bench.cache.enter?.([holder]);
-    await bench.cache.enter?.([enterStep({ storedKey, owner, line: 'all' })]);
-    await bench.cache.leave?.([leaveStep(holder)]);
-    sinon.stub(RedisCache.prototype, 'runScript').rejects(new Error('Connection is closed.'));
-    const second = await bench.add({});
-    const startsOf = async (job: Job) => (await bench.queue.getJob(job.id as string))?.attemptsStarted ?? 0;
-    await until(async () => (await startsOf(second)) >= 4 || (await second.isCompleted()));
+  describe('whose first has come for its turn, and has not asked for its key yet', () => {
+    let first: Job;
+    let finish: () => void;
+    beforeEach(async () => {
+      const gate = deferred();
+      finish = gate.resolve;
+      const guarded = onceProcessor(() => 'worked', { key: 'k', whenLocked: 'in-order', ttl: 200 });
+      const slow = (job: Job, token?: string) =>
+        job.data.isFirst ? gate.promise : guarded(job as never, token);
+      await bench.worker(slow as never, { concurrency: 2 });
+      first = await bench.add({ isFirst: true });
+      await bench.reaches(first, 'active');
+      const storedKey = bench.storedName('k');
+      const holder = enterStep({ storedKey, owner: 'a holder', line: 'all' });
+      await bench.cache.enter?.([holder]);
+      await bench.cache.enter?.([enterStep({ storedKey, owner: ownerOf(first as never), line: 'all' })]);
+      await bench.cache.leave?.([leaveStep(holder)]);
+    });
+    // The bench waits for the jobs that run.
+    afterEach(() => finish());
 
-    const [line] = (await bench.cache.lines?.([{ storedKey, owner }])) ?? [];
-    gate.resolve();
-    expect(line).to.include({ held: 0, ahead: 0 });
+    it('keeps it, though a question about its job is not answered', async () => {
+      sinon.stub(RedisCache.prototype, 'runScript').rejects(new Error('Connection is closed.'));
+      const second = await bench.add({});
+      const startsOf = async (job: Job) => (await bench.queue.getJob(job.id as string))?.attemptsStarted ?? 0;
+      await until(async () => (await startsOf(second)) >= 4 || (await second.isCompleted()));
+
+      const query = { storedKey: bench.storedName('k'), owner: ownerOf(first as never) };
+      const [line] = (await bench.cache.lines?.([query])) ?? [];
+      expect(line).to.include({ held: 0, ahead: 0 });
+    });
+
+    it('lets a child of its first go before it, which waits for the child', async () => {
+      const parent = { id: first.id as string, queue: first.queueQualifiedName };
+
+      expect(await bench.result(await bench.add({}, { parent }))).to.equal('worked');
+    });
   });
 
   it('names the next one at the end of a deduplication window, and not when the lease would have ended', async () => {

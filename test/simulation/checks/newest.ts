@@ -29,6 +29,8 @@ export function newest(facts: Facts): Check {
       if (facts.now - previous.at > 2 * step.ttl) return;
       facts.violate(10, `job ${job.nth} runs after job ${previous.job.nth}, which is newer`);
     },
+    // Freeing a key makes the datastore forget who has run last.
+    onFreed: ({ storedKey }) => void last.delete(storedKey),
     onEvent(event, job) {
       if (event.type !== 'skipped' || !job || event.holder?.owner === job.owner) return;
       // Times of creation are compared with the server's clock. A queue that has lost its jobs counts anew.
