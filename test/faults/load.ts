@@ -67,7 +67,7 @@ async function hotKeys(
 }
 
 /** Long enough for several renewals on a loaded machine. */
-const TTL = 9000;
+const TTL = 15_000;
 
 async function manyLocks(server: RedisServer, count: number): Promise<TrialResult> {
   const child = new Child(

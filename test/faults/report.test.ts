@@ -15,7 +15,11 @@ describe('The report of a run with faults', () => {
       ],
     ]),
   );
-  const report = { minutes: 60, seed: 7, table, trials: new Map([['bad input', '2000 choices']]) };
+  const trials = new Map([
+    ['many locks', { rounds: 3, figures: '900 locks', violations: ['2 were lost', '1 was lost'] }],
+    ['bad input', { rounds: 3, figures: '2000 choices', violations: [] }],
+  ]);
+  const report = { minutes: 60, seed: 7, table, trials };
 
   it('adds up the rounds of a fault, and of all', () => {
     expect(table.split('\n')).to.deep.equal([
@@ -36,7 +40,7 @@ describe('The report of a run with faults', () => {
       /^before\n\n<!--[^\n]*-->\n\n60 minutes of it \(`--seed 7`; Node [\d.]+, \d+ cores\)/,
     );
     expect(once).to.match(
-      /\| all [\s\S]*\n\nThe same run also tried:\n\n- bad input: 2000 choices\n\n<!-- end -->\n\nafter\n$/,
+      /\| all [\s\S]*\n\nThe same run also tried:\n\n- many locks: 900 locks; \*\*found in 3 rounds: 2 were lost; 1 was lost\*\*\n- bad input: 2000 choices\n\n<!-- end -->\n\nafter\n$/,
     );
     expect(once).not.to.include('old');
     expect(withReport(once, report)).to.equal(once);

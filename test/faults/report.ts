@@ -11,8 +11,17 @@ export interface Report {
   readonly minutes: number;
   readonly seed: number;
   readonly table: string;
-  /** What was tried beside the faults, by its name, and with which figures. */
-  readonly trials: ReadonlyMap<string, string>;
+  /** What was tried beside the faults, by its name. */
+  readonly trials: ReadonlyMap<string, Tried>;
+}
+
+/** A trial that was made in some rounds. */
+export interface Tried {
+  readonly rounds: number;
+  /** Of the last. */
+  readonly figures: string;
+  /** Of all. */
+  readonly violations: readonly string[];
 }
 
 export function writeReport(report: Report): void {
@@ -28,7 +37,12 @@ export function withReport(docs: string, { minutes, seed, table, trials }: Repor
     `${minutes} minutes of it (\`--seed ${seed}\`; ${machine}). An aborted run is one whose signal aborted because its lock was lost, as it should:`,
     table,
     'The same run also tried:',
-    [...trials].map(([name, figures]) => `- ${name}: ${figures}`).join('\n'),
+    [...trials].map(trialLine).join('\n'),
   ].join('\n\n');
   return `${docs.slice(0, begin)}${BEGIN}\n\n${text}\n\n${docs.slice(end)}`;
+}
+
+function trialLine([name, { rounds, figures, violations }]: [string, Tried]): string {
+  const found = violations.length > 0 ? `; **found in ${rounds} rounds: ${violations.join('; ')}**` : '';
+  return `- ${name}: ${figures}${found}`;
 }

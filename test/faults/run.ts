@@ -16,7 +16,7 @@ import { CASES, type Case } from './faults.ts';
 import { LOADS } from './load.ts';
 import { MANY_KEYS } from './many-keys.ts';
 import { Random } from './random.ts';
-import { writeReport } from './report.ts';
+import { type Tried, writeReport } from './report.ts';
 import { type Outcome, playRound } from './round.ts';
 import { STORES, type Store } from './stores.ts';
 import { tableOf } from './table.ts';
@@ -60,7 +60,7 @@ if (cases.length + trials.length === 0) {
 
 const startedAt = performance.now();
 const outcomes = new Map<string, Outcome[]>();
-const tried = new Map<string, string>();
+const tried = new Map<string, Tried>();
 let violations = 0;
 console.log(`seed ${seed}`);
 // The first pass is complete, however long it takes.
@@ -100,7 +100,8 @@ async function playTrials(pass: number): Promise<void> {
   for (const { name, play } of trials) {
     if (pass > 0 && !isTimeLeft()) break;
     const { figures, violations } = await play(randomFor(name, pass), values.quick ? 10 : 1);
-    tried.set(name, figures);
+    const { rounds = 0, violations: before = [] } = tried.get(name) ?? {};
+    tried.set(name, { rounds: rounds + 1, figures, violations: [...before, ...violations] });
     report(name, figures, violations);
   }
 }
