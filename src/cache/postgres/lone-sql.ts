@@ -4,7 +4,15 @@
  */
 
 import type { Names } from './names.ts';
-import { FENCE_NOW, fenceAt, foundSql, MAX_ROW_WAIT_MS, MAX_UNNOTICED_WAIT, notifySql } from './step-sql.ts';
+import {
+  FENCE_NOW,
+  fenceAt,
+  foundSql,
+  MAX_ROW_WAIT_MS,
+  MAX_UNNOTICED_WAIT,
+  notifySql,
+  outlastSql,
+} from './step-sql.ts';
 
 export function acquireFunctionSql({ locks, acquire, step }: Names): string {
   return `
@@ -46,16 +54,33 @@ END $once$;
 `;
 }
 
-/**
- * Releases a key that is held alone. The key is free at once. If it deletes no row, the release is left to the function for a step.
- * A client reads the number of deleted rows faster than a returned row. Parameters: key, token.
- */
-export function releaseSql({ locks }: Names): string {
+export function releaseFunctionSql({ locks, release, step }: Names): string {
   return `
-    DELETE FROM ${locks} AS l
-    WHERE l.key = $1 AND l.place = 1 AND l.token = $2 AND l.state = 'running' AND NOT l.shared
-      AND l.expires > clock_timestamp() AND l.fence < ${FENCE_NOW}
-      -- PostgreSQL evaluates these before it locks the row. The setting ends with the statement's own transaction.
-      AND set_config('lock_timeout', '${MAX_ROW_WAIT_MS}ms', true) <> ''
-      AND CASE WHEN l.awaited THEN ${notifySql('l.key')} IS NOT NULL ELSE true END`;
+-- One release that keeps nothing. It ends a lease that holds its key alone. Any other case is left to the function for a step.
+--
+-- $1       key
+-- $2       token
+-- returns  'true' if it was held until now, else 'false'
+CREATE OR REPLACE FUNCTION ${release}(text, text) RETURNS text
+LANGUAGE plpgsql SET lock_timeout = '${MAX_ROW_WAIT_MS}ms' AS $once$
+DECLARE
+  old_fence bigint;
+  was_awaited boolean;
+  was_held boolean;
+BEGIN
+  DELETE FROM ${locks} AS l
+  WHERE l.key = $1 AND l.place = 1 AND l.token = $2 AND l.state = 'running' AND NOT l.shared
+  RETURNING l.fence, l.awaited, l.expires > clock_timestamp() INTO old_fence, was_awaited, was_held;
+  IF NOT FOUND THEN
+    RETURN ${step}('release', $1, $2, 0, NULL, NULL, NULL);
+  END IF;
+  IF old_fence >= ${FENCE_NOW} THEN
+    PERFORM ${outlastSql('old_fence')};
+  END IF;
+  IF was_awaited THEN
+    PERFORM ${notifySql('$1')};
+  END IF;
+  RETURN was_held;
+END $once$;
+`;
 }

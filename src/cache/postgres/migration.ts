@@ -3,7 +3,7 @@
 import { LINE_LASTS_MS } from '../line-rules.ts';
 import { journalTablesSql } from './journal.ts';
 import { lineFunctionsSql } from './line-sql.ts';
-import { acquireFunctionSql } from './lone-sql.ts';
+import { acquireFunctionSql, releaseFunctionSql } from './lone-sql.ts';
 import { type Names, namesIn, quote } from './names.ts';
 import { CHANNEL, MAX_ROW_WAIT_MS, notifySql, outlastSql, stepSql, stepVariablesSql } from './step-sql.ts';
 
@@ -41,6 +41,7 @@ ${journalTablesSql(names)}
 ${keepSql(names)}
 ${stepFunctionsSql(names)}
 ${acquireFunctionSql(names)}
+${releaseFunctionSql(names)}
 ${sweepSql(names)}
 ${lineFunctionsSql(names)}
 ${takeLineStepsSql(names)}

@@ -20,6 +20,8 @@ export interface Names {
   readonly journalDuplicates: string;
   /** Does one acquisition. */
   readonly acquire: string;
+  /** Does one release that keeps nothing. */
+  readonly release: string;
   /** Does one step. */
   readonly step: string;
   /** Does a batch of steps. */
@@ -52,6 +54,7 @@ export function namesIn(schema: string): Names {
     result: inSchema('once_result'),
     answered: inSchema('once_answered'),
     acquire: inSchema('once_acquire_1'),
+    release: inSchema('once_release_1'),
     step: inSchema('once_step_3'),
     exchange: inSchema('once_exchange_4'),
     takeLineSteps: inSchema('once_line_2'),

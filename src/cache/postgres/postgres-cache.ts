@@ -61,7 +61,7 @@ import {
 import { MAX_SWEPT, migrationSql } from './migration.ts';
 import { DEFAULT_SCHEMA } from './names.ts';
 import type { PostgresPool } from './pool.ts';
-import { PreparedQueries, type Rows } from './prepared.ts';
+import { PreparedQueries } from './prepared.ts';
 import {
   escapeNul,
   notifiedAs,
@@ -87,7 +87,7 @@ import {
   listSql,
   lockedSql,
   PAGE_SIZE,
-  releaseAloneSql,
+  releaseCallSql,
   resultsSql,
   stepCallSql,
 } from './queries.ts';
@@ -172,7 +172,7 @@ export class PostgresCache extends ExchangeCache {
     this.#exchangeSql = exchangeSql(schema);
     this.#prepared = new PreparedQueries(pool);
     this.#acquireSql = acquireCallSql(schema);
-    this.#releaseSql = releaseAloneSql(schema);
+    this.#releaseSql = releaseCallSql(schema);
     this.#stepSql = stepCallSql(schema);
     this.#inspectSql = inspectSql(schema);
     this.#lineStepSql = {
@@ -286,13 +286,11 @@ export class PostgresCache extends ExchangeCache {
   /** @returns its answer, as `readAnswer` reads it. */
   async #sendStep(step: WrittenStep): Promise<unknown> {
     const [verb, key, token, ms, owner, attempt, more = null] = step;
-    // A statement that is not prepared would be planned at each call.
-    if (verb === 'release' && ms === 0 && this.#prepared.canPrepare) {
-      const { rowCount } = await this.#query(this.#releaseSql, [key, token]);
-      if (rowCount === 1) return true;
-    }
-    const sql = verb === 'acquire' || verb === 'acquire-notify' ? this.#acquireSql : this.#stepSql;
-    const { rows } = await this.#query(sql, [verb, key, token, ms, owner, attempt, more]);
+    const values = [verb, key, token, ms, owner, attempt, more];
+    const { rows } =
+      verb === 'release' && ms === 0
+        ? await this.#query(this.#releaseSql, [key, token])
+        : await this.#query(verb.startsWith('acquire') ? this.#acquireSql : this.#stepSql, values);
     return rows[0]?.answer;
   }
 
@@ -375,7 +373,7 @@ export class PostgresCache extends ExchangeCache {
   }
 
   /** Queries the database; creates what it needs where that is not there yet. */
-  async #query(sql: string, values: unknown[]): Promise<Rows> {
+  async #query(sql: string, values: unknown[]): Promise<{ rows: any[] }> {
     try {
       return await this.#queryWithRetries(sql, values);
     } catch (error) {
@@ -386,7 +384,7 @@ export class PostgresCache extends ExchangeCache {
     }
   }
 
-  async #queryWithRetries(sql: string, values: unknown[]): Promise<Rows> {
+  async #queryWithRetries(sql: string, values: unknown[]): Promise<{ rows: any[] }> {
     for (let tries = 1; ; tries++) {
       try {
         return await this.#prepared.query(sql, values);

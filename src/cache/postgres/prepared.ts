@@ -8,10 +8,8 @@ import { createHash } from 'node:crypto';
 import { codeOf } from './error-codes.ts';
 import type { PostgresPool } from './pool.ts';
 
-export interface Rows {
+interface Rows {
   rows: any[];
-  /** How many rows were changed. Only a `pg.Pool` says it. */
-  rowCount?: number | null;
 }
 
 /** A `pg.Pool` takes a query with a name too. */
@@ -29,10 +27,6 @@ export class PreparedQueries {
   readonly #pool: PostgresPool;
   readonly #names = new Map<string, string>();
   #canPrepare: boolean;
-
-  get canPrepare(): boolean {
-    return this.#canPrepare;
-  }
 
   constructor(pool: PostgresPool) {
     this.#pool = pool;

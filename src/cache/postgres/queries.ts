@@ -1,6 +1,5 @@
 /** The queries of `PostgresCache`, each with its parameters. `protocol.ts` and `line-protocol.ts` write these and read the rows. */
 
-import { releaseSql } from './lone-sql.ts';
 import { namesIn } from './names.ts';
 import { foundSql } from './step-sql.ts';
 
@@ -17,9 +16,9 @@ export function acquireCallSql(schema: string): string {
   return `SELECT ${namesIn(schema).acquire}($1, $2, $3, $4, $5, $6, $7) AS answer`;
 }
 
-/** Does one release, or deletes no row. Parameters: key, token. */
-export function releaseAloneSql(schema: string): string {
-  return releaseSql(namesIn(schema));
+/** Does one release that keeps nothing. Parameters: key, token. */
+export function releaseCallSql(schema: string): string {
+  return `SELECT ${namesIn(schema).release}($1, $2) AS answer`;
 }
 
 /** Does a batch. Parameters: steps, sweep. */

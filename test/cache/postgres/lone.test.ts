@@ -1,5 +1,6 @@
 /** Lone acquisitions and lone releases: what one statement decides, and what is left to the function for a step. */
 
+import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
 import pg from 'pg';
 import type { AcquireStep } from '../../../src/cache/contract.ts';
@@ -30,7 +31,7 @@ describe('PostgresCache, with a lone step', () => {
     sent = [];
     const query = pool.query.bind(pool) as (...given: unknown[]) => unknown;
     pool.query = ((...given: [{ text: string }]) => {
-      sent.push(/once_\w+?_\d|DELETE/.exec(given[0].text)?.[0] ?? given[0].text);
+      sent.push(/once_\w+?_\d/.exec(given[0].text)?.[0] ?? given[0].text);
       return query(...given);
     }) as never;
   });
@@ -68,7 +69,7 @@ describe('PostgresCache, with a lone step', () => {
     const released = await release(step);
 
     expect([acquired.acquired, refused.acquired, released]).to.deep.equal([true, false, true]);
-    expect(sent).to.deep.equal(['once_acquire_1', 'once_acquire_1', 'DELETE']);
+    expect(sent).to.deep.equal(['once_acquire_1', 'once_acquire_1', 'once_release_1']);
     expect(await rowsOf(step)).to.deep.equal([]);
   });
 
@@ -148,14 +149,14 @@ describe('PostgresCache, with a lone step', () => {
     await until(() => notified > before);
     listener.stop();
 
-    expect([awaited, released, sent]).to.deep.equal([true, true, ['DELETE']]);
+    expect([awaited, released, sent]).to.deep.equal([true, true, ['once_release_1']]);
   });
 
   for (const [how, what] of [
     ['its fence is ahead of the clock', `fence = fence + 3600000000`],
     ['the key has other places', 'shared = true'],
   ] as const) {
-    it(`releases by the function for a step where ${how}`, async () => {
+    it(`releases where ${how}`, async () => {
       const step = acquireStep();
       await acquire(cache, step);
       await set(what, step);
@@ -163,7 +164,7 @@ describe('PostgresCache, with a lone step', () => {
 
       const released = await release(step);
 
-      expect([released, sent]).to.deep.equal([true, ['DELETE', 'once_step_3']]);
+      expect([released, sent]).to.deep.equal([true, ['once_release_1']]);
       expect(await rowsOf(step)).to.deep.equal([]);
     });
   }
@@ -202,24 +203,48 @@ describe('PostgresCache, with a lone step', () => {
     expect(await release(locked)).to.equal(true);
   });
 
-  it('releases by the function for a step on a pool that is no pg.Pool, which need not count rows', async () => {
-    const texts: string[] = [];
-    const plain = new PostgresCache(
-      {
-        async query(text, values) {
-          texts.push(text);
-          return { rows: (await other.query(text, values)).rows };
-        },
-      },
-      { schema },
-    );
+  it('waits no longer than that for a table that a stranger has locked', async () => {
     const step = acquireStep();
-    await acquire(plain, acquireStep());
-    await acquire(plain, step);
+    await acquire(cache, step);
+    await other.query('BEGIN');
+    await other.query(`LOCK TABLE ${table} IN ACCESS EXCLUSIVE MODE`);
 
-    const released = await plain.release([releaseStep(step)]);
+    const [released] = await cache.release([releaseStep(step)]);
+    const [acquired] = await cache.acquire([acquireStep()]);
+    await other.query('ROLLBACK');
 
-    expect(released).to.deep.equal([true]);
-    expect(texts.at(-1)).to.match(/once_step_3/);
+    for (const answer of [released, acquired]) expect(answer).to.include({ code: '55P03' });
+    expect(await release(step)).to.equal(true);
+  });
+
+  it('says that a lease was lost that expired while its release waited for the row', async () => {
+    const step = acquireStep();
+    await acquire(cache, step);
+    await other.query('BEGIN');
+    await set("expires = clock_timestamp() + interval '30 ms'", step);
+
+    const releasing = release(step);
+    await until(isWaiting);
+    await delay(40);
+    await other.query('COMMIT');
+
+    expect(await releasing).to.equal(false);
+    expect(await rowsOf(step)).to.deep.equal([]);
+  });
+
+  it('leaves nothing behind in a transaction of the user', async () => {
+    const step = acquireStep();
+    const one = new pg.Pool({ ...pool.options, max: 1 });
+    const own = new PostgresCache(one, { schema });
+    await acquire(own, acquireStep());
+    await one.query('BEGIN');
+
+    await acquire(own, step);
+    await own.release([releaseStep(step)]);
+    const { rows } = await one.query('SHOW lock_timeout');
+    await one.query('COMMIT');
+    await one.end();
+
+    expect(rows).to.deep.equal([{ lock_timeout: '0' }]);
   });
 });

@@ -29,7 +29,7 @@ describe('PostgresCache, on a connection that keeps prepared statements', () => 
     const { rows } = await pool.query(
       `SELECT statement FROM pg_prepared_statements WHERE name LIKE 'once\\_%' ORDER BY statement`,
     );
-    return rows.map(({ statement }) => /once_\w+?_\d|DELETE/.exec(statement)?.[0] ?? statement).sort();
+    return rows.map(({ statement }) => /once_\w+?_\d/.exec(statement)?.[0] ?? statement).sort();
   };
 
   it('prepares each query once', async () => {
@@ -40,7 +40,12 @@ describe('PostgresCache, on a connection that keeps prepared statements', () => 
       await cache.release([releaseStep(step)]);
     }
 
-    expect(await prepared()).to.deep.equal(['DELETE', 'once_acquire_1', 'once_exchange_4', 'once_step_3']);
+    expect(await prepared()).to.deep.equal([
+      'once_acquire_1',
+      'once_exchange_4',
+      'once_release_1',
+      'once_step_3',
+    ]);
   });
 
   it('does each step once where the statements are gone, and prepares no more (DEALLOCATE ALL)', async () => {
