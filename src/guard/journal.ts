@@ -117,10 +117,11 @@ class JournalWriter {
   readonly #send = async (): Promise<void> => {
     clearTimeout(this.#timer);
     this.#awaited?.off?.('closing', this.#send);
-    const pages = [...this.#pages].map(([queue, page]) => page.written(queue));
+    const noted = [...this.#pages];
     this.#pages = new Map();
     this.#wroteAt = performance.now();
     try {
+      const pages = noted.map(([queue, page]) => page.written(queue));
       if (pages.length > 0) await within(MAX_WRITE_MS, this.#write(pages).then(Object));
     } catch (error) {
       if (!this.#worker?.closing) {

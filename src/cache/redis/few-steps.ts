@@ -31,7 +31,8 @@ export const FEW_STEPS_LUA: string = `
 
   local function renew(key, token, ttl)
     local value = try('GET', key)
-    return type(value) == 'string' and isHeldBy(value, token) and redis.call('PEXPIRE', key, ttl) == 1 and '1' or nil
+    local isHeld = type(value) == 'string' and isHeldBy(value, token)
+    return isHeld and try('PEXPIRE', key, ttl) == 1 and '1' or nil
   end
 
   local function acquire(key, part, ttl, isNotified)
@@ -47,8 +48,9 @@ export const FEW_STEPS_LUA: string = `
       if set and set.err then return nil end
       if set and fence == now then return '1' end
       if set then return '+', fence end
-      local value = try('GET', key)
-      holder = { 'held', value, try('PTTL', key), place = { record = value } }
+      local value, left = try('GET', key), try('PTTL', key)
+      if type(left) ~= 'number' then return nil end
+      holder = { 'held', value, left, place = { record = value } }
     end
     if not isPlainlyHeld(holder[2], part, isNotified) then return nil end
     held[key] = holder

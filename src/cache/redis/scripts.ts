@@ -139,7 +139,7 @@ local function readHolder(key, part)
   for i = 2, #places do
     if reclaimable(places[i].record, part) then place = places[i] end
   end
-  return { 'held', place.record, place.left, place = place }
+  return { 'held', place.record, place.left, place = place, lastFence = fenceOf(places[#places]) }
 end
 
 -- returns the answer: the fence if it is acquired all the same, negative if it is reclaimed; the holder if it is refused
@@ -153,7 +153,8 @@ local function acquireHeld(key, part, ttl, holder)
   end
   local fence = reclaimable(stored, part)
   if not fence then return holder end
-  fence = math.max(now, fence + 1)
+  -- Of several places another may have a later one.
+  fence = math.max(now, fence + 1, (holder.lastFence or 0) + 1)
   -- A reservation was ended by its run. What still has its token was not.
   local head, sign = sub(stored, 1, #RUNNING), -1
   if sub(stored, STATE_AT, STATE_AT + 7) == 'reserved' then head, sign = RUNNING, 1 end
@@ -164,9 +165,18 @@ end
 -- and then.
 local function markPlaceAwaited(key, place)
   if sub(place.record, 1, #RUNNING) ~= RUNNING or not isLock(place.record) then return end
-  if not place.field then return try('SETRANGE', key, STATE_AT - 1, AWAITED) end
   local record = sub(place.record, 1, STATE_AT - 1) .. AWAITED .. sub(place.record, STATE_AT + #AWAITED)
-  setPlace(key, place.field, record, place.left)
+  local problem
+  if place.field then problem = setPlace(key, place.field, record, place.left)
+  else problem = failure(try('SETRANGE', key, STATE_AT - 1, AWAITED)) end
+  if not problem then place.record = record end
+end
+
+-- Marks who was found. The next step of a batch finds it so.
+local function markHolderAwaited(key, holder)
+  if holder[1] ~= 'held' then return end
+  markPlaceAwaited(key, holder.place)
+  holder[2] = holder.place.record
 end
 `;
 
@@ -299,13 +309,11 @@ if verb == 'acquire' then
     return now
   end
   local answer = acquireHeld(KEYS[1], ARGV[2], ARGV[3], holder)
-  if ARGV[4] == '1' and answer == holder and holder[1] == 'held' then markPlaceAwaited(KEYS[1], holder.place) end
+  if ARGV[4] == '1' and answer == holder then markHolderAwaited(KEYS[1], holder) end
   return answer
 end
 
 local A = string.byte(AWAITED)
--- The holder that each acquisition was refused for.
-local found = {}
 
 local function answer(i, more)
   marks[i] = '+'
@@ -432,7 +440,7 @@ local function renew(first, last, ttl)
   end
 end
 
-local function acquire(first, last, ttl)
+local function acquireAll(first, last, ttl, isNotified)
   if not now then readClock() end
   for i = first, last do
     local key, part = KEYS[i], ARGV[parts + i]
@@ -448,7 +456,7 @@ local function acquire(first, last, ttl)
     if not set then
       local more = acquireHeld(key, part, ttl, holder)
       held[key] = more == holder and holder[1] == 'held' and not holder.place.field and holder or nil
-      found[i] = more == holder and holder.place
+      if isNotified and more == holder then markHolderAwaited(key, holder) end
       if more == reply[#reply] then marks[i] = '=' else answer(i, more) end
     elseif set.err or fence ~= now then
       answer(i, failure(set) or fence)
@@ -458,12 +466,8 @@ local function acquire(first, last, ttl)
   end
 end
 
-local function acquireAndNotify(first, last, ttl)
-  acquire(first, last, ttl)
-  for i = first, last do
-    if found[i] then markPlaceAwaited(KEYS[i], found[i]) end
-  end
-end
+local function acquire(first, last, ttl) acquireAll(first, last, ttl, false) end
+local function acquireAndNotify(first, last, ttl) acquireAll(first, last, ttl, true) end
 
 local verbs = {
   release = release, keep = keep, reserve = reserve, renew = renew, acquire = acquire, ['acquire-notify'] = acquireAndNotify,
