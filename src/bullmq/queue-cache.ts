@@ -37,6 +37,12 @@ const ofWorkers = new WeakMap<object, QueueCache>();
 const lookups = new WeakMap<object, Promise<QueueCache | undefined>>();
 const ofConnections = new WeakMap<object, QueueCache>();
 
+/**
+ * Only those who use PostgreSQL load it, and once: while a second worker waited for that, later jobs of the first would overtake those that it
+ * has.
+ */
+let postgres: Promise<typeof import('../cache/postgres/postgres-cache.ts')> | undefined;
+
 /** The cache of a job's queue, if a job of its worker was here before. */
 export function knownQueueCache(job: RunningJob): QueueCache | undefined {
   return job.queue && ofWorkers.get(job.queue);
@@ -80,8 +86,8 @@ async function queueCacheOf(queue: object): Promise<QueueCache | undefined> {
   const { backend, client: ofBullmq5 } = queue as Connected;
   const { pool, schema } = backend?.connection ?? {};
   if (pool && schema !== undefined) {
-    // Only those who use PostgreSQL load it.
-    const { PostgresCache } = await import('../cache/postgres/postgres-cache.ts');
+    postgres ??= import('../cache/postgres/postgres-cache.ts');
+    const { PostgresCache } = await postgres;
     // A pool belongs to one worker, or to the user, and then the schema is the same for all.
     return getOrCreate(ofConnections, pool, () => ({
       cache: new PostgresCache(pool, { schema }),

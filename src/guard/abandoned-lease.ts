@@ -21,17 +21,33 @@ const OVERDUE_PART = 1 / 2;
  * @throws KeyError the key is reserved by an ancestor of the job, which waits for the job.
  * @throws CacheError the key could not be freed.
  */
-export async function freeIfAbandoned(work: GuardedJob, holder: Holder): Promise<boolean> {
+export function freeIfAbandoned(work: GuardedJob, holder: Holder): Promise<boolean> | false {
+  return mayBeAbandoned(work, holder) && askAndFree(work, holder);
+}
+
+/**
+ * Whether BullMQ is to be asked about the holder. In a worker it is asked only about a lease that was not renewed when it was due:
+ * everyone else releases. A sandboxed child may die at any time.
+ */
+function mayBeAbandoned({ job, request }: GuardedJob, holder: Holder): boolean {
+  const { state, owner } = holder;
+  if (state === 'reserved') return true;
+  return state === 'running' && (owner === request.terms.owner || isOverdue(holder) || isInSandbox(job));
+}
+
+async function askAndFree(work: GuardedJob, holder: Holder): Promise<boolean> {
   if (!(await isAbandoned(work, holder))) return false;
   await work.request.forceRelease(holder.fence);
   return true;
 }
 
 async function isAbandoned(work: GuardedJob, holder: Holder): Promise<boolean> {
-  const { state, owner } = holder;
-  if (state !== 'running' && state !== 'reserved') return false;
-  if (owner === work.request.terms.owner) return isOlderRun(work, holder);
-  return state === 'running' ? hasEnded(work, holder) : willNotComeBack(work, holder);
+  if (holder.owner === work.request.terms.owner) return isOlderRun(work, holder);
+  return holder.state === 'running' ? hasEnded(work, holder) : willNotComeBack(work, holder);
+}
+
+function isOverdue({ expiresIn, ttl }: Holder): boolean {
+  return expiresIn < ttl * OVERDUE_PART;
 }
 
 /**
@@ -44,15 +60,10 @@ async function isOlderRun({ job, token }: GuardedJob, { state }: Holder): Promis
   return hasRunBefore(job) && (await isCurrentRun(job, token));
 }
 
-/**
- * Whether BullMQ has finished or removed a job that still holds the key. In a worker it is asked only about a lease that was not
- * renewed when it was due: everyone else releases. A sandboxed child may die at any time.
- */
+/** Whether BullMQ has finished or removed a job that still holds the key. */
 async function hasEnded(work: GuardedJob, holder: Holder): Promise<boolean> {
-  const isOverdue = holder.expiresIn < holder.ttl * OVERDUE_PART;
-  if (!isOverdue && !isInSandbox(work.job)) return false;
   const fate = await fateOfHolder(work, holder);
-  return fate === 'finished' || (isOverdue && (fate === 'given-up' || fate === 'gone'));
+  return fate === 'finished' || (isOverdue(holder) && (fate === 'given-up' || fate === 'gone'));
 }
 
 /**

@@ -49,11 +49,10 @@ export async function processJob(guarded: GuardedProcessor, call: ProcessorCall)
   warnOnceOfConfig(guarded, context);
 
   const strategy = isObserved ? observing(options.strategy) : options.strategy;
-  if (!strategy.onEnd) return follow(context, strategy, receivedAt);
   try {
     return await follow(context, strategy, receivedAt);
   } finally {
-    strategy.onEnd(context);
+    strategy.onEnd?.(context);
   }
 }
 
@@ -75,7 +74,7 @@ async function follow(
 
   const { handle } = attempt;
   if (!isObserved && mayHaveStalled(job, receivedAt)) await checkStillOwned(context, handle);
-  return strategy.run(context, handle);
+  return await strategy.run(context, handle);
 }
 
 /** @throws LockLostError BullMQ has given the job to another worker before its work began. */

@@ -35,7 +35,7 @@ export class LockRequest {
   readonly cache: LockCache;
   readonly terms: LeaseTerms;
   readonly #releasesInOrder: boolean;
-  readonly #freeIfAbandoned: ((holder: Holder) => Promise<boolean>) | undefined;
+  readonly #freeIfAbandoned: ((holder: Holder) => Promise<boolean> | false) | undefined;
   readonly #onOutcome: OnOutcome | undefined;
 
   /**
@@ -52,7 +52,7 @@ export class LockRequest {
       onOutcome,
     }: {
       readonly releasesInOrder?: boolean;
-      readonly freeIfAbandoned?: ((holder: Holder) => Promise<boolean>) | undefined;
+      readonly freeIfAbandoned?: ((holder: Holder) => Promise<boolean> | false) | undefined;
       readonly onOutcome?: OnOutcome | undefined;
     } = {},
   ) {
@@ -68,8 +68,8 @@ export class LockRequest {
    * @param notify - if it is held, its release is to be notified.
    * @throws CacheError the cache could not decide.
    */
-  async tryAcquire({ notify = false }: { notify?: boolean } = {}): Promise<AcquireAttempt> {
-    return (await this.#try({ notify, joins: true })) as AcquireAttempt;
+  tryAcquire({ notify = false }: { notify?: boolean } = {}): Promise<AcquireAttempt> {
+    return this.#try({ notify, joins: true }) as Promise<AcquireAttempt>;
   }
 
   /**
@@ -95,9 +95,9 @@ export class LockRequest {
       if (standing?.is === 'not-in-line') return undefined;
       const record = result.record ?? this.#doneBy(standing as Answered);
       const holder = holderOf(record, this.terms.key);
-      if (wasFreed || !(await this.#freeIfAbandoned?.(holder))) {
-        return { acquired: false, holder, standing };
-      }
+      // Nearly all holders are alive: what is known at once is not awaited.
+      const freeing = !wasFreed && this.#freeIfAbandoned?.(holder);
+      if (!freeing || !(await freeing)) return { acquired: false, holder, standing };
     }
   }
 

@@ -31,7 +31,7 @@ export abstract class ExchangeCache implements LockCache {
 
 /** Does a batch in one exchange where the cache can, else verb by verb. One verb's failure is not the others'. */
 export async function exchangeWith(cache: LockCache, batch: Batch): Promise<BatchResults> {
-  if (cache.exchange) return cache.exchange(batch);
+  if (cache.exchange) return await cache.exchange(batch);
   const [released, renewed, acquired] = await Promise.all([
     ask(batch.releases, steps => cache.release(steps)),
     ask(batch.renewals, steps => cache.renew(steps)),
