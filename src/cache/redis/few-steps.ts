@@ -1,4 +1,7 @@
-/** The steps of a small batch, as most batches of a worker are. Another way would take twice as long. */
+/**
+ * The steps of a small batch, as most batches of a worker are. To make the many functions that any step may need takes longer than such a
+ * batch itself.
+ */
 
 import { DONE, LOCK, RUNNING, STATE_AT, TOKEN_AT } from './record-text.ts';
 
