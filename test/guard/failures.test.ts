@@ -157,7 +157,11 @@ for (const setup of setups) {
 
     it('runs again once its children have completed, and releases its key', async () => {
       const children = await Bench.open(setup);
-      await children.worker(async () => 'child');
+      const hasMoved = deferred();
+      await children.worker(async () => {
+        await hasMoved.promise;
+        return 'child';
+      });
       let runs = 0;
       await bench.worker(
         onceProcessor(
@@ -165,8 +169,9 @@ for (const setup of setups) {
             if (++runs > 1) return Object.values(await job.getChildrenValues());
             const parent = { id: job.id as string, queue: job.queueQualifiedName };
             await children.queue.add('child', {}, { parent });
-            if (await job.moveToWaitingChildren(token as string)) throw new WaitingChildrenError();
-            return 'the child was faster';
+            await job.moveToWaitingChildren(token as string);
+            hasMoved.resolve();
+            throw new WaitingChildrenError();
           },
           { key: 'k' },
         ),

@@ -47,8 +47,8 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'a lease that was not renewed for a while is freed, whatever BullMQ says of its job',
     guarantee: 1,
     file: 'src/guard/abandoned-lease.ts',
-    find: "return fate === 'finished' || (isOverdue && (fate === 'given-up' || fate === 'gone'));",
-    replace: 'return isOverdue || fate === undefined;',
+    find: "return fate === 'finished' || (isOverdue(holder) && (fate === 'given-up' || fate === 'gone'));",
+    replace: 'return isOverdue(holder) || fate === undefined;',
   },
   {
     name: 'any token renews and releases',
