@@ -103,7 +103,7 @@ for (const setup of oneOfEachKind) {
       );
       const first = await add('first');
       await start();
-      await until(() => ran.length === 1);
+      await until(() => ran.length > 0);
       const others = [await add('second'), await add('third')];
 
       await Promise.all([first, ...others].map(job => bench.result(job)));
