@@ -86,17 +86,18 @@ class Caller {
   async #workAndRelease(handle: LockHandle): Promise<unknown> {
     const work = this.#begin(handle);
     try {
-      await this.#look(work);
-      return await this.#end();
+      return await this.#finish(work);
     } finally {
-      this.#world.facts.activeWork.delete(work);
       work.hasReleased = true;
       this.#world.observer.onHandleReleased(work, await handle.release());
     }
   }
 
-  async #work(handle: LockHandle): Promise<unknown> {
-    const work = this.#begin(handle);
+  #work(handle: LockHandle): Promise<unknown> {
+    return this.#finish(this.#begin(handle));
+  }
+
+  async #finish(work: Work): Promise<unknown> {
     try {
       await this.#look(work);
       return await this.#end();

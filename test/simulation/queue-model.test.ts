@@ -8,7 +8,7 @@ import { Random } from '../faults/random.ts';
 import { connectRedis, uniqueName } from '../support/index.ts';
 import { idsOfChildren } from './flow-model.ts';
 import { QueueModel } from './queue-model.ts';
-import type { ChildState, JobOptions, OnChildFailure, StoredJob } from './stored-job.ts';
+import { type ChildState, type JobOptions, ON_CHILD_FAILURE, type StoredJob } from './stored-job.ts';
 
 const STORIES = Number(process.env.QUEUE_MODEL_STORIES ?? 25);
 const SEED = Number(process.env.QUEUE_MODEL_SEED ?? Math.floor(Math.random() * 2 ** 32));
@@ -16,14 +16,6 @@ const OPERATIONS = 40;
 const HOUR = 3_600_000;
 const MAX_STALLED = 1;
 const LIMITER = { max: 4, duration: HOUR };
-const ON_CHILD_FAILURE: readonly (OnChildFailure | undefined)[] = [
-  undefined,
-  'failParentOnFailure',
-  'failParentOnFailure',
-  'continueParentOnFailure',
-  'ignoreDependencyOnFailure',
-  'removeDependencyOnFailure',
-];
 
 const VERBS = [
   ...([

@@ -7,6 +7,16 @@ export type OnChildFailure =
   | 'ignoreDependencyOnFailure'
   | 'removeDependencyOnFailure';
 
+/** What is chosen from for a child, some of it more often. */
+export const ON_CHILD_FAILURE: readonly (OnChildFailure | undefined)[] = [
+  undefined,
+  'failParentOnFailure',
+  'failParentOnFailure',
+  'continueParentOnFailure',
+  'ignoreDependencyOnFailure',
+  'removeDependencyOnFailure',
+];
+
 /** `'unsuccessful'`: it has failed, and its parent fails for that. `'failed'`: its parent does not. */
 export type ChildState = 'pending' | 'processed' | 'failed' | 'unsuccessful';
 

@@ -12,7 +12,7 @@ import type {
   WhenLockedPlan,
 } from './plan.ts';
 import type { Machine } from './process.ts';
-import type { OnChildFailure } from './stored-job.ts';
+import { ON_CHILD_FAILURE } from './stored-job.ts';
 
 /** In ms. What is added and broken is so within this time. */
 const DURATION = 4000;
@@ -53,14 +53,6 @@ interface Scene {
   readonly changes: ChangesPlan;
 }
 
-const ON_CHILD_FAILURE: readonly (OnChildFailure | undefined)[] = [
-  undefined,
-  'failParentOnFailure',
-  'failParentOnFailure',
-  'continueParentOnFailure',
-  'ignoreDependencyOnFailure',
-  'removeDependencyOnFailure',
-];
 const NO_FORMS: Forms = { hasFlows: false, isLimited: false };
 
 export function planOf(seed: number): Plan {

@@ -23,7 +23,16 @@ import {
 } from '../../src/index.ts';
 import { queueName } from '../../src/key/stored-name.ts';
 import { PostgresCache } from '../../src/postgres.ts';
-import { connectRedis, type Deferred, deferred, redisOptions, redisUrl, uniqueName, until } from './index.ts';
+import {
+  connectRedis,
+  type Deferred,
+  deferred,
+  GLIDE_OPTIONS,
+  redisOptions,
+  redisUrl,
+  uniqueName,
+  until,
+} from './index.ts';
 import { sharedCluster, sharedPostgres } from './shared-servers.ts';
 
 /** What a user passes as `connection`, and how the user closes it. */
@@ -128,7 +137,7 @@ function connectWrappedNodeRedis(): Connection {
 }
 
 async function connectGlide(): Promise<Connection> {
-  const client = await GlideClient.createClient({ addresses: [redisOptions()], requestTimeout: 10_000 });
+  const client = await GlideClient.createClient({ addresses: [redisOptions()], ...GLIDE_OPTIONS });
   return { connection: createValkeyGlideClient(client as never), close: () => client.close() };
 }
 

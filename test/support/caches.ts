@@ -16,7 +16,7 @@ import type { RedisClient } from '../../src/cache/redis/client.ts';
 import { RedisCache } from '../../src/cache/redis/redis-cache.ts';
 import { toLockCache } from '../../src/cache/registry.ts';
 import type { CreatedCache, GuaranteeName } from '../../src/conformance/suite.ts';
-import { connectRedis, redisOptions, redisUrl, uniqueName } from './index.ts';
+import { connectRedis, GLIDE_OPTIONS, redisOptions, redisUrl, uniqueName } from './index.ts';
 import { KeyvSqlite } from './keyv-sqlite.ts';
 import { RedisServer } from './redis-server.ts';
 import { sharedCluster, sharedPglite, sharedPostgres } from './shared-servers.ts';
@@ -48,9 +48,6 @@ export const inMemory: readonly CacheEntry[] = [
   },
 ];
 
-/** For a busy machine: Valkey GLIDE waits 250 ms for an answer unless it is told otherwise. */
-const PATIENT = { requestTimeout: 10_000 };
-
 export const onRedisServers: readonly CacheEntry[] = [
   redis('ioredis', async () => {
     const client = connectRedis();
@@ -61,7 +58,7 @@ export const onRedisServers: readonly CacheEntry[] = [
     return { client, close: () => client.isOpen && client.destroy() };
   }),
   redis('Valkey GLIDE', async () => {
-    const client = await GlideClient.createClient({ addresses: [glideAddress()], ...PATIENT });
+    const client = await GlideClient.createClient({ addresses: [glideAddress()], ...GLIDE_OPTIONS });
     return { client: client as RedisClient, close: () => client.close() };
   }),
   redis('ioredis behind BullMQ 6', async () => {
@@ -80,7 +77,7 @@ export const onRedisServers: readonly CacheEntry[] = [
     };
   }),
   redis('Valkey GLIDE behind BullMQ 6', async () => {
-    const raw = await GlideClient.createClient({ addresses: [glideAddress()], ...PATIENT });
+    const raw = await GlideClient.createClient({ addresses: [glideAddress()], ...GLIDE_OPTIONS });
     const queue = new Queue(uniqueName(), { connection: createValkeyGlideClient(raw as never) as never });
     return {
       client: await clientOf(queue),
@@ -109,7 +106,7 @@ export const onClusters: readonly CacheEntry[] = [
   cluster('Valkey GLIDE', async () => {
     const client = await GlideClusterClient.createClient({
       addresses: (await sharedCluster()).nodes,
-      ...PATIENT,
+      ...GLIDE_OPTIONS,
     });
     return { client: client as RedisClient, close: () => client.close() };
   }),

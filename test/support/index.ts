@@ -18,6 +18,9 @@ export function redisOptions(): { host: string; port: number } {
   return { host: hostname, port: Number(port || 6379) };
 }
 
+/** For a busy machine: Valkey GLIDE waits 250 ms for an answer unless it is told otherwise. */
+export const GLIDE_OPTIONS = { requestTimeout: 10_000 };
+
 export function connectRedis(options: RedisOptions = {}): Redis {
   const all: RedisOptions = { ...redisOptions(), maxRetriesPerRequest: null, ...options };
   const client = new Redis(all as { host: string });

@@ -408,7 +408,7 @@ BEGIN
     ELSE
       DELETE FROM ${locks} AS l WHERE l.key = step.key AND l.place = 1;
     END IF;
-    PERFORM ${outlastSql('own.fence')};
+    ${outlastSql('own.fence')}
     IF own.awaited THEN
       PERFORM ${notifySql('step.key')};
     END IF;

@@ -4,15 +4,7 @@
  */
 
 import type { Names } from './names.ts';
-import {
-  FENCE_NOW,
-  fenceAt,
-  foundSql,
-  MAX_ROW_WAIT_MS,
-  MAX_UNNOTICED_WAIT,
-  notifySql,
-  outlastSql,
-} from './step-sql.ts';
+import { fenceAt, foundSql, MAX_ROW_WAIT_MS, MAX_UNNOTICED_WAIT, notifySql, outlastSql } from './step-sql.ts';
 
 export function acquireFunctionSql({ locks, acquire, step }: Names): string {
   return `
@@ -74,9 +66,7 @@ BEGIN
   IF NOT FOUND THEN
     RETURN ${step}('release', $1, $2, 0, NULL, NULL, NULL);
   END IF;
-  IF old_fence >= ${FENCE_NOW} THEN
-    PERFORM ${outlastSql('old_fence')};
-  END IF;
+  ${outlastSql('old_fence')}
   IF was_awaited THEN
     PERFORM ${notifySql('$1')};
   END IF;

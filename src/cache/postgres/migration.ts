@@ -326,7 +326,7 @@ BEGIN
     LOOP
       answers[step.at] := true;
       PERFORM ${endPlace}(step.key, held.place);
-      PERFORM ${outlastSql('held.fence')};
+      ${outlastSql('held.fence')}
       IF held.awaited THEN
         PERFORM ${notifySql('step.key')};
       END IF;

@@ -24,11 +24,11 @@ export function notifySql(key: string): string {
  * PGlite's clock moves once in a ms.
  */
 export function outlastSql(fence: string): string {
-  return `CASE WHEN ${fence} >= ${FENCE_NOW} THEN pg_sleep(0.001) END`;
+  return `IF ${fence} >= ${FENCE_NOW} THEN PERFORM pg_sleep(0.001); END IF;`;
 }
 
 /** The fence that an acquisition would get now. */
-export const FENCE_NOW: string = fenceAt('clock_timestamp()');
+const FENCE_NOW = fenceAt('clock_timestamp()');
 
 /** The microseconds of a time. */
 export function fenceAt(time: string): string {
@@ -89,7 +89,7 @@ export function stepSql({ locks, enter, leave, keep }: Names): string {
       IF FOUND THEN
         freed_key := step.key;
         freed_fence := held.fence;
-        PERFORM ${outlastSql('held.fence')};
+        ${outlastSql('held.fence')}
         IF held.awaited THEN
           PERFORM ${notifySql('step.key')};
         END IF;

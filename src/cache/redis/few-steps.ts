@@ -3,7 +3,7 @@
  * batch itself.
  */
 
-import { DONE, LOCK, RUNNING, STATE_AT, TOKEN_AT } from './record-text.ts';
+import { DONE, RUNNING, STATE_AT, TOKEN_AT } from './record-text.ts';
 
 /** So many steps are done one by one. Of more, all that are alike are read and deleted by one command. */
 export const FEW_STEPS = 16;
@@ -13,17 +13,13 @@ export const FEW_STEPS = 16;
  * an owner that finds its own lease. Part of the script of an exchange, whose variables it uses.
  */
 export const FEW_STEPS_LUA: string = `
-  local try, sub, find = redis.pcall, string.sub, string.find
-
-  local function isHeldBy(value, token)
-    return find(value, token, ${TOKEN_AT}, true) == ${TOKEN_AT} and sub(value, 1, ${LOCK.length}) == '${LOCK}'
-  end
+  local try, sub = redis.pcall, string.sub
 
   local function release(key, token, dedupeFor)
     local value = try('GET', key)
     if not value then return '0' end
     if type(value) ~= 'string' then return nil end
-    if not isHeldBy(value, token) then return '0' end
+    if not holds(value, token) then return '0' end
     local ended = dedupeFor == '0' and try('DEL', key)
       or dedupeFor ~= '0' and try('SET', key, '${DONE}' .. sub(value, ${TOKEN_AT}), 'PX', dedupeFor)
     if type(ended) == 'table' and ended.err then return nil end
@@ -34,7 +30,7 @@ export const FEW_STEPS_LUA: string = `
 
   local function renew(key, token, ttl)
     local value = try('GET', key)
-    local isHeld = type(value) == 'string' and isHeldBy(value, token)
+    local isHeld = type(value) == 'string' and holds(value, token)
     return isHeld and try('PEXPIRE', key, ttl) == 1 and '1' or nil
   end
 

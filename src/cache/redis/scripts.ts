@@ -221,12 +221,17 @@ export const EXCHANGE_LUA: string = `
 --           { 'held', value, ms left } if it was refused; of any step { 'error', message } if Redis could not do it.
 local verb = ARGV[1]
 
+-- Whether a value, if there is one, is the lease of a token.
+local function holds(value, token)
+  return value and string.find(value, token, ${TOKEN_AT}, true) == ${TOKEN_AT} and string.sub(value, 1, ${LOCK.length}) == '${LOCK}'
+end
+
 if verb == 'release' then
   local value = redis.pcall('GET', KEYS[1])
   if not value then return 0 end
   if type(value) == 'table' and string.sub(value.err, 1, 9) ~= 'WRONGTYPE' then return value end
   if type(value) == 'string' then
-    if string.find(value, ARGV[2], ${TOKEN_AT}, true) ~= ${TOKEN_AT} or string.sub(value, 1, ${LOCK.length}) ~= '${LOCK}' then return 0 end
+    if not holds(value, ARGV[2]) then return 0 end
     redis.call('DEL', KEYS[1])
     if string.sub(value, ${STATE_AT}, ${STATE_AT + 6}) == 'awaited' then redis.pcall('PUBLISH', KEYS[1], '') end
     return 1
@@ -328,10 +333,6 @@ end
 local function readAll(first, last)
   local values = try('MGET', unpack(KEYS, first, last))
   return values, failure(values)
-end
-
-local function holds(value, token)
-  return value and find(value, token, TOKEN_AT, true) == TOKEN_AT and sub(value, 1, #LOCK) == LOCK
 end
 
 local function endPlaceOf(i, token, record, ms)

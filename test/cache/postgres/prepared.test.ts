@@ -1,9 +1,9 @@
 /** Prepared statements: where a connection has them, and where it has not. */
 
-import { randomUUID } from 'node:crypto';
 import { expect } from 'chai';
 import pg from 'pg';
 import { PostgresCache } from '../../../src/cache/postgres/postgres-cache.ts';
+import { uniqueName } from '../../support/index.ts';
 import { sharedPostgres } from '../../support/shared-servers.ts';
 import { acquire, acquireStep, releaseStep, renewStep } from '../../support/steps.ts';
 
@@ -14,7 +14,7 @@ describe('PostgresCache, on a connection that keeps prepared statements', () => 
   let schema: string;
   beforeEach(async () => {
     pool = new pg.Pool({ connectionString: (await sharedPostgres()).url, max: 1 });
-    schema = `prepared_${randomUUID().replaceAll('-', '')}`;
+    schema = uniqueName('prepared').replaceAll('-', '_');
     cache = new PostgresCache(pool, { schema });
     // The first call of a cache sweeps, and is one for a batch.
     await acquire(cache, acquireStep());
