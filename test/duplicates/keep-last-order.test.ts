@@ -199,16 +199,20 @@ for (const setup of oneOfEachKind) {
         await job.moveToDelayed(Date.now() + 50, token);
         throw new DelayedError();
       },
-      'waits for its child': async (job: Job, token: string) => {
+      'waits for its child': async (job: Job, token: string, onceMoved: () => void) => {
         const parent = { id: job.id as string, queue: job.queueQualifiedName };
         await bench.queue.add('child', {}, { parent });
-        if (await job.moveToWaitingChildren(token)) throw new WaitingChildrenError();
+        await job.moveToWaitingChildren(token);
+        // A child that ends before its parent moves leaves it nothing to wait for.
+        onceMoved();
+        throw new WaitingChildrenError();
       },
       'is to be retried': async () => {
         throw new Error('once more');
       },
     })) {
       it(`runs after an older one that ${what} under holdThroughRetries, which goes on`, async () => {
+        const hasMoved = deferred();
         const gate = deferred();
         const ran: unknown[] = [];
         const guarded = onceProcessor(
@@ -216,12 +220,12 @@ for (const setup of oneOfEachKind) {
             ran.push(job.id);
             if (ran.length > 1) return;
             await gate.promise;
-            await leave(job, token as string);
+            await leave(job, token as string, hasMoved.resolve);
           },
           { key: 'k', whenLocked: 'keep-last', holdThroughRetries: true },
         );
         const processor = async (job: Job, token?: string) =>
-          job.name === 'child' ? undefined : guarded(job, token);
+          job.name === 'child' ? hasMoved.promise : guarded(job, token);
         await bench.worker(processor, { concurrency: 3 });
         const older = await bench.add({}, { attempts: 2, backoff: 50 });
         await until(() => ran.length === 1);
