@@ -22,7 +22,7 @@ import {
   awaitTurn,
   lookAgain,
   promote,
-  promoteHead,
+  promoteBeforeClose,
   promoteNext,
   sendPromotion,
   settled,
@@ -65,8 +65,7 @@ export async function runAndPromote(work: GuardedJob, handle: LockHandle): Promi
     return result;
   } finally {
     if (next !== undefined && handle.isFreed) await sendPromotion(work, next, awaited);
-    // Its process may have ended before the answer to the release says who is next. Whoever was next may have been outdone since.
-    if (work.job.queue?.closing) await promoteHead(work);
+    await promoteBeforeClose(work);
   }
 }
 

@@ -46,8 +46,12 @@ export async function lookAgain(work: GuardedJob): Promise<void> {
   }
 }
 
-/** The key was released: promotes the first of its line. Never rejects. */
-export async function promoteHead(work: GuardedJob): Promise<void> {
+/**
+ * The key was released: promotes the first of its line if this worker closes. Its process may end before the answer to the release says
+ * who is next, and whoever was next may have been outdone since. Never rejects.
+ */
+export async function promoteBeforeClose(work: GuardedJob): Promise<void> {
+  if (!work.job.queue?.closing) return;
   try {
     const { held, head } = await work.request.findLine();
     if (head !== undefined && held < work.concurrency) await promoteNext(work, head);

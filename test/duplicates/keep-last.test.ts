@@ -1,12 +1,11 @@
 /** `whenLocked: 'keep-last'`: of the duplicates of a key only the newest is parked, and runs when the holder is done. */
 
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Job } from 'bullmq';
 import { expect } from 'chai';
-import sinon from 'sinon';
-import { onceProcessor, RedisCache } from '../../src/index.ts';
+import { onceProcessor } from '../../src/index.ts';
 import { Bench, oneOfEachKind } from '../support/bullmq.ts';
 import { type Deferred, deferred, uniqueName, until } from '../support/index.ts';
+import { answerReleasesLate } from './late-answers.ts';
 
 /** Starts a worker whose jobs complete at once. Returns their versions, in the order in which they run. */
 async function workerOf(bench: Bench): Promise<unknown[]> {
@@ -17,20 +16,6 @@ async function workerOf(bench: Bench): Promise<unknown[]> {
     { concurrency: 3 },
   );
   return ran;
-}
-
-/** The answer that says who is next comes when the worker has closed. @returns what ends that. */
-function answerReleasesLate(): () => void {
-  const { leave } = RedisCache.prototype;
-  const leaving = sinon.stub(RedisCache.prototype, 'leave').callsFake(async function (
-    this: RedisCache,
-    steps,
-  ) {
-    const answers = await leave.call(this, steps);
-    await delay(500);
-    return answers;
-  });
-  return () => leaving.restore();
 }
 
 for (const setup of oneOfEachKind) {

@@ -5,6 +5,7 @@ import { expect } from 'chai';
 import { onceProcessor } from '../../src/index.ts';
 import { Bench, oneOfEachKind, setupNamed } from '../support/bullmq.ts';
 import { deferred, until } from '../support/index.ts';
+import { answerReleasesLate } from './late-answers.ts';
 
 const setups = [
   ...oneOfEachKind,
@@ -166,6 +167,22 @@ for (const setup of setups) {
       const results = await Promise.all(others.map(job => bench.result(job)));
       expect(results).to.deep.equal(['kept', 'kept', 'kept']);
     });
+
+    if (setup.onRedis) {
+      it('are promoted before a worker that closes has closed, also where its job fails', async () => {
+        const { ran, gates, worker } = await work();
+        await bench.add({});
+        await until(() => ran.length === 1);
+        const [next] = await park(2);
+        const restore = answerReleasesLate();
+        const closed = worker.close();
+        gates[0]?.resolve(new Error('failed'));
+        await closed;
+        restore();
+
+        expect(await next?.getState()).to.equal('waiting');
+      });
+    }
 
     it('share it though the process that did the work dies before it has promoted them', async () => {
       const { ran, gates, worker } = await work({ ttl: 1000 });

@@ -34,9 +34,7 @@ export function exclusion(facts: Facts): Check {
       facts.violate(1, `the key is taken by force from job ${job.nth}, which is at work`);
     },
     onWork(work) {
-      // Observed work runs whatever the key's state.
-      const isObserved = isRun(work) && facts.options.mode === 'observe';
-      if (!work.lock.isGuarded || work.signal.aborted || isObserved) return;
+      if (!work.lock.isGuarded || work.signal.aborted || isObserved(facts, work)) return;
       // What it was granted may have been taken from it while its process stood still.
       if (wasTaken(facts, work)) return;
       const others = [...facts.activeWork].filter(other => other !== work && believes(facts, other, work));
@@ -50,10 +48,16 @@ export function exclusion(facts: Facts): Check {
 /** Work that still holds its lock as far as it can know, and whose lease was not taken from it. */
 function believes(facts: Facts, other: Work, work: Work): boolean {
   if (other.storedKey !== work.storedKey || !other.lock.isGuarded || other.hasReleased) return false;
+  if (isObserved(facts, other)) return false;
   if (other.abortedAt !== undefined && !isReplaced(other)) return false;
   // It can't know while it stands still, and it knows as soon as it goes on.
   if (!other.process.isAlive || other.process.isFrozen) return false;
   return !wasTaken(facts, other);
+}
+
+/** Observed runs are run whatever the key's state. */
+function isObserved(facts: Facts, work: Work): boolean {
+  return isRun(work) && facts.options.mode === 'observe';
 }
 
 function isReplaced({ signal, lock }: Work): boolean {

@@ -1,0 +1,19 @@
+/** A worker that closes before it knows who is next. */
+
+import { setTimeout as delay } from 'node:timers/promises';
+import sinon from 'sinon';
+import { RedisCache } from '../../src/index.ts';
+
+/** The answer that says who is next comes when the worker has closed. @returns what ends that. */
+export function answerReleasesLate(): () => void {
+  const { leave } = RedisCache.prototype;
+  const leaving = sinon.stub(RedisCache.prototype, 'leave').callsFake(async function (
+    this: RedisCache,
+    steps,
+  ) {
+    const answers = await leave.call(this, steps);
+    await delay(500);
+    return answers;
+  });
+  return () => leaving.restore();
+}
