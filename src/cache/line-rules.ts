@@ -107,8 +107,8 @@ export function decideEnter(
   const isEnd = (place: StoredLock) =>
     isMismatch(step, place) || (line === 'together' && place.state === 'done');
   const end = places.find(isEnd);
-  // It is no duplicate, or the work is done. There is nothing to wait for.
-  if (end) return refused(step, withoutParked(stored, owner), end, at);
+  // It is no duplicate, or the work is done. There is nothing to wait for, unless the key is reserved for a job that won't come back.
+  if (end) return refused(step, end.state === 'reserved' ? stored : withoutParked(stored, owner), end, at);
   const position = stored.parked.findIndex(parked => parked.owner === owner);
   if (line && !joins && position < 0) {
     return { result: { acquired: false, standing: { is: 'not-in-line' } }, stored };

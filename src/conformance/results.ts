@@ -18,6 +18,7 @@ import {
   newStoredKey,
   onlyAnswer,
   releaseStep,
+  reserve,
   until,
 } from './helpers.ts';
 import { assertStanding, enter, enterStep, leave, line } from './lines.ts';
@@ -363,6 +364,28 @@ export function testMatching(test: DefineTest): void {
         const refused = await enter(other, again(parked));
         assert(!refused.acquired && refused.standing === undefined, 'it is not to wait any longer');
         assertIncludes(await line(cache, storedKey, parked.owner), { parked: 0 });
+      },
+    );
+
+    test(
+      kind === 'together' ? 'results' : 'lines',
+      `an owner keeps its position in the line while its key is reserved for other data: that may end with a job (${kind})`,
+      async ({ cache, other }) => {
+        const storedKey = newStoredKey();
+        const [holder, parked] = [
+          enterStep({ storedKey, line: kind }),
+          enterStep({ storedKey, line: kind, match: 'b' }),
+        ];
+        await enter(cache, holder);
+        assertStanding(await enter(other, parked), { is: 'in-line', ahead: 0 });
+        await cache.forceRelease?.([{ storedKey }]);
+        const reserving = acquireStep({ storedKey, match: 'a' });
+        assert.equal((await acquire(cache, reserving)).acquired, true);
+        assert.equal(await reserve(cache, reserving, { dueIn: 0, lastsFor: 60_000 }), true);
+
+        const refused = await enter(other, again(parked));
+        assert(!refused.acquired && refused.standing === undefined, 'it is not of the same data');
+        assertIncludes(await line(cache, storedKey, parked.owner), { parked: 1, ahead: 0 });
       },
     );
   }

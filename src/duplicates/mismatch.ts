@@ -5,7 +5,9 @@ import type { Holder } from '../core/holder.ts';
 import type { LockRequest } from '../lock/lock-request.ts';
 
 /** @throws MismatchError always. */
-export function refuseMismatch(request: LockRequest, holder: Holder): never {
+export async function refuseMismatch(request: LockRequest, holder: Holder): Promise<never> {
+  // It has kept its position in the line, in case that the holder would not come back.
+  if (request.terms.line?.kind && holder.state === 'reserved') await request.strikeOut(request.terms.owner);
   request.emitOutcome('mismatched', holder);
   throw new MismatchError(request.terms.key, holder);
 }

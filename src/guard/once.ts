@@ -195,7 +195,7 @@ function guard(fn: AnyFunction, options: ParsedOnceOptions): AnyFunction {
     const attempt = await acquireOrFailOpen<GuardedWork>(call, strategy);
     if (attempt.acquired) return strategy.run(call, attempt.handle);
     const { holder, standing } = attempt;
-    if (!isObserved && isMismatch(call.request.terms, holder)) refuseMismatch(call.request, holder);
+    if (!isObserved && isMismatch(call.request.terms, holder)) return refuseMismatch(call.request, holder);
     return strategy.onHeld(call, holder, standing);
   }
 

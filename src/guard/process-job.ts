@@ -4,7 +4,6 @@ import { warnOfConfig } from '../bullmq/config-warnings.ts';
 import { isStillOwned, mayHaveStalled } from '../bullmq/job-ownership.ts';
 import { findQueueCache } from '../bullmq/queue-cache.ts';
 import { isMismatch } from '../cache/lock-rules.ts';
-import { LockLostError } from '../core/errors.ts';
 import type { Holder } from '../core/holder.ts';
 import { refuseMismatch } from '../duplicates/mismatch.ts';
 import { raiseDuplicate, skipDuplicate } from '../duplicates/skip-or-raise.ts';
@@ -66,9 +65,12 @@ async function follow(
   const attempt = await acquireOrFailOpen(context, strategy);
   if (!attempt.acquired) {
     const { holder, standing } = attempt;
-    const isOwn = !isObserved && isAnotherRun(context, holder);
-    if (isOwn) return onOwnLease(context, holder);
-    if (!isObserved && isMismatch(context.request.terms, holder)) refuseMismatch(context.request, holder);
+    if (!isObserved && holder.owner === context.request.terms.owner) {
+      if (await isAnotherRun(context, holder)) return onOwnLease(context, holder);
+    }
+    if (!isObserved && isMismatch(context.request.terms, holder)) {
+      return refuseMismatch(context.request, holder);
+    }
     return strategy.onHeld(context, holder, standing);
   }
 
@@ -77,7 +79,7 @@ async function follow(
   return await strategy.run(context, handle);
 }
 
-/** @throws LockLostError BullMQ has given the job to another worker before its work began. */
+/** @throws LockLostError BullMQ has given the job to another worker before its work began, or the lock's time was over before. */
 async function checkStillOwned({ job, token }: JobContext, handle: LockHandle): Promise<void> {
   let isOwned: boolean;
   try {
@@ -86,19 +88,24 @@ async function checkStillOwned({ job, token }: JobContext, handle: LockHandle): 
     void handle.release();
     throw error;
   }
-  if (isOwned) return;
+  // The answer may have taken longer than the lock lasts.
+  if (isOwned && (handle.held || !handle.isGuarded)) return;
   await handle.forfeit('stalled');
-  throw new LockLostError(handle.key, 'stalled');
+  handle.throwIfLost();
 }
 
 /**
- * Whether the holder is another run of the same job: an earlier one that has done the work, or a newer one that is under way. A job
- * for which a producer uses the id and the time of a removed job again has its owner too, but counts its runs anew.
+ * Whether a holder that has the job's owner is another run of the same job: one that has done the work, or a newer one that is under
+ * way. A job for which a producer uses the id and the time of a removed job again has its owner too, but counts its runs anew: BullMQ
+ * knows it as the one to run.
  */
-function isAnotherRun({ request: { terms } }: JobContext, { owner, state, attempt }: Holder): boolean {
-  if (owner !== terms.owner) return false;
+async function isAnotherRun(
+  { job, token, request: { terms } }: JobContext,
+  { state, attempt }: Holder,
+): Promise<boolean> {
   if (terms.attempt === 0) return true;
-  return state === 'done' ? attempt < terms.attempt : attempt > terms.attempt;
+  if (state !== 'done') return attempt > terms.attempt;
+  return attempt < terms.attempt || !(await isStillOwned(job, token));
 }
 
 /** A job is no duplicate of itself. Its work is done and BullMQ does not know it yet; or a newer run of it is under way. */

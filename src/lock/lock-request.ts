@@ -31,6 +31,8 @@ export type OnOutcome = (
   how: { readonly observed: boolean },
 ) => void;
 
+const NONE: readonly number[] = [];
+
 export class LockRequest {
   readonly cache: LockCache;
   readonly terms: LeaseTerms;
@@ -85,7 +87,7 @@ export class LockRequest {
     readonly joins: boolean;
   }): Promise<AcquireAttempt | undefined> {
     const renewer = renewerOf(this.cache);
-    for (let wasFreed = false; ; wasFreed = true) {
+    for (let freed = NONE; ; ) {
       const lease = new Lease(this.terms, how);
       const result = await renewer.acquire(lease);
       if (result.acquired) {
@@ -96,8 +98,10 @@ export class LockRequest {
       const record = result.record ?? this.#doneBy(standing as Answered);
       const holder = holderOf(record, this.terms.key);
       // Nearly all holders are alive: what is known at once is not awaited.
-      const freeing = !wasFreed && this.#freeIfAbandoned?.(holder);
+      const freeing = !freed.includes(holder.fence) && this.#freeIfAbandoned?.(holder);
       if (!freeing || !(await freeing)) return { acquired: false, holder, standing };
+      // Each place of the key may be another's that nobody releases.
+      freed = [...freed, holder.fence];
     }
   }
 

@@ -1,10 +1,18 @@
 /** A job that finds its key held by a lease of its own, or that is no longer its worker's. */
 
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Job } from 'bullmq';
 import { expect } from 'chai';
+import sinon from 'sinon';
 import { type Holder, LockError, type LockEvent, MemoryCache, onceProcessor } from '../../src/index.ts';
 import { Bench, oneOfEachKind, plainJob } from '../support/bullmq.ts';
 import { deferred, rejection, until } from '../support/index.ts';
+
+/** A job of a worker that can be asked whether it is still its. */
+function ofWorker(job: Job, { isOwned }: { isOwned(): Promise<boolean> }): Job {
+  const extendLock = async () => ((await isOwned()) ? 1 : 0);
+  return Object.assign(job, { queue: { opts: { lockDuration: 30_000 } }, extendLock });
+}
 
 describe('A job whose own lease holds its key', () => {
   const run = (attemptsStarted: number, id = '17') => plainJob(id, { attemptsStarted });
@@ -43,6 +51,45 @@ describe('A job whose own lease holds its key', () => {
 
     expect(older).to.be.instanceOf(LockError);
     expect(await newer).to.equal('ran');
+  });
+
+  it('completes with the result of a newer run that has done the work: nobody handles it as a duplicate', async () => {
+    const handled: unknown[] = [];
+    const whenLocked = (job: Job) => void handled.push(job.id);
+    const options = { key: 'k', dedupeFor: 60_000, whenLocked, cache: new MemoryCache() };
+    const guarded = onceProcessor(async () => 'newer', options);
+    await guarded(run(2));
+    const older = ofWorker(run(1), { isOwned: async () => false });
+
+    expect(await guarded(older, 'its token')).to.equal('newer');
+    expect(handled).to.deep.equal([]);
+  });
+});
+
+describe('A job whose lock expires while BullMQ is asked whether the job is still its', () => {
+  it('fails, and does not begin with it', async () => {
+    const ran: unknown[] = [];
+    const guarded = onceProcessor(async (job: Job) => ran.push(job.id), {
+      key: 'k',
+      ttl: 50,
+      cache: new MemoryCache(),
+    });
+    const isOwned = async () => {
+      await delay(100);
+      return true;
+    };
+    const job = ofWorker(plainJob('17', { attemptsStarted: 1, processedOn: Date.now() - 60_000 }), {
+      isOwned,
+    });
+    // Renewals would keep it.
+    const renewing = sinon
+      .stub(MemoryCache.prototype, 'renew')
+      .callsFake(async steps => steps.map(() => false));
+
+    const error = await rejection(guarded(job, 'its token')).finally(() => renewing.restore());
+
+    expect(error).to.include({ code: 'ERR_LOCK_LOST', key: 'k' });
+    expect(ran).to.deep.equal([]);
   });
 });
 

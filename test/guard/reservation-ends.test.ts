@@ -188,6 +188,28 @@ for (const setup of oneOfEachKind) {
       expect(ran[1]).to.equal(ran[0]);
     });
 
+    it('is free in each place of its key', async () => {
+      const guarded = onceProcessor(
+        async (job: Job) => {
+          ran.push(job.id);
+          if (job.data.fails) fail();
+        },
+        { key: 'k', ttl: 500, concurrency: 2, holdThroughRetries: true },
+      );
+      await bench.worker(guarded, { concurrency: 2 });
+      const jobs: Job[] = [];
+      for (let i = 0; i < 2; i++)
+        jobs.push(await bench.add({ fails: true }, { attempts: 2, backoff: BACKOFF }));
+      for (const job of jobs) await bench.reaches(job, 'delayed');
+      await bench.queue.pause();
+      for (const job of jobs) await job.remove();
+      const next = [await bench.add({}), await bench.add({})];
+      await bench.queue.resume();
+      for (const job of next) await bench.reaches(job, 'completed');
+
+      expect(ran).to.have.members([...jobs, ...next].map(({ id }) => id));
+    });
+
     it('is free when it has lasted for maxHold, however long the backoff is', async () => {
       await start(fail, { guard: { maxHold: 600 } });
       await bench.add({}, { attempts: 2, backoff: { type: 'fixed', delay: 3.15e12 } });

@@ -212,7 +212,10 @@ BEGIN
       CONTINUE WHEN NOT coalesce(held.match <> step.match, false) AND NOT (step.kind = 'together' AND held.state = 'done');
       -- It is no duplicate, or the work is done. There is nothing to wait for.
       refusal := json_build_object('held', ${foundSql('held', 'asked')});
-      DELETE FROM ${line} AS p WHERE p.key = step.key AND p.owner = step.owner;
+      -- What is reserved may be so for a job that won't come back.
+      IF held.state <> 'reserved' THEN
+        DELETE FROM ${line} AS p WHERE p.key = step.key AND p.owner = step.owner;
+      END IF;
       EXIT;
     END LOOP;
   END IF;

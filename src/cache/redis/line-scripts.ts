@@ -322,8 +322,9 @@ function verbs.enter(key, line, verb, part, owner)
     return { 'answered', text, awaited(name, ${MAX_ANSWERED - 1}, 1)[1] or awaited(name, 0, 1)[1] or '' }
   end
   if itself or final then
-    if not itself then redis.call('ZREM', line, PARKED .. owner) end
     local place = itself or final
+    -- What is reserved may be so for a job that won't come back.
+    if not itself and sub(place.record, 1, #RESERVED) ~= RESERVED then redis.call('ZREM', line, PARKED .. owner) end
     return { 'held', place.record, place.left, -2, '', text and isDone(place.record) and text or nil }
   end
   local position = parked > 0 and positionOf(line, marks, owner)

@@ -3,8 +3,6 @@
 import type { Facts, JobFacts } from '../facts.ts';
 import type { Check } from './check.ts';
 
-const SOON_PART = 0.4;
-
 export function noAnswerIsNoDuplicate(facts: Facts): Check {
   const { options } = facts;
   const isObserved = options.mode === 'observe';
@@ -20,7 +18,7 @@ export function noAnswerIsNoDuplicate(facts: Facts): Check {
     );
   };
   return {
-    onStarted({ job, lock, attempt, model, signal }) {
+    onStarted({ job, lock, signal }) {
       if (isObserved) return;
       if (!lock.isGuarded) {
         if (options.onCacheError !== 'run' || !maySeeTrouble()) {
@@ -28,10 +26,7 @@ export function noAnswerIsNoDuplicate(facts: Facts): Check {
         }
         return;
       }
-      const handedOutAt = job.handouts.find(one => one.attempt === attempt)?.at ?? 0;
-      // Later the guard first asks BullMQ whether the job is still its worker's, and may be held up by that.
-      const isSoon = facts.now - handedOutAt < model.queue.opts.lockDuration * SOON_PART;
-      if (isSoon && !lock.held && signal.reason?.reason === 'expired') {
+      if (!lock.held && signal.reason?.reason === 'expired') {
         facts.violate(8, `job ${job.nth} begins with a lock whose answer came too late`);
       }
       const isGranted = [...facts.leases.values()].some(
