@@ -17,6 +17,8 @@ export interface PromoteOptions {
    * before the promise callbacks of this turn of the event loop have all run.
    */
   readonly isKnown?: boolean;
+  /** The connection is about to be closed: the job is not read. */
+  readonly isInHaste?: boolean;
   /** It may have been read. That is of use where it is numbered. */
   readonly awaited?: AwaitedJob | undefined;
 }
@@ -29,7 +31,7 @@ export interface PromoteOptions {
 export function promoteJob(
   asking: RunningJob,
   owner: OwnedBy,
-  { isKnown = false, awaited }: PromoteOptions = {},
+  { isKnown = false, isInHaste = false, awaited }: PromoteOptions = {},
 ): Promise<boolean> {
   const { queueQualifiedName, jobId } = owner;
   const worker = workerOf(asking, queueQualifiedName);
@@ -39,7 +41,8 @@ export function promoteJob(
   if (known) return known;
   const hasNumber = isNumbered(jobId);
   const read = hasNumber ? awaited?.job : undefined;
-  const promoted = read ? promoteToFront(read) : promoteThenMove(asking, worker, owner, isKnown && hasNumber);
+  const needsNoRead = (isKnown && hasNumber) || isInHaste;
+  const promoted = read ? promoteToFront(read) : promoteThenMove(asking, worker, owner, needsNoRead);
   underWay.set(name, promoted);
   // Who asks because of an answer that came together with this one asks a moment later.
   void promoted.finally(() => setImmediate(() => underWay.delete(name)));
@@ -63,9 +66,9 @@ async function promoteThenMove(
   asking: RunningJob,
   worker: WorkerLike,
   owner: OwnedBy,
-  isKnown: boolean,
+  needsNoRead: boolean,
 ): Promise<boolean> {
-  const wasPromoted = await (isKnown
+  const wasPromoted = await (needsNoRead
     ? promote(unreadJob(asking.constructor as JobClass, worker, owner.jobId))
     : promoteJobOfQueue(worker, owner));
   if (wasPromoted) void moveToFront(worker, owner);

@@ -65,7 +65,8 @@ export async function promoteNext(work: GuardedJob, owner: string): Promise<void
   const { request, concurrency } = work;
   try {
     for (let next: string | undefined = owner; next !== undefined; ) {
-      if (await promote(work, next)) return;
+      // A command that is sent now leaves before a worker that closes has closed its connection.
+      if (await promote(work, next, { isInHaste: work.job.queue?.closing !== undefined })) return;
       const fate = await fateOf(work, next);
       // It is on its way, or its queue is out of reach.
       if (!isGone(fate)) return;

@@ -5,7 +5,7 @@ import { expect } from 'chai';
 import { onceProcessor } from '../../src/index.ts';
 import { Bench, oneOfEachKind } from '../support/bullmq.ts';
 import { type Deferred, deferred, uniqueName, until } from '../support/index.ts';
-import { answerReleasesLate } from './late-answers.ts';
+import { answerReleasesLate, onceReleaseIsSent } from './late-answers.ts';
 
 /** Starts a worker whose jobs complete at once. Returns their versions, in the order in which they run. */
 async function workerOf(bench: Bench): Promise<unknown[]> {
@@ -68,6 +68,25 @@ for (const setup of oneOfEachKind) {
 
         const closed = worker.close();
         gate.resolve();
+        await closed;
+        restore();
+
+        expect(await newest.getState()).to.equal('waiting');
+      });
+    }
+
+    if (setup.onRedis) {
+      it('is promoted though the worker begins to close while the answer to the release is under way', async () => {
+        const first = await bench.hold({ whenLocked: 'keep-last' }, { concurrency: 3 });
+        const newest = await bench.add({});
+        await bench.reaches(newest, 'delayed');
+        let closed: Promise<void> | undefined;
+        const restore = onceReleaseIsSent(() => {
+          closed = first.worker.close();
+        });
+
+        await first.finish();
+        await until(() => closed !== undefined);
         await closed;
         restore();
 

@@ -1,4 +1,4 @@
-/** A worker that closes before it knows who is next. */
+/** Workers that close while the answer that says who is next is under way. */
 
 import { setTimeout as delay } from 'node:timers/promises';
 import sinon from 'sinon';
@@ -14,6 +14,17 @@ export function answerReleasesLate(): () => void {
     const answers = await leave.call(this, steps);
     await delay(500);
     return answers;
+  });
+  return () => leaving.restore();
+}
+
+/** Calls a function when a release is on its way and its job's completion behind it, once. @returns what ends that. */
+export function onceReleaseIsSent(act: () => void): () => void {
+  const { leave } = RedisCache.prototype;
+  const leaving = sinon.stub(RedisCache.prototype, 'leave').callsFake(function (this: RedisCache, steps) {
+    leaving.restore();
+    setImmediate(act);
+    return leave.call(this, steps);
   });
   return () => leaving.restore();
 }

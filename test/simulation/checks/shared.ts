@@ -55,7 +55,9 @@ export function shared(facts: Facts): Check {
       facts.violate(10, `job ${job.nth} runs, and the work that it has waited for was done`);
     },
     onEvent(event, job) {
-      if (event.type !== 'shared' || !job) return;
+      // It has done the work itself, and what it returned was too large to be kept.
+      const isItsOwn = event.type === 'skipped' && event.holder?.owner === job?.owner;
+      if (!job || (event.type !== 'shared' && !isItsOwn)) return;
       sharing.set(job, event.holder?.owner);
       awaited.delete(job);
     },
