@@ -17,6 +17,8 @@ export function shared(facts: Facts): Check {
   const parked = new Set<JobFacts>();
   /** Those who were parked when the work was done, and until when they may come for the result. */
   const awaited = new Map<JobFacts, number>();
+  /** Until when those may come who have left the line with a result, which may be of other data. */
+  const leftUntil = new Map<JobFacts, number>();
 
   /** When a job may have come to its key first. */
   function cameAt(job: JobFacts): number {
@@ -25,10 +27,14 @@ export function shared(facts: Facts): Check {
 
   return {
     onRefused(_step, result, job) {
-      if (job && 'standing' in result && result.standing?.is === 'in-line') parked.add(job);
+      if (!job || !('standing' in result) || result.standing?.is !== 'in-line') return;
+      parked.add(job);
+      leftUntil.delete(job);
     },
     onGranted({ job }) {
-      if (job) parked.delete(job);
+      if (!job) return;
+      parked.delete(job);
+      leftUntil.delete(job);
     },
     onReleased(step, lease) {
       const { storedKey, result } = step;
@@ -43,10 +49,14 @@ export function shared(facts: Facts): Check {
         if (job.storedKey === storedKey && !isFor(job)) awaited.delete(job);
       }
       for (const job of parked) {
+        if (job.storedKey !== storedKey) continue;
+        // A later result serves it for as long as it had.
+        const until = leftUntil.get(job) ?? facts.now + lease.ttl;
+        leftUntil.set(job, until);
         const isAlike = facts.options.match === undefined || isFor(job);
-        if (job.storedKey !== storedKey || !isAlike) continue;
+        if (!isAlike) continue;
         parked.delete(job);
-        awaited.set(job, facts.now + lease.ttl);
+        awaited.set(job, until);
       }
     },
     onStarted({ job }) {
