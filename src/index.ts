@@ -64,7 +64,7 @@ export {
   type LossReason,
   MismatchError,
 } from './core/errors.ts';
-export type { Holder, LockRecord } from './core/holder.ts';
+export type { Holder, LockRecord, LockState } from './core/holder.ts';
 export type { Delay } from './duplicates/delay.ts';
 export type { WaitFor } from './duplicates/wait-in-slot.ts';
 export type { OnDuplicate, WhenLocked } from './duplicates/when-locked.ts';
@@ -80,11 +80,14 @@ export type {
   LockSubject,
   LostEvent,
   MismatchedEvent,
+  Outcome,
+  OutcomeEvent,
   ParkedEvent,
   RaisedEvent,
   ReclaimedEvent,
   ReleasedEvent,
   RenewedEvent,
+  ReservedEvent,
   SharedEvent,
   SkippedEvent,
 } from './events/events.ts';

@@ -1,6 +1,5 @@
 /** Finds the duplicates of a job in a journal, and says in a sentence what became of each. */
 
-import { OUTCOME_WORDS } from '../bullmq/job-events.ts';
 import type { DuplicateRecord } from '../cache/contract.ts';
 import { nameOfHolder } from '../core/holder.ts';
 import { shown } from '../core/printable.ts';
@@ -20,9 +19,8 @@ export function isIdOf(jobId: string): (keptId: string | undefined) => boolean {
 
 /** `skipped: 'welcome-42' was held by job 16 of emails`. For people: printable, and not too long. */
 export function describeDuplicate({ outcome, observed, key, holder }: DuplicateRecord): string {
-  // What a later release has written may have an outcome of its own.
-  const word = Object.hasOwn(OUTCOME_WORDS, outcome) ? OUTCOME_WORDS[outcome] : shown(outcome);
-  const what = `${observed ? 'would have been ' : ''}${word}`;
+  // Whoever can write to the datastore may have written it.
+  const what = `${observed ? 'would have been ' : ''}${shown(outcome)}`;
   return `${what}: '${shown(key)}' ${holder ? describePast(holder) : 'had a newer job'}`;
 }
 

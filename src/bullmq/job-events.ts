@@ -5,13 +5,7 @@ import { describeHolder } from '../core/holder.ts';
 import { shown } from '../core/printable.ts';
 import { warn } from '../core/warnings.ts';
 import { Emitter } from '../events/emitter.ts';
-import {
-  isOutcomeEvent,
-  type LockEvent,
-  type LockEventType,
-  type Outcome,
-  type OutcomeEvent,
-} from '../events/events.ts';
+import { isOutcomeEvent, type LockEvent, type LockEventType, type OutcomeEvent } from '../events/events.ts';
 import type { RunningJob } from './job.ts';
 import { activeSpan, type Instruments, instrumentsOf, recordOnSpan, type Telemetry } from './telemetry.ts';
 
@@ -74,20 +68,9 @@ class JobEmitter extends Emitter {
   }
 }
 
-/** Each outcome, for people: what a duplicate is, would be, or would have been. */
-export const OUTCOME_WORDS: Readonly<Record<Outcome, string>> = {
-  skipped: 'skipped',
-  raised: 'failed',
-  delayed: 'delayed',
-  parked: 'parked',
-  shared: 'given the result',
-  mismatched: 'failed as a mismatch',
-  handled: 'handled by whenLocked',
-};
-
 /** `skipped: 'welcome-42' is held by job 17 of emails` */
 function logLineOf({ type, key, holder, observed }: OutcomeEvent): string {
-  const outcome = `${observed ? 'would be ' : ''}${OUTCOME_WORDS[type]}`;
+  const outcome = `${observed ? 'would be ' : ''}${type}`;
   return holder
     ? `${outcome}: '${shown(key)}' ${describeHolder(holder)}`
     : `${outcome}: a newer job of '${shown(key)}' has come`;

@@ -1,7 +1,7 @@
 /** Parses the command line: a command, its keys and options. */
 
 import { type Datastore, parseDatastore } from './datastore.ts';
-import { type Options, parseOptionValues, readWords } from './options.ts';
+import { type Options, parseOptionValues, readWords, type Words } from './options.ts';
 import { UsageError } from './usage-error.ts';
 
 export interface Arguments extends Options {
@@ -41,6 +41,7 @@ export function readArguments(
     throw new UsageError(`there is no command${nameOf(command)}; there are: ${commands}`);
   }
   checkKeys(command, keys);
+  checkOptions(command, values);
   const options = parseOptionValues(values);
   if (options.queue !== undefined && options.scope !== undefined) {
     throw new UsageError('give --queue or --scope, not both');
@@ -49,6 +50,21 @@ export function readArguments(
     throw new UsageError(`${command} needs --queue`);
   }
   return { ...options, command, keys, datastore: parseDatastore(options, environment) };
+}
+
+/** The options that only some commands take. */
+const ONLY_OF: { readonly [Option in keyof Options]?: readonly Command[] } = {
+  'starts-with': ['list', 'watch'],
+  state: ['list', 'watch'],
+  yes: ['force-release'],
+  every: ['watch'],
+};
+
+function checkOptions(command: Command, values: Words['values']): void {
+  for (const [option, commands] of Object.entries(ONLY_OF)) {
+    if (values[option] === undefined || commands.includes(command)) continue;
+    throw new UsageError(`${command} takes no --${option}; it is for ${commands.join(' and ')}`);
+  }
 }
 
 /** What these commands read is kept of a queue. */

@@ -3,7 +3,7 @@
 import { describeResult, type LockInfo } from '../admin/lock-admin.ts';
 import { nameOfHolder } from '../core/holder.ts';
 import { printable } from '../core/printable.ts';
-import { ageOf, timeLeft } from './format.ts';
+import { ageOf, dateOf, timeLeft } from './format.ts';
 
 const NAME_WIDTH = 10;
 
@@ -23,7 +23,7 @@ export function detailsOf(lock: LockInfo, now: number): string {
     ['owner', isFree ? '' : lock.owner],
     ['attempt', attempt > 0 ? String(attempt) : ''],
     ['fence', isFree ? '' : String(fence)],
-    ['acquired', since > 0 ? `${new Date(since).toISOString()} (${ageOf(lock, now)} ago)` : ''],
+    ['acquired', since > 0 ? `${dateOf(since)} (${ageOf(lock, now)} ago)` : ''],
     [lock.dueIn === undefined ? 'expires in' : 'reserved', isFree ? '' : timeLeft(lock)],
     ['result', describeResult(lock)],
     ['places', line && line.held > 1 ? `${line.held} taken` : ''],

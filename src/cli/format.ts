@@ -16,11 +16,9 @@ export function timeLeft({ expiresIn, dueIn }: LockInfo): string {
   return Number.isFinite(expiresIn) ? duration(expiresIn) : 'never';
 }
 
-/** `2026-11-26 12:03:11`, in the time zone of the machine. */
+/** `2026-11-26T12:03:11Z`: in UTC, as the logs of most servers are. */
 export function dateOf(at: number): string {
-  const date = new Date(at);
-  const day = [date.getFullYear(), date.getMonth() + 1, date.getDate()].map(twoDigits).join('-');
-  return `${day} ${[date.getHours(), date.getMinutes(), date.getSeconds()].map(twoDigits).join(':')}`;
+  return new Date(at).toISOString().replace(/\.\d+Z$/, 'Z');
 }
 
 /** `3 h 05 min`, `12 min 03 s`, `12 s`, `340 ms`. */

@@ -2,7 +2,16 @@
 
 import { parseArgs } from 'node:util';
 import { LISTED_STATES, type ListedState } from '../admin/lock-admin.ts';
-import { flag, oneOf, optional, type Parser, show, text, withDefault } from '../core/validation.ts';
+import {
+  flag,
+  nearestTo,
+  oneOf,
+  optional,
+  type Parser,
+  show,
+  text,
+  withDefault,
+} from '../core/validation.ts';
 import { UsageError } from './usage-error.ts';
 
 /** The options by their names on the command line. */
@@ -36,7 +45,10 @@ export function readWords(given: readonly string[]): Words {
     return parseArgs({ args: [...given], allowPositionals: true, options });
   } catch (error) {
     // Node adds advice about positional arguments, which are keys here.
-    throw new UsageError((error as TypeError).message.replace(/\. To specify a positional.*$/s, ''));
+    const message = (error as TypeError).message.replace(/\. To specify a positional.*$/s, '');
+    const [, unknown = ''] = /^Unknown option '--([^']*)'/.exec(message) ?? [];
+    const meant = nearestTo(unknown, Object.keys(TABLE));
+    throw new UsageError(meant === undefined ? message : `${message}; did you mean --${meant}?`);
   }
 }
 

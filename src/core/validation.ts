@@ -30,8 +30,11 @@ export function parseOptions<Table extends Record<string, Parser<any>>>(
   const given = options as Record<string, unknown>;
   const unknown = Object.keys(given).find(name => !Object.hasOwn(table, name));
   if (unknown !== undefined) {
+    const names = Object.keys(table);
+    const meant = nearestTo(unknown, names);
+    const hint = meant === undefined ? '' : ` (did you mean '${meant}'?)`;
     throw new TypeError(
-      `${of}: there is no option '${shown(unknown)}'; there are: ${Object.keys(table).join(', ')}`,
+      `${of}: there is no option '${shown(unknown)}'${hint}; there are: ${names.join(', ')}`,
     );
   }
   const parsed = Object.entries(table).map(([name, parse]) => [
@@ -39,6 +42,13 @@ export function parseOptions<Table extends Record<string, Parser<any>>>(
     parse(given[name], `${of}: option '${name}'`),
   ]);
   return Object.fromEntries(parsed) as Parsed<Table>;
+}
+
+/** The name that a misspelt one is for: in other letters of the alphabet's two cases, or with some left out or added at its end. */
+export function nearestTo(misspelt: string, names: readonly string[]): string | undefined {
+  const given = misspelt.toLowerCase();
+  const isAlike = (name: string): boolean => name.startsWith(given) || given.startsWith(name);
+  return given === '' ? undefined : names.find(name => isAlike(name.toLowerCase()));
 }
 
 /** An option that may be left out. */

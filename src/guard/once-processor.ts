@@ -278,7 +278,7 @@ function parse(options: unknown): ProcessorOptions {
 const keyOption: Parser<ProcessorOptions['key']> = (key, option) => {
   if (key === undefined) return job => defaultKey(job.name, job.data);
   if (typeof key === 'function') return job => keyFromFunction(() => key(job), 'onceProcessor: the key');
-  if (typeof key !== 'string') {
+  if (typeof key !== 'string' || key === '') {
     throw new TypeError(
       `${option} must be a template such as 'welcome-{userId}', or a function of the job, not ${show(key)}`,
     );
@@ -291,7 +291,7 @@ const matchOption: Parser<NonNullable<ProcessorOptions['match']>> = (match, opti
   if (typeof match === 'function') {
     return job => matchFromFunction(() => match(job), "onceProcessor: the option 'match'");
   }
-  if (typeof match !== 'string') {
+  if (typeof match !== 'string' || match === '') {
     throw new TypeError(
       `${option} must be a template such as '{amount}-{currency}', or a function of the job, not ${show(match)}`,
     );

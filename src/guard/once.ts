@@ -143,9 +143,9 @@ function parse(options: OnceOptions): ParsedOnceOptions {
 
 const keyOption: Parser<ParsedOnceOptions['key']> = (key, option) => {
   if (typeof key === 'function') return args => keyFromFunction(() => key(...args), 'once: the key');
-  if (typeof key !== 'string') {
+  if (typeof key !== 'string' || key === '') {
     throw new TypeError(
-      `${option} must be a template such as 'invoice-{id}', or a function that builds the key`,
+      `${option} must be a template such as 'invoice-{id}', or a function that builds the key, not ${show(key)}`,
     );
   }
   const template = parseTemplate(key);
@@ -157,7 +157,7 @@ const matchOption: Parser<NonNullable<ParsedOnceOptions['match']>> = (match, opt
   if (typeof match === 'function') {
     return args => matchFromFunction(() => match(...args), "once: the option 'match'");
   }
-  if (typeof match !== 'string') {
+  if (typeof match !== 'string' || match === '') {
     throw new TypeError(`${option} must be a template such as '{amount}', or a function, not ${show(match)}`);
   }
   const template = parseTemplate(match, "option 'match'");

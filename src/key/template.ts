@@ -8,6 +8,7 @@
 
 import { describeThrown, KeyError } from '../core/errors.ts';
 import { listed, shown } from '../core/printable.ts';
+import { show } from '../core/validation.ts';
 import { canonical, fieldsOf, whyNotCanonical } from './canonical-json.ts';
 import { hash, MAX_KEY_LENGTH, shortenKey } from './shorten.ts';
 
@@ -104,14 +105,16 @@ export function keyFromFunction(build: () => unknown, whose: string): string {
  * @throws KeyError it is no string, empty, or has no form in UTF-8.
  */
 export function checkKey(key: unknown, whose: string): string {
-  if (typeof key !== 'string') {
-    const what =
-      key instanceof Promise ? 'a promise; build it without awaiting' : key === null ? 'null' : typeof key;
-    throw new KeyError(`${whose} must be a string, not ${what}`);
-  }
+  if (typeof key !== 'string') throw new KeyError(`${whose} must be a string, not ${showNoKey(key)}`);
   if (key === '') throw new KeyError(`${whose} is empty; an empty key would lock everything`);
   if (!key.isWellFormed()) throw new KeyError(`${whose} contains a lone surrogate (half a character)`);
   return shortenKey(key);
+}
+
+function showNoKey(key: unknown): string {
+  if (key instanceof Promise) return 'a promise; build it without awaiting';
+  if (typeof key === 'number' || typeof key === 'bigint') return `${key}; write String(…) around it`;
+  return show(key);
 }
 
 function slot(template: string, name: string, text: string, isLast: boolean): Slot {
@@ -160,7 +163,9 @@ function stringOf(template: Template, { name, path }: Slot, data: unknown, whose
         const where = i === 0 ? whose : `'${shown(path.slice(0, i).join('.'))}' in ${whose}`;
         const hint =
           i === 0 && field === 'data' ? "; the paths of a template begin within the data: '{userId}'" : '';
-        refuse(`${where} has no '${shown(field)}' (it has: ${listed(fields) || 'no fields'})${hint}`, {
+        const has =
+          typeof value === 'object' ? `it has: ${listed(fields) || 'no fields'}` : `it is a ${typeof value}`;
+        refuse(`${where} has no '${shown(field)}' (${has})${hint}`, {
           fields,
         });
       }

@@ -2,20 +2,10 @@
 
 import { expect } from 'chai';
 import { describeDuplicate } from '../../src/admin/describe-duplicate.ts';
-import type { Outcome } from '../../src/events/events.ts';
-
-const OUTCOMES: Record<Outcome, string> = {
-  skipped: 'skipped',
-  raised: 'failed',
-  delayed: 'delayed',
-  parked: 'parked',
-  shared: 'given the result',
-  mismatched: 'failed as a mismatch',
-  handled: 'handled by whenLocked',
-};
+import { OUTCOMES } from '../../src/events/events.ts';
 
 describe('The description of a duplicate', () => {
-  for (const [outcome, words] of Object.entries(OUTCOMES) as [Outcome, string][]) {
+  for (const outcome of OUTCOMES) {
     it(`says what it was, or would have been (${outcome})`, () => {
       const holder = {
         state: 'running',
@@ -26,9 +16,9 @@ describe('The description of a duplicate', () => {
       const duplicate = { at: 0, jobId: '17', key: 'k', outcome, observed: false, holder };
 
       const past = "'k' was held by job 16 of emails";
-      expect(describeDuplicate(duplicate)).to.equal(`${words}: ${past}`);
+      expect(describeDuplicate(duplicate)).to.equal(`${outcome}: ${past}`);
       expect(describeDuplicate({ ...duplicate, observed: true })).to.equal(
-        `would have been ${words}: ${past}`,
+        `would have been ${outcome}: ${past}`,
       );
     });
   }

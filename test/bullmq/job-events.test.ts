@@ -10,12 +10,12 @@ type WhenLocked = NonNullable<OnceProcessorOptions['whenLocked']>;
 /** Each form of `whenLocked`, the type of its event, and the beginning of its line. */
 const OUTCOMES: readonly (readonly [form: string, WhenLocked, type: LockEvent['type'], line: string])[] = [
   ["'skip'", 'skip', 'skipped', 'skipped'],
-  ["'raise'", 'raise', 'raised', 'failed'],
+  ["'raise'", 'raise', 'raised', 'raised'],
   ['{ delay }', { delay: 50 }, 'delayed', 'delayed'],
   ['{ waitFor }', { waitFor: 50 }, 'skipped', 'skipped'],
   ["'keep-last'", 'keep-last', 'parked', 'parked'],
   ["'share'", 'share', 'parked', 'parked'],
-  ['a function', () => 'handled', 'handled', 'handled by whenLocked'],
+  ['a function', () => 'handled', 'handled', 'handled'],
 ];
 
 for (const setup of oneOfEachKind) {
@@ -77,7 +77,7 @@ for (const setup of oneOfEachKind) {
       await bench.result(duplicate);
       await holding.finish();
 
-      expect((await logOf(duplicate.id))[0]).to.match(/^would be failed: 'k' is held by job /);
+      expect((await logOf(duplicate.id))[0]).to.match(/^would be raised: 'k' is held by job /);
     });
   });
 }

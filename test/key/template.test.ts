@@ -222,7 +222,8 @@ describe('A KeyError', () => {
       "'user' in the job's data has no 'id' (it has: name)",
     );
     expect(refused('{user.id}', { user: 'x' }).message).to.contain("'user' in the job's data has no 'id'");
-    expect(refused('{id}', undefined).message).to.contain('(it has: no fields)');
+    expect(refused('{id}', {}).message).to.contain('(it has: no fields)');
+    expect(refused('{id}', 42).message).to.contain("the job's data has no 'id' (it is a number)");
   });
 
   for (const [what, id] of [
@@ -267,7 +268,8 @@ describe('A key from a function', () => {
     ['an empty string', '', /empty/],
     ['undefined', undefined, /not undefined/],
     ['null', null, /not null/],
-    ['a number', 42, /not number/],
+    ['a number', 42, /must be a string, not 42; write String\(…\) around it/],
+    ['an object', { id: 7 }, /must be a string, not an object with id/],
     ['a promise', Promise.resolve('x'), /a promise; build it without awaiting/],
     ['half a character', 'a\ud800', /half a character/],
   ] as const) {

@@ -69,7 +69,7 @@ describe('The options of a Lock', () => {
 
   it('refuse a wrong key where it is written', () => {
     expect(() => new Lock('')).to.throw(KeyError, /empty/);
-    expect(() => new Lock(7 as never)).to.throw(KeyError, /not number/);
+    expect(() => new Lock(7 as never)).to.throw(KeyError, /not 7; write String/);
   });
 
   it('refuse wrong values where they are written', () => {
@@ -89,7 +89,10 @@ describe('The options of a Lock', () => {
   });
 
   for (const [wait, problem] of [
-    [{ waitfor: 5 }, "Lock: there is no option 'waitfor'; there are: waitFor, signal"],
+    [
+      { waitfor: 5 },
+      "Lock: there is no option 'waitfor' (did you mean 'waitFor'?); there are: waitFor, signal",
+    ],
     [5000, 'Lock: the options must be an object, not 5000'],
     [{ signal: 'soon' }, "Lock: option 'signal' must be an AbortSignal, not 'soon'"],
   ] as const) {

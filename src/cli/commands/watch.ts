@@ -5,6 +5,7 @@ import type { LockAdmin, LockInfo } from '../../admin/lock-admin.ts';
 import type { Arguments } from '../arguments.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
 import { findPages, LOCKS_A_PAGE } from '../find-locks.ts';
+import { dateOf } from '../format.ts';
 import { jsonLines } from '../json.ts';
 import { tableOf } from '../table.ts';
 import type { Terminal } from '../terminal.ts';
@@ -17,7 +18,7 @@ export async function watch(args: Arguments, locks: LockAdmin, terminal: Termina
   while (!stopped.aborted) {
     const found = await firstPage(args, locks);
     if (args.json) write(jsonLines(found));
-    else write(`${isScreen ? CLEAR : ''}${new Date().toLocaleTimeString()}\n${tableOf(found, Date.now())}`);
+    else write(`${isScreen ? CLEAR : ''}${dateOf(Date.now())}\n${tableOf(found, Date.now())}`);
     if (found.length === LOCKS_A_PAGE && !args.json) write('… there may be more: list shows them all\n');
     await written();
     await delay(args.every, undefined, { signal: stopped }).catch(() => {});

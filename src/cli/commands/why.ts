@@ -22,12 +22,12 @@ export async function why(args: Arguments, locks: LockAdmin, { write }: Terminal
     const name = nameOfJob(jobId, args.queue?.slice(args.queue.lastIndexOf(':') + 1));
     const lines = [
       ...found.map(lineOf),
-      ...held.map(({ key }) => `now                  holds '${shown(key)}'`),
+      ...held.map(({ key }) => `now                   holds '${shown(key)}'`),
     ];
     if (lines.length > 0) write([name, ...lines].map(line => `${line}\n`).join(''));
     else
       write(
-        `${name} is not among the ${describeKnown(duplicates)}: as far as is known, it is no duplicate\n`,
+        `${name} is not among the ${describeKnown(duplicates)}: as far as is known, it was no duplicate, if there is such a job\n`,
       );
   }
   return found.length > 0 ? EXIT.ok : EXIT.notDone;

@@ -32,7 +32,7 @@ describe('bullmq-once why and stats', () => {
     const [name, line] = why.out.split('\n');
     expect(name).to.equal(`job ${job.id} of ${bench.queueName}`);
     expect(line).to.match(
-      /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d {2}skipped: 'k' was held by job 1 of queue-[\w-]+$/,
+      /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ {2}skipped: 'k' was held by job 1 of queue-[\w-]+$/,
     );
     expect(whyNot.code).to.equal(1);
     expect(whyNot.out).to.match(/^job 1 of queue-.*\nnow +holds 'k'\n$/);
