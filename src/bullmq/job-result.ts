@@ -1,5 +1,6 @@
 /** Reads the result of a job where BullMQ keeps it: one that is too large to be kept with its key. */
 
+import type { LockCache } from '../cache/contract.ts';
 import type { OwnedBy } from '../key/owner-id.ts';
 import { type RunningJob, readJob } from './job.ts';
 import { workerOf } from './workers.ts';
@@ -11,10 +12,15 @@ const PAUSE_MS = 20;
 /**
  * The result of a job of the asking job's own queue, or of one that has a worker in this process.
  * @param other - the job of an owner, where that names one.
+ * @param cache - where its lock is kept.
  * @returns `undefined` where BullMQ has that job no longer, or it has no result.
  */
-export async function resultOfJob(asking: RunningJob, other: OwnedBy | undefined): Promise<unknown> {
-  const queue = other && workerOf(asking, other.queueQualifiedName);
+export async function resultOfJob(
+  asking: RunningJob,
+  other: OwnedBy | undefined,
+  cache: LockCache,
+): Promise<unknown> {
+  const queue = other && workerOf(asking, other.queueQualifiedName, cache);
   if (!queue) return undefined;
   const end = performance.now() + MAX_WAIT_MS;
   for (;;) {

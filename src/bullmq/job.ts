@@ -76,9 +76,12 @@ export function idOf({ id }: JobLike): string | undefined {
   return id === undefined ? undefined : boundOwner(id);
 }
 
-/** Whether its queue gave a job its id: it gives none twice. Others are a producer's choice, and may be given again. */
+/**
+ * Whether its queue gave a job its id: it gives none twice. Others are a producer's choice, and may be given again. BullMQ takes none that
+ * reads as an integer, but `'007'`, and what is too long for a number.
+ */
 export function isNumbered(id: string): boolean {
-  return /^\d+$/.test(id);
+  return /^[1-9]\d{0,14}$/.test(id);
 }
 
 /** Which run of the job this is. An older run never reclaims the lease of a newer one. */

@@ -1,5 +1,7 @@
 /** Runs delayed jobs now. */
 
+import type { LockCache } from '../cache/contract.ts';
+import { getOrCreate } from '../core/get-or-create.ts';
 import { setImmediate } from '../core/timers.ts';
 import type { OwnedBy } from '../key/owner-id.ts';
 import { isNumbered, type RunningJob, readJob, type WorkerLike } from './job.ts';
@@ -9,7 +11,8 @@ import { workerOf } from './workers.ts';
 /** BullMQ's class `Job`. */
 type JobClass = new (queue: unknown, name: string, data: unknown, opts: object, id: string) => RunningJob;
 
-const underWay = new Map<string, Promise<boolean>>();
+/** The promotions of each worker, by the ids of the jobs with their queues. */
+const underWay = new WeakMap<WorkerLike, Map<string, Promise<boolean>>>();
 
 export interface PromoteOptions {
   /**
@@ -26,32 +29,36 @@ export interface PromoteOptions {
 /**
  * Promotes a job to the front of its queue: of the asking job's own queue, or of one that has a worker in this process. It is read first:
  * another job may have its id by now.
+ * @param cache - where its lock is kept.
  * @returns whether it was promoted. `false`: it is not delayed, or is gone, or its queue is out of reach.
  */
 export function promoteJob(
   asking: RunningJob,
   owner: OwnedBy,
+  cache: LockCache,
   { isKnown = false, isInHaste = false, awaited }: PromoteOptions = {},
 ): Promise<boolean> {
   const { queueQualifiedName, jobId } = owner;
-  const worker = workerOf(asking, queueQualifiedName);
+  const worker = workerOf(asking, queueQualifiedName, cache);
   if (!worker) return Promise.resolve(false);
+  const promotions = getOrCreate(underWay, worker, () => new Map<string, Promise<boolean>>());
   const name = `${queueQualifiedName}:${jobId}`;
-  const known = underWay.get(name);
+  const known = promotions.get(name);
   if (known) return known;
   const hasNumber = isNumbered(jobId);
   const read = hasNumber ? awaited?.job : undefined;
-  const needsNoRead = (isKnown && hasNumber) || isInHaste;
+  // A queue of the same name may be on another server, and have another job with that number.
+  const needsNoRead = worker === asking.queue && ((isKnown && hasNumber) || isInHaste);
   const promoted = read ? promoteToFront(read) : promoteThenMove(asking, worker, owner, needsNoRead);
-  underWay.set(name, promoted);
+  promotions.set(name, promoted);
   // Who asks because of an answer that came together with this one asks a moment later.
-  void promoted.finally(() => setImmediate(() => underWay.delete(name)));
+  void promoted.finally(() => setImmediate(() => promotions.delete(name)));
   return promoted;
 }
 
 /** Reads the next job of a line, where that serves its promotion. */
-export function awaitNext(asking: RunningJob, owner: OwnedBy): AwaitedJob | undefined {
-  const worker = workerOf(asking, owner.queueQualifiedName);
+export function awaitNext(asking: RunningJob, owner: OwnedBy, cache: LockCache): AwaitedJob | undefined {
+  const worker = workerOf(asking, owner.queueQualifiedName, cache);
   return worker && new AwaitedJob(worker, owner);
 }
 

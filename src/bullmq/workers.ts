@@ -1,20 +1,46 @@
-/** Knows the workers of this process, so that the jobs of one queue can promote those of another that shares their locks. */
+/**
+ * Knows the workers of this process, so that the jobs of one queue can promote those of another that shares their locks. Queues of two
+ * datastores may have one name: those are not mixed up.
+ */
 
+import type { LockCache } from '../cache/contract.ts';
+import { getOrCreate } from '../core/get-or-create.ts';
 import { processWide } from '../core/process-wide.ts';
 import type { RunningJob, WorkerLike } from './job.ts';
 
-const workers = processWide('workers', () => new Map<string, WeakRef<WorkerLike>>());
+/** The workers by the names of their queues. */
+type Workers = Map<string, WeakRef<WorkerLike>>;
 
-/** Remembers the worker of a job. */
-export function noteWorker({ queue, queueQualifiedName }: RunningJob): void {
-  if (queue && workers.get(queueQualifiedName)?.deref() !== queue)
-    workers.set(queueQualifiedName, new WeakRef(queue));
+/** By the datastore of their locks; a cache that names none is one of its own. */
+const state = processWide('workers-by-datastore', () => ({
+  ofDatastores: new Map<string, Workers>(),
+  ofCaches: new WeakMap<LockCache, Workers>(),
+  noted: new WeakMap<WorkerLike, LockCache>(),
+}));
+
+/** Remembers the worker of a job, whose lock is kept in a cache. */
+export function noteWorker({ queue, queueQualifiedName }: RunningJob, cache: LockCache): void {
+  if (!queue || state.noted.get(queue) === cache) return;
+  state.noted.set(queue, cache);
+  workersBy(cache).set(queueQualifiedName, new WeakRef(queue));
 }
 
 /** The worker of a queue: the asking job's own, or another of this process; `undefined` where there is none, or in a sandbox. */
-export function workerOf(asking: RunningJob, queueQualifiedName: string): WorkerLike | undefined {
+export function workerOf(
+  asking: RunningJob,
+  queueQualifiedName: string,
+  cache: LockCache,
+): WorkerLike | undefined {
   if (asking.queue === undefined) return undefined;
   if (queueQualifiedName === asking.queueQualifiedName) return asking.queue;
-  const worker = workers.get(queueQualifiedName)?.deref();
+  const worker = workersBy(cache).get(queueQualifiedName)?.deref();
   return worker?.closing ? undefined : worker;
+}
+
+function workersBy(cache: LockCache): Workers {
+  const { ofDatastores, ofCaches } = state;
+  const { datastore } = cache;
+  return datastore === undefined
+    ? getOrCreate(ofCaches, cache, () => new Map())
+    : getOrCreate(ofDatastores, datastore, () => new Map());
 }

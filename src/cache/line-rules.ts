@@ -305,12 +305,12 @@ function whoComesNext(
 }
 
 /**
- * Whose turn it is: the last of those for whom there is a free place. Those before it were told before. Where the key stays done, the first
- * is told, so that it comes back when the window is over.
+ * Whose turn it is: the last of those for whom there is a free place. Those before it were told before, by a release; a holder that finds
+ * a place free tells the first. Where the key stays done, the first is told, so that it comes back when the window is over.
  */
 function nextOf({ places, line, dedupeFor, reservation }: LeaveStep, stored: StoredKey): string | undefined {
   const free = Math.max(places - stored.places.length, dedupeFor > 0 && !reservation ? 1 : 0);
-  return line && stored.parked[free - 1]?.owner;
+  return line && stored.parked[Math.min(free, stored.parked.length) - 1]?.owner;
 }
 
 /** Removes an owner from the line; the same object where it is not in it. */
@@ -383,7 +383,7 @@ function ageOf(owner: string): Age | undefined {
   const job = jobOfOwner(owner);
   // A producer may give any time.
   if (!job || !Number.isSafeInteger(job.timestamp) || !/@-?\d+$/.test(owner)) return undefined;
-  const number = /^\d{1,15}$/.test(job.jobId) ? Number(job.jobId) : undefined;
+  const number = /^[1-9]\d{0,14}$/.test(job.jobId) ? Number(job.jobId) : undefined;
   return { queue: job.queueQualifiedName, number, timestamp: job.timestamp };
 }
 

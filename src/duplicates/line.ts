@@ -22,7 +22,7 @@ import {
   awaitTurn,
   lookAgain,
   promote,
-  promoteBeforeClose,
+  promoteHead,
   promoteNext,
   sendPromotion,
   settled,
@@ -56,8 +56,11 @@ export function inLine(
 
 /** Runs a job that holds its key. What comes next is promoted before the job's completion is sent. */
 export async function runAndPromote(work: GuardedJob, handle: LockHandle): Promise<unknown> {
+  const hasOnePlace = work.concurrency === 1;
+  // A place that nobody has released (its holder died, an operator freed it, there are more than before) was told to nobody.
+  if (!hasOnePlace && handle.next !== undefined) void promoteHead(work);
   // With several places another holder may have promoted that one long before.
-  const next = work.concurrency === 1 ? handle.next : undefined;
+  const next = hasOnePlace ? handle.next : undefined;
   const awaited = next === undefined ? undefined : awaitTurn(work, next);
   try {
     const result = await work.run(handle);
@@ -65,13 +68,12 @@ export async function runAndPromote(work: GuardedJob, handle: LockHandle): Promi
     return result;
   } finally {
     if (next !== undefined && handle.isFreed) await sendPromotion(work, next, awaited);
-    await promoteBeforeClose(work);
   }
 }
 
 async function acquire(work: GuardedJob): Promise<AcquireAttempt> {
   const { job, request } = work;
-  noteWorker(job);
+  noteWorker(job, request.cache);
   const jobs = jobsOf(job);
   if (attemptOf(job) !== 1) {
     // A job that was parked has its position: who was handed out before it does not matter any more.

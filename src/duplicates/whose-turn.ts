@@ -17,7 +17,7 @@ const ON_ITS_WAY_MS = 1000;
 /** Prepares the promotion of an owner whose turn is next. */
 export function awaitTurn(work: GuardedJob, owner: string): AwaitedJob | undefined {
   const other = jobOfOwner(owner);
-  return other && awaitNext(work.job, other);
+  return other && awaitNext(work.job, other, work.request.cache);
 }
 
 /** Promotes a job. Resolves when the command is written: when the promise callbacks of this turn of the event loop have run. */
@@ -46,12 +46,8 @@ export async function lookAgain(work: GuardedJob): Promise<void> {
   }
 }
 
-/**
- * The key was released: promotes the first of its line if this worker closes. Its process may end before the answer to the release says
- * who is next, and whoever was next may have been outdone since. Never rejects.
- */
-export async function promoteBeforeClose(work: GuardedJob): Promise<void> {
-  if (!work.job.queue?.closing) return;
+/** Promotes the first of the line, if a place is free. Never rejects, and nobody waits for it. */
+export async function promoteHead(work: GuardedJob): Promise<void> {
   try {
     const { held, head } = await work.request.findLine();
     if (head !== undefined && held < work.concurrency) await promoteNext(work, head);
@@ -82,7 +78,7 @@ export async function promoteNext(work: GuardedJob, owner: string): Promise<void
 /** @returns whether it was promoted. */
 export async function promote(work: GuardedJob, owner: string, how: PromoteOptions = {}): Promise<boolean> {
   const other = jobOfOwner(owner);
-  return other !== undefined && promoteJob(work.job, other, how);
+  return other !== undefined && promoteJob(work.job, other, work.request.cache, how);
 }
 
 /** Asks until nobody is in the way whose job BullMQ does not have to run any more. */

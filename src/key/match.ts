@@ -3,7 +3,7 @@
 import { describeThrown, KeyError } from '../core/errors.ts';
 import { shown } from '../core/printable.ts';
 import { hash } from './shorten.ts';
-import { fillTemplate, type Template } from './template.ts';
+import { fillTemplate, showNoKey, type Template } from './template.ts';
 
 /** 132 bits: two texts that differ have equal hashes in no practice. */
 const HASH_LENGTH = 22;
@@ -31,7 +31,7 @@ export function matchFromFunction(build: () => unknown, whose: string): string {
     throw new KeyError(`${whose} could not be built: the function threw ${problem}`, { cause });
   }
   if (typeof text === 'string') return matchHash(text);
-  throw new KeyError(`${whose} must be a string, not ${text === null ? 'null' : typeof text}`);
+  throw new KeyError(`${whose} must be a string, not ${showNoKey(text)}`);
 }
 
 function matchHash(text: string): string {

@@ -111,8 +111,13 @@ export function checkKey(key: unknown, whose: string): string {
   return shortenKey(key);
 }
 
-function showNoKey(key: unknown): string {
-  if (key instanceof Promise) return 'a promise; build it without awaiting';
+/** What is no string, as errors show it. */
+export function showNoKey(key: unknown): string {
+  if (key instanceof Promise) {
+    // Else its rejection would end the process.
+    key.catch(() => {});
+    return 'a promise; build it without awaiting';
+  }
   if (typeof key === 'number' || typeof key === 'bigint') return `${key}; write String(…) around it`;
   return show(key);
 }

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { KeyError } from '../../src/index.ts';
+import { matchFromFunction } from '../../src/key/match.ts';
 import { checkKey, fillTemplate, keyFromFunction, parseTemplate } from '../../src/key/template.ts';
 
 const build = (template: string, data: unknown) =>
@@ -277,6 +278,16 @@ describe('A key from a function', () => {
       expect(() => keyFromFunction(() => value, 'the key')).to.throw(KeyError, problem);
     });
   }
+
+  it('is refused where it is a promise that rejects, and that rejection ends no process', async () => {
+    const build = async () => {
+      throw new Error('no such user');
+    };
+
+    expect(() => keyFromFunction(build, 'the key')).to.throw(KeyError, /a promise/);
+    expect(() => matchFromFunction(build, 'the match')).to.throw(KeyError, /a promise/);
+    await new Promise(resolve => setImmediate(resolve));
+  });
 
   it('is refused with the error as the cause (the function throws)', () => {
     const cause = new Error('no such user');

@@ -21,7 +21,7 @@ import {
 
 /** What names a job's queue, the job's id, and the ms at which the job was created, in the owner of its lease. */
 const OWNER_OF_JOB = '^((?:.*:)?[^:]+):([^:]*)@(-?[0-9]{1,16})$';
-const NUMBER_OF_JOB = '^[0-9]{1,15}$';
+const NUMBER_OF_JOB = '^[1-9][0-9]{0,14}$';
 
 /** The functions that decide on lines and places, and those that they call. */
 export function lineFunctionsSql(names: Names): string {
@@ -446,7 +446,9 @@ BEGIN
     -- Where the key stays done, the first is told, so that it comes back when the window is over.
     free := greatest(free, CASE WHEN step.stays = 'done' THEN 1 ELSE 0 END);
     IF free > 0 THEN
-      SELECT p.owner INTO next_owner FROM ${line} AS p WHERE p.key = step.key ORDER BY p.joined OFFSET free - 1 LIMIT 1;
+      SELECT p.owner INTO next_owner
+      FROM (SELECT q.owner, q.joined FROM ${line} AS q WHERE q.key = step.key ORDER BY q.joined LIMIT free) AS p
+      ORDER BY p.joined DESC LIMIT 1;
     END IF;
   END IF;
   IF was_held AND step.kind = 'newest' THEN

@@ -81,7 +81,7 @@ local FIRST_SCORE = 1e14
 local function ageOf(owner)
   local queue, id, created = match(owner, '^(.*[^:]):([^:]*)@(%-?%d+)$')
   if not created or math.abs(tonumber(created)) >= 9007199254740992 then return nil end
-  local number = #id <= 15 and match(id, '^%d+$')
+  local number = #id <= 15 and match(id, '^[1-9]%d*$')
   return queue, tonumber(number or nil), tonumber(created)
 end
 
@@ -361,7 +361,7 @@ end
 
 -- Whose turn it is: the last of those for whom there is a free place. Those before it were told before.
 local function nextOf(line, marks, parked, free)
-  return parked >= free and free > 0 and parkedAt(line, marks, free - 1) or ''
+  return free > 0 and parked > 0 and parkedAt(line, marks, math.min(free, parked) - 1) or ''
 end
 
 local function leave(key, line, token, places, kind, dedupeFor, rememberFor, grace, lasts, bytes, text)
