@@ -3,6 +3,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Listener, LockCache } from '../cache/contract.ts';
 import type { Holder } from '../core/holder.ts';
+import { onAbort } from '../core/on-abort.ts';
 import { timerDelay } from '../core/timers.ts';
 import type { LeaseTerms } from './lease-terms.ts';
 
@@ -81,8 +82,7 @@ export async function waitUntil(
   // A signal that has aborted before emits no event.
   signal?.throwIfAborted();
   const isOver = new AbortController();
-  const end = () => isOver.abort();
-  signal?.addEventListener('abort', end);
+  const forget = signal && onAbort(signal, () => isOver.abort());
   try {
     const left = timerDelay(time - performance.now());
     await Promise.race([promise, delay(left, undefined, { signal: isOver.signal, ref: keepsAlive })]);
@@ -90,7 +90,7 @@ export async function waitUntil(
     // The delay fails only when the signal aborts it.
   } finally {
     isOver.abort();
-    signal?.removeEventListener('abort', end);
+    forget?.();
   }
   signal?.throwIfAborted();
 }

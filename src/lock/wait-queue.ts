@@ -7,6 +7,7 @@ import type { LineRecord, LockCache } from '../cache/contract.ts';
 import { isMismatch } from '../cache/lock-rules.ts';
 import { getOrCreate } from '../core/get-or-create.ts';
 import type { Holder } from '../core/holder.ts';
+import { onAbort } from '../core/on-abort.ts';
 import { processWide } from '../core/process-wide.ts';
 import type { LeaseTerms } from './lease-terms.ts';
 import type { AcquireAttempt } from './lock-request.ts';
@@ -37,10 +38,10 @@ export interface WaitTerms extends EndOfWait {
  */
 export async function acquireInTurn(request: WaitingRequest, wait: WaitTerms): Promise<AcquireAttempt> {
   wait.signal?.throwIfAborted();
-  if (wait.waitFor === 0) return request.tryAcquire({});
+  if (wait.waitFor === 0) return ask(request, {}, wait);
   // The waiters wait for the very lease that its owner can reclaim: behind them it would wait for itself.
   if (wait.mayOwnLease && findQueue(request) && (await ownsLease(request))) {
-    const attempt = await request.tryAcquire({});
+    const attempt = await ask(request, {}, wait);
     if (attempt.acquired) return attempt;
   }
   return queueOf(request).wait(request, wait);
@@ -85,15 +86,15 @@ class WaitQueue {
   }
 
   async #acquire(request: WaitingRequest, wait: WaitTerms, until: number): Promise<AcquireAttempt> {
-    const { signal, waitsForOthersOnly } = wait;
+    const { waitsForOthersOnly } = wait;
     // Most keys are free when they are asked for, and nobody listens to these.
     let release = this.#lastFound && new ReleaseSignal(request);
     try {
       for (let pause = nextPause(); ; pause = nextPause(pause)) {
         release?.reset();
         const askedAt = performance.now();
-        const attempt = await request.tryAcquire({ notify: release !== undefined });
-        if (attempt.acquired) return unlessAborted(attempt, signal);
+        const attempt = await ask(request, { notify: release !== undefined }, wait);
+        if (attempt.acquired) return attempt;
         const { holder } = attempt;
         this.#lastFound = { holder, askedAt };
         if (holder.match !== undefined) for (const waiter of this.#waiters) waiter.notice(holder, askedAt);
@@ -135,13 +136,31 @@ async function lookForMismatch(request: WaitingRequest, waiter: Waiter): Promise
   }
 }
 
-/** A key that was acquired for someone who has left meanwhile is released. */
-async function unlessAborted(
-  attempt: AcquireAttempt & { acquired: true },
-  signal: AbortSignal | undefined,
+/**
+ * Asks for a key. A datastore that is silent does not keep someone who leaves: a key that is acquired for one who has left is released.
+ * @throws any the reason of the signal, when it aborts.
+ */
+async function ask(
+  request: WaitingRequest,
+  how: { notify?: boolean },
+  { signal }: EndOfWait,
 ): Promise<AcquireAttempt> {
-  if (!signal?.aborted) return attempt;
-  void attempt.handle.release();
+  const asked = request.tryAcquire(how);
+  if (!signal) return asked;
+  let forget: () => void = () => {};
+  const left = new Promise<void>(resolve => {
+    forget = onAbort(signal, resolve);
+  });
+  try {
+    const attempt = await Promise.race([asked, left]);
+    if (attempt && !signal.aborted) return attempt;
+  } finally {
+    forget();
+  }
+  asked.then(
+    late => late.acquired && late.handle.release(),
+    () => {},
+  );
   throw signal.reason;
 }
 

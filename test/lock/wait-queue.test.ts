@@ -4,8 +4,9 @@ import { expect } from 'chai';
 import type { CreatedCache } from '../../src/conformance/suite.ts';
 import { type Listener, Lock, type LockCache, LockError, MemoryCache, RedisCache } from '../../src/index.ts';
 import { allCaches, type CacheEntry } from '../support/caches.ts';
-import { connectRedis, rejection, uniqueName, until } from '../support/index.ts';
+import { connectRedis, deferred, rejection, uniqueName, until } from '../support/index.ts';
 import { acquire, acquireStep } from '../support/steps.ts';
+import { ScriptedCache } from './scripted-cache.ts';
 
 const NAMES = [
   'MemoryCache',
@@ -121,6 +122,45 @@ describe('A waiter whose signal aborts while its cache is asked', () => {
 
     expect(error.message).to.equal('enough');
     expect(performance.now() - startedAt).to.be.below(1000);
+    await holder.release();
+  });
+
+  for (const waitFor of [0, 20_000]) {
+    it(`leaves at once though the cache is silent, and what it acquires late is released (waitFor: ${waitFor})`, async () => {
+      const cache = new ScriptedCache();
+      const stuck = deferred();
+      cache.stuck = stuck;
+      const controller = new AbortController();
+      const lock = new Lock('k', { cache, ttl: 60_000 });
+      const leaving = rejection(lock.acquire({ waitFor, signal: controller.signal }));
+      await until(() => cache.batches.length === 1);
+
+      controller.abort(new Error('enough'));
+      const error = await leaving;
+      stuck.resolve();
+      await until(() => cache.releases.length === 1);
+
+      expect(error.message).to.equal('enough');
+    });
+  }
+
+  it('may be one of many that share the signal: Node warns of no leak', async () => {
+    const lock = new Lock('k', { cache: new MemoryCache() });
+    const holder = await lock.acquire();
+    const warnings: Error[] = [];
+    const note = (warning: Error) => warnings.push(warning);
+    process.on('warning', note);
+    const controller = new AbortController();
+    const { signal } = controller;
+    const waiting = Array.from({ length: 50 }, () => rejection(lock.acquire({ waitFor: 20_000, signal })));
+    await new Promise(resolve => setImmediate(resolve));
+
+    controller.abort(new Error('enough'));
+    const errors = await Promise.all(waiting);
+    process.off('warning', note);
+
+    expect(new Set(errors.map(({ message }) => message))).to.deep.equal(new Set(['enough']));
+    expect(warnings).to.deep.equal([]);
     await holder.release();
   });
 });
