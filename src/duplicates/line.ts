@@ -22,6 +22,7 @@ import {
   awaitTurn,
   lookAgain,
   promote,
+  promoteBeforeClose,
   promoteHead,
   promoteNext,
   sendPromotion,
@@ -68,6 +69,7 @@ export async function runAndPromote(work: GuardedJob, handle: LockHandle): Promi
     return result;
   } finally {
     if (next !== undefined && handle.isFreed) await sendPromotion(work, next, awaited);
+    await promoteBeforeClose(work);
   }
 }
 

@@ -15,7 +15,7 @@ import type { LockHandle } from '../lock/lock-handle.ts';
 import { park } from './line.ts';
 import { raiseDuplicate } from './skip-or-raise.ts';
 import { type DuplicateStrategy, type GuardedJob, plain, type StrategyForm } from './strategy.ts';
-import { promote, promoteNext } from './whose-turn.ts';
+import { promote, promoteBeforeClose, promoteNext } from './whose-turn.ts';
 
 /** What `'share'` needs of a cache. */
 export const SHARE_METHODS: readonly (keyof LockCache)[] = [...LINE_METHODS, 'results'] as const;
@@ -50,6 +50,7 @@ async function run(work: GuardedJob, handle: LockHandle): Promise<unknown> {
     });
   } finally {
     await new Promise<void>(resolve => nextTick(resolve));
+    await promoteBeforeClose(work);
   }
 }
 
@@ -60,6 +61,7 @@ function promoteAll(work: GuardedJob, owners: readonly string[]): void {
 async function onHeld(work: GuardedJob, holder: Holder, standing: Standing | undefined): Promise<unknown> {
   if (standing?.is === 'answered') {
     if (standing.next !== undefined) void promote(work, standing.next, { isKnown: true });
+    await promoteBeforeClose(work);
     return completeWith(work, holder, readResult(standing.result));
   }
   if (holder.state === 'done') return completeWith(work, holder, undefined);

@@ -46,7 +46,15 @@ export async function lookAgain(work: GuardedJob): Promise<void> {
   }
 }
 
-/** Promotes the first of the line, if a place is free. Never rejects, and nobody waits for it. */
+/**
+ * The key was released by a worker that closes: promotes the first of the line. Its connection may be closed before the answer to the
+ * release says who is next, and whoever was next may have been outdone since. Never rejects.
+ */
+export async function promoteBeforeClose(work: GuardedJob): Promise<void> {
+  if (work.job.queue?.closing) await promoteHead(work);
+}
+
+/** Promotes the first of the line, if a place is free. Never rejects. */
 export async function promoteHead(work: GuardedJob): Promise<void> {
   try {
     const { held, head } = await work.request.findLine();

@@ -59,7 +59,7 @@ for (const setup of oneOfEachKind) {
       await until(async () => (await logs()).length > 0);
       expect(await logs()).to.have.length(1);
       expect((await logs())[0]).to.match(
-        new RegExp(`^handled by whenLocked: 'k' is held by job ${first.job.id} of ${queueName}$`),
+        new RegExp(`^handled: 'k' is held by job ${first.job.id} of ${queueName}$`),
       );
     });
   });

@@ -5,7 +5,7 @@ import { expect } from 'chai';
 import { onceProcessor } from '../../src/index.ts';
 import { Bench, oneOfEachKind } from '../support/bullmq.ts';
 import { type Deferred, deferred, uniqueName, until } from '../support/index.ts';
-import { onceReleaseIsSent } from './once-release-is-sent.ts';
+import { answerReleasesLate, onceReleaseIsSent } from './late-answers.ts';
 
 /** Starts a worker whose jobs complete at once. Returns their versions, in the order in which they run. */
 async function workerOf(bench: Bench): Promise<unknown[]> {
@@ -64,10 +64,12 @@ for (const setup of oneOfEachKind) {
         const newest = await bench.add({});
         await bench.reaches(newest, 'delayed');
         await bench.ended(older);
+        const restore = answerReleasesLate();
 
         const closed = worker.close();
         gate.resolve();
         await closed;
+        restore();
 
         expect(await newest.getState()).to.equal('waiting');
       });

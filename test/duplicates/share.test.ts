@@ -5,6 +5,7 @@ import { expect } from 'chai';
 import { onceProcessor } from '../../src/index.ts';
 import { Bench, oneOfEachKind, setupNamed } from '../support/bullmq.ts';
 import { deferred, until } from '../support/index.ts';
+import { answerReleasesLate } from './late-answers.ts';
 
 const setups = [
   ...oneOfEachKind,
@@ -173,9 +174,11 @@ for (const setup of setups) {
         await bench.add({});
         await until(() => ran.length === 1);
         const [next] = await park(2);
+        const restore = answerReleasesLate();
         const closed = worker.close();
         gates[0]?.resolve(new Error('failed'));
         await closed;
+        restore();
 
         expect(await next?.getState()).to.equal('waiting');
       });

@@ -145,8 +145,8 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'a job that finds its own newer run is a duplicate like any other',
     guarantee: 4,
     file: 'src/guard/process-job.ts',
-    find: 'if (owner !== terms.owner) return false;',
-    replace: "if (owner !== terms.owner || owner !== '') return false;",
+    find: 'holder.owner === context.request.terms.owner',
+    replace: "holder.owner === ''",
   },
   {
     name: 'a job that has stalled while it waited runs a second time',
@@ -381,7 +381,7 @@ export const MUTATIONS: readonly Mutation[] = [
     name: "a release says that it is nobody's turn",
     guarantee: 10,
     file: LINE_RULES,
-    find: 'return line && stored.parked[free - 1]?.owner;',
+    find: 'return line && stored.parked[Math.min(free, stored.parked.length) - 1]?.owner;',
     replace: 'return line && stored.parked[free + 999]?.owner;',
   },
   {
@@ -525,6 +525,14 @@ export const MUTATIONS: readonly Mutation[] = [
     file: LINE_RULES,
     find: 'if (isMismatch(step, { match: resultMatch(stored.kept.text) })) {',
     replace: "if (resultMatch(stored.kept.text) === 'none') {",
+  },
+  {
+    name: 'a worker that closes promotes only whoever was next when its job began',
+    guarantee: 10,
+    file: 'src/duplicates/line.ts',
+    find: 'await promoteBeforeClose(work);',
+    replace: 'else await promoteBeforeClose(work);',
+    test: 'test/duplicates/keep-last.test.ts',
   },
   {
     name: 'those that share a result are not promoted',
