@@ -11,18 +11,17 @@ import type { RunningJob, WorkerLike } from './job.ts';
 /** The workers by the names of their queues. */
 type Workers = Map<string, WeakRef<WorkerLike>>;
 
-/** By the datastore of their locks; a cache that names none is one of its own. */
-const state = processWide('workers-by-datastore', () => ({
+/** By the datastore of their locks. A cache that names none is one of its own. */
+const { ofDatastores, ofCaches } = processWide('workers-by-datastore', () => ({
   ofDatastores: new Map<string, Workers>(),
   ofCaches: new WeakMap<LockCache, Workers>(),
-  noted: new WeakMap<WorkerLike, LockCache>(),
 }));
 
 /** Remembers the worker of a job, whose lock is kept in a cache. */
 export function noteWorker({ queue, queueQualifiedName }: RunningJob, cache: LockCache): void {
-  if (!queue || state.noted.get(queue) === cache) return;
-  state.noted.set(queue, cache);
-  workersBy(cache).set(queueQualifiedName, new WeakRef(queue));
+  if (!queue) return;
+  const workers = workersBy(cache);
+  if (workers.get(queueQualifiedName)?.deref() !== queue) workers.set(queueQualifiedName, new WeakRef(queue));
 }
 
 /** The worker of a queue: the asking job's own, or another of this process; `undefined` where there is none, or in a sandbox. */
@@ -38,9 +37,8 @@ export function workerOf(
 }
 
 function workersBy(cache: LockCache): Workers {
-  const { ofDatastores, ofCaches } = state;
-  const { datastore } = cache;
-  return datastore === undefined
-    ? getOrCreate(ofCaches, cache, () => new Map())
-    : getOrCreate(ofDatastores, datastore, () => new Map());
+  const create = (): Workers => new Map();
+  return getOrCreate(ofCaches, cache, () =>
+    cache.datastore === undefined ? create() : getOrCreate(ofDatastores, cache.datastore, create),
+  );
 }

@@ -50,6 +50,11 @@ const VERBS = [
   ] as const),
 ];
 
+/** A delay in whole minutes, rounded up: BullMQ counts what is left of it a moment later than the model. */
+function minutes(ms: number): number {
+  return Math.ceil(ms / 60_000);
+}
+
 /** BullMQ and its model, side by side. */
 class Pair {
   readonly model: QueueModel;
@@ -372,7 +377,7 @@ class Pair {
           atm: Number(atm ?? 0),
           ats: Number(ats ?? 0),
           stc: Number(stc ?? 0),
-          delay: Number(delay),
+          delay: minutes(Number(delay)),
           isDoomed: defa !== undefined,
           failedReason: failedReason ?? '',
           isFinished: finishedOn !== undefined,
@@ -403,7 +408,7 @@ class Pair {
       atm: job.attemptsMade,
       ats: job.attemptsStarted,
       stc: job.stalledCounter,
-      delay: job.delay,
+      delay: minutes(job.delay),
       isDoomed: job.deferredFailure !== undefined,
       failedReason: job.failedReason ?? '',
       isFinished: job.finishedOn !== undefined,
