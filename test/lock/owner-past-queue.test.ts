@@ -88,7 +88,9 @@ for (const setup of oneOfEachKind) {
 
       await Promise.all([first, ...others].map(job => bench.result(job)));
 
-      expect(ran).to.deep.equal(['first 1', 'first 2', 'second 1', 'third 1']);
+      // BullMQ on PostgreSQL may hand out two jobs in either order.
+      expect(ran.slice(0, 2)).to.deep.equal(['first 1', 'first 2']);
+      expect(ran.slice(2)).to.have.members(['second 1', 'third 1']);
     });
 
     it('runs at once, before them (it was rate limited, and its key was reserved)', async () => {
@@ -108,7 +110,9 @@ for (const setup of oneOfEachKind) {
 
       await Promise.all([first, ...others].map(job => bench.result(job)));
 
-      expect(ran).to.deep.equal(['first 1', 'first 2', 'second 1', 'third 1']);
+      // BullMQ on PostgreSQL may hand out two jobs in either order.
+      expect(ran.slice(0, 2)).to.deep.equal(['first 1', 'first 2']);
+      expect(ran.slice(2)).to.have.members(['second 1', 'third 1']);
     });
   });
 }
