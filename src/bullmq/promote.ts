@@ -11,7 +11,7 @@ import { workerOf } from './workers.ts';
 /** BullMQ's class `Job`. */
 type JobClass = new (queue: unknown, name: string, data: unknown, opts: object, id: string) => RunningJob;
 
-/** The promotions of each worker, by the ids of the jobs with their queues. */
+/** The promotions of each worker, by the ids of the jobs. */
 const underWay = new WeakMap<WorkerLike, Map<string, Promise<boolean>>>();
 
 export interface PromoteOptions {
@@ -42,17 +42,16 @@ export function promoteJob(
   const worker = workerOf(asking, queueQualifiedName, cache);
   if (!worker) return Promise.resolve(false);
   const promotions = getOrCreate(underWay, worker, () => new Map<string, Promise<boolean>>());
-  const name = `${queueQualifiedName}:${jobId}`;
-  const known = promotions.get(name);
+  const known = promotions.get(jobId);
   if (known) return known;
   const hasNumber = isNumbered(jobId);
   const read = hasNumber ? awaited?.job : undefined;
   // A queue of the same name may be on another server, and have another job with that number.
   const needsNoRead = worker === asking.queue && ((isKnown && hasNumber) || isInHaste);
   const promoted = read ? promoteToFront(read) : promoteThenMove(asking, worker, owner, needsNoRead);
-  promotions.set(name, promoted);
+  promotions.set(jobId, promoted);
   // Who asks because of an answer that came together with this one asks a moment later.
-  void promoted.finally(() => setImmediate(() => promotions.delete(name)));
+  void promoted.finally(() => setImmediate(() => promotions.delete(jobId)));
   return promoted;
 }
 

@@ -65,11 +65,10 @@ async function follow(
   const attempt = await acquireOrFailOpen(context, strategy);
   if (!attempt.acquired) {
     const { holder, standing } = attempt;
-    if (!isObserved && holder.owner === context.request.terms.owner) {
-      if (await isAnotherRun(context, holder)) return onOwnLease(context, holder);
-    }
-    if (!isObserved && isMismatch(context.request.terms, holder)) {
-      return refuseMismatch(context.request, holder);
+    if (!isObserved) {
+      const isOwn = holder.owner === context.request.terms.owner && (await isAnotherRun(context, holder));
+      if (isOwn) return onOwnLease(context, holder);
+      if (isMismatch(context.request.terms, holder)) return refuseMismatch(context.request, holder);
     }
     return strategy.onHeld(context, holder, standing);
   }

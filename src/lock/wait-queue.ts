@@ -7,7 +7,6 @@ import type { LineRecord, LockCache } from '../cache/contract.ts';
 import { isMismatch } from '../cache/lock-rules.ts';
 import { getOrCreate } from '../core/get-or-create.ts';
 import type { Holder } from '../core/holder.ts';
-import { onAbort } from '../core/on-abort.ts';
 import { processWide } from '../core/process-wide.ts';
 import type { LeaseTerms } from './lease-terms.ts';
 import type { AcquireAttempt } from './lock-request.ts';
@@ -143,25 +142,20 @@ async function lookForMismatch(request: WaitingRequest, waiter: Waiter): Promise
 async function ask(
   request: WaitingRequest,
   how: { notify?: boolean },
-  { signal }: EndOfWait,
+  wait: EndOfWait,
 ): Promise<AcquireAttempt> {
   const asked = request.tryAcquire(how);
-  if (!signal) return asked;
-  let forget: () => void = () => {};
-  const left = new Promise<void>(resolve => {
-    forget = onAbort(signal, resolve);
-  });
+  if (!wait.signal) return asked;
   try {
-    const attempt = await Promise.race([asked, left]);
-    if (attempt && !signal.aborted) return attempt;
-  } finally {
-    forget();
+    await waitUntil(asked, Number.POSITIVE_INFINITY, wait);
+  } catch (reason) {
+    asked.then(
+      late => late.acquired && late.handle.release(),
+      () => {},
+    );
+    throw reason;
   }
-  asked.then(
-    late => late.acquired && late.handle.release(),
-    () => {},
-  );
-  throw signal.reason;
+  return asked;
 }
 
 /** One place in a queue. */

@@ -73,9 +73,7 @@ for (const setup of oneOfEachKind) {
 
         expect(await newest.getState()).to.equal('waiting');
       });
-    }
 
-    if (setup.onRedis) {
       it('is promoted though the worker begins to close while the answer to the release is under way', async () => {
         const first = await bench.hold({ whenLocked: 'keep-last' }, { concurrency: 3 });
         const newest = await bench.add({});
