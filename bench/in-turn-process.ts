@@ -48,7 +48,6 @@ async function answer(request: Request): Promise<object> {
       await prepare(request.task);
       return {};
     case 'run':
-      globalThis.gc?.();
       startedAt = now();
       cpuBefore = process.cpuUsage();
       worker.run();

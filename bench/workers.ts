@@ -4,6 +4,7 @@
  */
 
 import type { ChildProcess } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { Redis } from 'ioredis';
 import { ask, startChild } from './child.ts';
 import type { Figures } from './measure.ts';
@@ -26,6 +27,7 @@ export class Workers {
   readonly #redis: Redis;
   readonly #guard: string;
   readonly #sets: ChildProcess[][];
+  readonly #id = randomUUID();
   #runs = 0;
 
   /**
@@ -50,15 +52,20 @@ export class Workers {
     );
   }
 
-  /** Lets each set work once, so that none is cold when it is measured. */
-  async warmUp(load: Load): Promise<void> {
-    for (const _ of this.#sets) await this.run(load);
+  /**
+   * Lets each set work, so that none is cold when it is measured.
+   * @param times - V8 needs some ten thousand jobs to optimise a guard of many small functions.
+   */
+  async warmUp(load: Load, times = 1): Promise<void> {
+    for (let i = 0; i < this.#sets.length * times; i++) await this.run(load);
   }
 
   /** @returns jobs per second, and microseconds of CPU a job: the workers' and Redis'. */
   async run({ store, concurrency, jobs, key }: Load): Promise<Figures> {
-    const queue = `bench-${process.pid}-${this.#guard.replace(/\W/g, '')}-${this.#runs}`;
-    const set = this.#sets[this.#runs++ % this.#sets.length] as ChildProcess[];
+    const turn = this.#runs++ % this.#sets.length;
+    const set = this.#sets[turn] as ChildProcess[];
+    // One name for all that one worker can run.
+    const queue = `bench-${this.#id}-${turn}-${store}-${concurrency}`;
     await this.#fill(store, queue, jobs, key);
     const before = await serverStats(this.#redis);
     const task: Task = { guard: this.#guard, store, servers: this.#seenByWorkers, queue, concurrency };
@@ -68,7 +75,6 @@ export class Workers {
     const after = await serverStats(this.#redis);
     const ended = outcomes.reduce((sum, outcome) => sum + outcome.jobs, 0);
     if (ended !== jobs) throw new Error(`under '${this.#guard}' ${ended} of ${jobs} jobs ended`);
-    await this.#redis.flushdb();
     return {
       'jobs/s': (ended * 1000) / Math.max(...outcomes.map(({ took }) => took)),
       'worker µs/job': outcomes.reduce((sum, { cpu }) => sum + cpu, 0) / ended,

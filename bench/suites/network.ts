@@ -20,9 +20,9 @@ export async function network({ servers, rounds, workerSets: sets, scale }: Sett
     name,
     workers: new Workers(servers, name, { sets, seenByWorkers }),
   }));
-  for (const { workers: own } of workers) await own.warmUp(load(50, scale));
   const results: Measured[][] = [];
   for (const concurrency of CONCURRENCIES) {
+    for (const { workers: own } of workers) await own.warmUp(load(concurrency, scale));
     const contenders = workers.map(({ name, workers: own }) => ({
       name,
       run: () => own.run(load(concurrency, scale)),

@@ -9,9 +9,10 @@ import type { Store } from '../stores.ts';
 import { type Load, Workers } from '../workers.ts';
 
 const DISTINCT = 'all keys distinct';
+const HALF = 'half of the jobs duplicates of their neighbours';
 const KEYS: Record<string, Load['key']> = {
   [DISTINCT]: n => `key-${n}`,
-  'half of the jobs duplicates of their neighbours': n => `key-${n >> 1}`,
+  [HALF]: n => `key-${n >> 1}`,
   'one hot key': () => 'key',
 };
 /** The clients, and which part of the jobs is enough for runs of about the same time. */
@@ -38,20 +39,24 @@ export async function throughput({
       jobs: Math.ceil(jobs(concurrency) * part),
       key,
     });
-    for (const { workers: own } of workers) await own.warmUp(load(50, KEYS[DISTINCT] as Load['key']));
-
-    for (const [keys, key] of Object.entries(KEYS)) {
-      const results: Measured[][] = [];
-      for (const concurrency of concurrencies) {
+    const measured = new Map<string, Measured[][]>();
+    // The highest first: then there are the most jobs to warm up with.
+    for (const [i, concurrency] of concurrencies.toReversed().entries()) {
+      const warming = load(concurrency, KEYS[HALF] as Load['key']);
+      for (const { workers: own } of workers) await own.warmUp(warming, i === 0 ? 3 : 1);
+      for (const [keys, key] of Object.entries(KEYS)) {
         const contenders = workers.map(({ name, workers: own }) => ({
           name,
           run: () => own.run(load(concurrency, key)),
         }));
-        const measured = await measure(contenders, rounds);
-        results.push(measured);
-        const ratios = measured.map(({ ratios }) => ratios['jobs/s']?.median.toFixed(2)).join(' ');
+        const result = await measure(contenders, rounds);
+        measured.set(keys, [result, ...(measured.get(keys) ?? [])]);
+        const ratios = result.map(({ ratios }) => ratios['jobs/s']?.median.toFixed(2)).join(' ');
         console.error(`throughput, ${store}, ${keys}, concurrency ${concurrency}: ${ratios}`);
       }
+    }
+
+    for (const [keys, results] of measured) {
       const at50 = results[concurrencies.indexOf(50)] as Measured[];
       report.push(
         `### ${store}, ${keys}`,
