@@ -63,7 +63,7 @@ async function pair({ servers, workerSets: sets, scale }: Settings, processes: n
     new Workers(servers, NO_GUARD, { sets, processes }),
     new Workers(servers, OURS, { sets, processes }),
   ];
-  for (const workers of both) await workers.warmUp(load((8_000 * processes) / scale), 3);
+  for (const workers of both) await workers.warmUp(load((8_000 * processes) / scale), 2);
   return both;
 }
 

@@ -40,10 +40,10 @@ export async function throughput({
       key,
     });
     const measured = new Map<string, Measured[][]>();
-    // The highest first: then there are the most jobs to warm up with.
-    for (const [i, concurrency] of concurrencies.toReversed().entries()) {
+    // The highest first: it has the most jobs to warm up with.
+    for (const concurrency of concurrencies.toReversed()) {
       const warming = load(concurrency, KEYS[HALF] as Load['key']);
-      for (const { workers: own } of workers) await own.warmUp(warming, i === 0 ? 3 : 1);
+      for (const { workers: own } of workers) await own.warmUp(warming, 3);
       for (const [keys, key] of Object.entries(KEYS)) {
         const contenders = workers.map(({ name, workers: own }) => ({
           name,

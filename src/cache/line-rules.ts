@@ -288,7 +288,9 @@ export function keepResult<Key extends Pick<StoredKey, 'parked' | 'kept'>>(
   const until = now + Math.max(dedupeFor, rememberFor);
   const awaited = [...before, ...leaving.map(({ owner }) => ({ owner, expiresAt: until }))];
   if (awaited.length === 0 && dedupeFor === 0) return stored;
-  const expiresAt = awaited.length > 0 ? until : now + dedupeFor;
+  // Each may come as long as it was told, though the one that did the work last was to wait for less.
+  const atLeast = awaited.length > 0 ? until : now + dedupeFor;
+  const expiresAt = awaited.reduce((latest, one) => Math.max(latest, one.expiresAt), atLeast);
   const parked = leaving.length > 0 ? [] : stored.parked;
   return { ...stored, parked, kept: { text: result.text, expiresAt, awaited, served: [] } };
 }

@@ -233,6 +233,28 @@ export function testSharing(test: DefineTest): void {
 
   test(
     'results',
+    'one that shares a result may come as long as it was told, though a newer one is kept for less',
+    async ({ cache, other }) => {
+      for (const isOfLine of [true, false]) {
+        const [holder, parked] = together(2);
+        await enter(cache, holder);
+        await enter(cache, parked);
+        await leave(cache, holder, { result: KEPT, rememberFor: WINDOW });
+        const next = again(holder);
+        await enter(other, next);
+
+        if (isOfLine) await leave(other, next, { result: LARGE, rememberFor: 50 });
+        else await other.release([{ ...releaseStep(next, 50), result: LARGE }]);
+        const isOverAt = performance.now() + 50;
+        await until(async () => performance.now() > isOverAt + 20);
+
+        assertAnswered(await enter(cache, again(parked)), LARGE.text);
+      }
+    },
+  );
+
+  test(
+    'results',
     'within a window nobody is parked: who comes is told the result',
     async ({ cache, other }) => {
       const [holder, parked, newcomer] = together(3);

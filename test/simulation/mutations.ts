@@ -542,6 +542,14 @@ export const MUTATIONS: readonly Mutation[] = [
     replace: 'for (const owner of owners.slice(1000)) void promote',
   },
   {
+    name: 'a result is kept no longer than the one that did the work last was to wait for it',
+    guarantee: 10,
+    file: LINE_RULES,
+    find: 'const expiresAt = awaited.reduce((latest, one) => Math.max(latest, one.expiresAt), atLeast);',
+    replace: 'const expiresAt = atLeast;',
+    test: 'test/cache/contract/memory.test.ts',
+  },
+  {
     name: 'those that were parked for a result get none',
     guarantee: 10,
     file: LINE_RULES,

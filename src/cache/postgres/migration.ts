@@ -137,7 +137,9 @@ CREATE OR REPLACE FUNCTION ${keep}(text, text, interval) RETURNS void
 LANGUAGE sql AS $once$
   -- Who has come for an earlier result does not share this one.
   DELETE FROM ${answered} AS a WHERE a.key = $1 AND a.joined = 0;
-  INSERT INTO ${result} AS r (key, result, expires) VALUES ($1, $2, clock_timestamp() + $3)
+  -- Each may come as long as it was told, though the one that did the work last was to wait for less.
+  INSERT INTO ${result} AS r (key, result, expires)
+  SELECT $1, $2, greatest(clock_timestamp() + $3, max(a.expires)) FROM ${answered} AS a WHERE a.key = $1
   ON CONFLICT (key) DO UPDATE SET result = excluded.result, expires = excluded.expires;
 $once$;
 `;

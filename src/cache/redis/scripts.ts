@@ -189,7 +189,9 @@ local function keepResult(name, text, lasts)
   redis.call('ZREMRANGEBYSCORE', name, '-inf', HAS_COME)
   local added = try('ZADD', name, 0, 'r' .. text)
   if type(added) == 'table' then return failure(added) end
-  redis.call('PEXPIRE', name, lasts)
+  -- Each may come as long as it was told, though the one that did the work last was to wait for less.
+  local latest = redis.call('ZREVRANGE', name, 0, 0, 'WITHSCORES')[2]
+  redis.call('PEXPIRE', name, math.max(lasts, math.ceil((latest - now) / 1000)))
 end
 `;
 
@@ -406,6 +408,7 @@ end
 ${KEEP_LUA}
 local results = 0
 local function keep(first, last, lasts)
+  if not now then readClock() end
   keepHeld(first, last, lasts, WITH_RESULT)
   local steps = 0
   for group = 2, groups * 3, 3 do steps = steps + ARGV[group + 1] end
