@@ -36,8 +36,9 @@ const NONE: readonly number[] = [];
 export class LockRequest {
   readonly cache: LockCache;
   readonly terms: LeaseTerms;
+  /** Absent where nobody can say whether a holder will release the key. */
+  readonly freeIfAbandoned: ((holder: Holder) => Promise<boolean> | false) | undefined;
   readonly #releasesInOrder: boolean;
-  readonly #freeIfAbandoned: ((holder: Holder) => Promise<boolean> | false) | undefined;
   readonly #onOutcome: OnOutcome | undefined;
 
   /**
@@ -61,7 +62,7 @@ export class LockRequest {
     this.cache = cache;
     this.terms = terms;
     this.#releasesInOrder = releasesInOrder;
-    this.#freeIfAbandoned = freeIfAbandoned;
+    this.freeIfAbandoned = freeIfAbandoned;
     this.#onOutcome = onOutcome;
   }
 
@@ -98,7 +99,7 @@ export class LockRequest {
       const record = result.record ?? this.#doneBy(standing as Answered);
       const holder = holderOf(record, this.terms.key);
       // Nearly all holders are alive: what is known at once is not awaited.
-      const freeing = !freed.includes(holder.fence) && this.#freeIfAbandoned?.(holder);
+      const freeing = !freed.includes(holder.fence) && this.freeIfAbandoned?.(holder);
       if (!freeing || !(await freeing)) return { acquired: false, holder, standing };
       // Each place of the key may be another's that nobody releases.
       freed = [...freed, holder.fence];

@@ -16,6 +16,8 @@ import { type EndOfWait, nextPause, pauseAt, ReleaseSignal, waitUntil } from './
 export interface WaitingRequest {
   readonly cache: LockCache;
   readonly terms: Pick<LeaseTerms, 'storedKey' | 'owner' | 'match' | 'line'>;
+  /** Frees the key where its holder won't. Absent where that can't be known. */
+  readonly freeIfAbandoned?: ((holder: Holder) => Promise<boolean> | false) | undefined;
   tryAcquire(options: { notify?: boolean }): Promise<AcquireAttempt>;
   findHolder(): Promise<Holder | undefined>;
   findLine(): Promise<LineRecord>;
@@ -68,7 +70,7 @@ class WaitQueue {
   async wait(request: WaitingRequest, wait: WaitTerms): Promise<AcquireAttempt> {
     const cameAt = performance.now();
     const until = cameAt + wait.waitFor;
-    const waiter = new Waiter(request.terms, cameAt);
+    const waiter = new Waiter(request, cameAt);
     this.#waiters.push(waiter);
     if (this.#waiters[0] === waiter) waiter.serve();
     else if (request.terms.match !== undefined) void lookForMismatch(request, waiter);
@@ -95,6 +97,7 @@ class WaitQueue {
         const attempt = await ask(request, { notify: release !== undefined }, wait);
         if (attempt.acquired) return attempt;
         const { holder } = attempt;
+        if (!request.freeIfAbandoned && (await this.#isFreedByJob(holder, until, wait))) continue;
         this.#lastFound = { holder, askedAt };
         if (holder.match !== undefined) for (const waiter of this.#waiters) waiter.notice(holder, askedAt);
         const left = until - performance.now();
@@ -111,6 +114,18 @@ class WaitQueue {
     } finally {
       release?.stop();
     }
+  }
+
+  /** A lock that waits can't ask BullMQ about the job that a key is reserved for. A job that waits behind it can. */
+  async #isFreedByJob(holder: Holder, until: number, wait: WaitTerms): Promise<boolean> {
+    const job = this.#waiters.find(waiter => waiter.request.freeIfAbandoned);
+    if (!job || holder.state !== 'reserved') return false;
+    let isFreed = false;
+    const freeing = job.free(holder).then(freed => {
+      isFreed = freed;
+    });
+    await waitUntil(freeing, until, wait);
+    return isFreed;
   }
 
   #foundSince(time: number): Holder | undefined {
@@ -165,12 +180,12 @@ class Waiter {
   isServed = false;
   /** A holder that was found, and for whose data it is no duplicate. It need not wait for its turn. */
   mismatch: Holder | undefined;
-  readonly #terms: WaitingRequest['terms'];
+  readonly request: WaitingRequest;
   readonly #cameAt: number;
   #serve!: () => void;
 
-  constructor(terms: WaitingRequest['terms'], cameAt: number) {
-    this.#terms = terms;
+  constructor(request: WaitingRequest, cameAt: number) {
+    this.request = request;
     this.#cameAt = cameAt;
     this.served = new Promise(resolve => {
       this.#serve = resolve;
@@ -184,9 +199,18 @@ class Waiter {
 
   /** @param askedAt - what was found before the waiter came says nothing about it. */
   notice(holder: Holder, askedAt: number): void {
-    if (this.isServed || askedAt < this.#cameAt || !isMismatch(this.#terms, holder)) return;
+    if (this.isServed || askedAt < this.#cameAt || !isMismatch(this.request.terms, holder)) return;
     this.mismatch = holder;
     this.#serve();
+  }
+
+  /** Whether a holder was found that won't release the key, and the key was freed. Never rejects: it asks again when it is its turn. */
+  async free(holder: Holder): Promise<boolean> {
+    try {
+      return (await this.request.freeIfAbandoned?.(holder)) ?? false;
+    } catch {
+      return false;
+    }
   }
 }
 

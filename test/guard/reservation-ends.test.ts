@@ -5,9 +5,9 @@ import * as bullmq6 from 'bullmq';
 import * as bullmq5 from 'bullmq5';
 import { expect } from 'chai';
 import sinon from 'sinon';
-import { onceProcessor, RedisCache } from '../../src/index.ts';
+import { Lock, onceProcessor, RedisCache } from '../../src/index.ts';
 import { Bench, oneOfEachKind } from '../support/bullmq.ts';
-import { until } from '../support/index.ts';
+import { connectRedis, until } from '../support/index.ts';
 
 /** Longer than any test takes. */
 const BACKOFF = 3_600_000;
@@ -273,6 +273,36 @@ describe('What holdThroughRetries reserves under a scope of two queues', () => {
       expect(afterwards).to.equal('worked');
     } finally {
       await Promise.all([one.close(), other.close()]);
+    }
+  });
+
+  it('is free to a lock that waits before a job of its process: the job asks BullMQ for it', async () => {
+    const bench = await Bench.open();
+    const redis = connectRedis();
+    try {
+      const scope = `shared-${bench.queueName}`;
+      await bench.worker(
+        onceProcessor(
+          async (job: Job) => {
+            if (job.opts.attempts === 2) throw new Error('failed once');
+            return 'worked';
+          },
+          { key: 'k', scope, ttl: 500, holdThroughRetries: true, whenLocked: { waitFor: BACKOFF } },
+        ),
+      );
+      const job = await bench.add({}, { attempts: 2, backoff: BACKOFF });
+      await bench.reaches(job, 'delayed');
+      await job.remove();
+      const lock = new Lock('k', { cache: new RedisCache(redis), scope });
+
+      const waiting = lock.acquire({ waitFor: BACKOFF });
+      const next = await bench.add({});
+
+      await (await waiting).release();
+      expect(await bench.result(next)).to.equal('worked');
+    } finally {
+      redis.disconnect();
+      await bench.close();
     }
   });
 });
