@@ -378,6 +378,22 @@ export const MUTATIONS: readonly Mutation[] = [
     replace: 'void giveWay;',
   },
   {
+    name: 'of several places only the last that is free is told of',
+    guarantee: 10,
+    file: LINE_RULES,
+    find: 'return line && stored.parked[Math.min(free, stored.parked.length) - 1]?.owner;',
+    replace: 'return line && stored.parked[free - 1]?.owner;',
+    test: 'test/cache/same-line-rules.test.ts',
+  },
+  {
+    name: 'a place that became free without a release is told to nobody',
+    guarantee: 10,
+    file: 'src/duplicates/line.ts',
+    find: 'if (!hasOnePlace && handle.next !== undefined) void promoteHead(work);',
+    replace: '',
+    test: 'test/duplicates/free-places.test.ts',
+  },
+  {
     name: "a release says that it is nobody's turn",
     guarantee: 10,
     file: LINE_RULES,

@@ -31,7 +31,7 @@ export function promptness(facts: Facts, queues: readonly QueueModel[]): Check {
     if (isCalm()) facts.after(PROMPT_MS, () => check(storedKey));
   };
 
-  /** Someone who is parked is waiting, active or gone by now: only not all of them are still asleep. */
+  /** For each free place someone who is parked is waiting, active or gone by now. */
   function check(storedKey: string): void {
     const isAtRest = (changedAt.get(storedKey) ?? 0) <= facts.now - PROMPT_MS;
     if (
@@ -43,11 +43,12 @@ export function promptness(facts: Facts, queues: readonly QueueModel[]): Check {
       return;
     const jobs = [...parkedFor(storedKey)];
     if (jobs.length === 0) return;
-    const states = jobs.map(job => queues[job.queue]?.get(job.id)?.state);
-    if (!states.every(state => state === 'delayed')) return;
+    const awake = jobs.filter(job => queues[job.queue]?.get(job.id)?.state !== 'delayed');
+    const toPromote = Math.min(jobs.length, facts.concurrency - facts.leasesOf(storedKey).length);
+    if (awake.length >= toPromote) return;
     facts.violate(
       10,
-      `the key is free, and nobody of ${jobs.map(({ nth }) => `job ${nth}`).join(', ')} is promoted`,
+      `the key is free for ${toPromote} of ${jobs.map(({ nth }) => `job ${nth}`).join(', ')}, and ${awake.length} are promoted`,
     );
   }
 
