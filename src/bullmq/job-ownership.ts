@@ -14,8 +14,10 @@ export function mayHaveStalled(job: RunningJob, receivedAt: number): boolean {
   const lockDuration = lockDurationOf(job);
   if (lockDuration === undefined) return false;
   const sinceReceived = performance.now() - receivedAt;
-  const sinceAskedFor = Date.now() - (job.processedOn ?? Number.POSITIVE_INFINITY);
-  return Math.max(sinceReceived, sinceAskedFor) > lockDuration / 2;
+  const now = Date.now();
+  const sinceAskedFor = now - (job.processedOn ?? now);
+  // The clock may have been set back since: then nothing is known.
+  return sinceAskedFor < 0 || Math.max(sinceReceived, sinceAskedFor) > lockDuration / 2;
 }
 
 /** Whether BullMQ's own lock on the job is still its worker's, as far as can be known. Extends it. */

@@ -11,8 +11,26 @@ import { workerOf } from './workers.ts';
 /** BullMQ's class `Job`. */
 type JobClass = new (queue: unknown, name: string, data: unknown, opts: object, id: string) => RunningJob;
 
-/** The promotions of each worker, by the ids of the jobs. */
-const underWay = new WeakMap<WorkerLike, Map<string, Promise<boolean>>>();
+/** What a worker promotes now. */
+interface Promotions {
+  /** By the ids of the jobs. */
+  readonly underWay: Map<string, Promise<boolean>>;
+  /** Of those whose job is being read: each sends its command at once. */
+  readonly hurries: Set<() => void>;
+}
+
+const ofWorkers = new WeakMap<WorkerLike, Promotions>();
+
+function promotionsOf(worker: WorkerLike): Promotions {
+  return getOrCreate(ofWorkers, worker, () => {
+    const hurries = new Set<() => void>();
+    // When an answer comes, a worker that closes may have closed its connection.
+    worker.once?.('closing', () => {
+      for (const hurry of hurries) hurry();
+    });
+    return { underWay: new Map(), hurries };
+  });
+}
 
 export interface PromoteOptions {
   /**
@@ -41,17 +59,17 @@ export function promoteJob(
   const { queueQualifiedName, jobId } = owner;
   const worker = workerOf(asking, queueQualifiedName, cache);
   if (!worker) return Promise.resolve(false);
-  const promotions = getOrCreate(underWay, worker, () => new Map<string, Promise<boolean>>());
-  const known = promotions.get(jobId);
+  const { underWay } = promotionsOf(worker);
+  const known = underWay.get(jobId);
   if (known) return known;
   const hasNumber = isNumbered(jobId);
   const read = hasNumber ? awaited?.job : undefined;
   // A queue of the same name may be on another server, and have another job with that number.
   const needsNoRead = worker === asking.queue && ((isKnown && hasNumber) || isInHaste);
   const promoted = read ? promoteToFront(read) : promoteThenMove(asking, worker, owner, needsNoRead);
-  promotions.set(jobId, promoted);
+  underWay.set(jobId, promoted);
   // Who asks because of an answer that came together with this one asks a moment later.
-  void promoted.finally(() => setImmediate(() => promotions.delete(jobId)));
+  void promoted.finally(() => setImmediate(() => underWay.delete(jobId)));
   return promoted;
 }
 
@@ -74,11 +92,31 @@ async function promoteThenMove(
   owner: OwnedBy,
   needsNoRead: boolean,
 ): Promise<boolean> {
+  const promoteUnread = () => promote(unreadJob(asking.constructor as JobClass, worker, owner.jobId));
   const wasPromoted = await (needsNoRead
-    ? promote(unreadJob(asking.constructor as JobClass, worker, owner.jobId))
-    : promoteJobOfQueue(worker, owner));
+    ? promoteUnread()
+    : readAndPromote(asking, worker, owner, promoteUnread));
   if (wasPromoted) void moveToFront(worker, owner);
   return wasPromoted;
+}
+
+/** @param promoteUnread - what is done instead if the worker begins to close meanwhile. */
+async function readAndPromote(
+  asking: RunningJob,
+  worker: WorkerLike,
+  owner: OwnedBy,
+  promoteUnread: () => Promise<boolean>,
+): Promise<boolean> {
+  if (worker !== asking.queue) return promoteJobOfQueue(worker, owner);
+  const { hurries } = promotionsOf(worker);
+  let hurried: Promise<boolean> | undefined;
+  const hurry = () => {
+    hurried = promoteUnread();
+  };
+  hurries.add(hurry);
+  const promoted = await promoteJobOfQueue(worker, owner);
+  hurries.delete(hurry);
+  return hurried ?? promoted;
 }
 
 /** It need not be read to be promoted. */

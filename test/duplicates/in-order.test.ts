@@ -2,6 +2,7 @@
 
 import type { Job } from 'bullmq';
 import { expect } from 'chai';
+import sinon from 'sinon';
 import { onceProcessor } from '../../src/index.ts';
 import { Bench, oneOfEachKind, setupNamed } from '../support/bullmq.ts';
 import { deferred, until } from '../support/index.ts';
@@ -78,6 +79,31 @@ for (const setup of setups) {
       // Nobody is there any more to promote it. The worker may have asked for another job before it was to close, and then has run it.
       expect(await second.getState()).to.be.oneOf(['waiting', 'completed']);
     });
+
+    if (setup.onRedis) {
+      it('go on though the worker begins to close while it reads the next of them', async () => {
+        const first = await bench.hold(IN_ORDER);
+        const [second] = (await addSome(1)) as [Job];
+        await bench.reaches(second, 'delayed');
+        const { Job } = first.worker as unknown as { Job: { fromId(...args: unknown[]): Promise<unknown> } };
+        let closed: Promise<void> | undefined;
+        const reading = sinon.stub(Job, 'fromId').callsFake(async (...args) => {
+          closed ??= first.worker.close();
+          await closed;
+          return reading.wrappedMethod.apply(Job, args);
+        });
+        try {
+          await first.finish();
+          await until(() => closed !== undefined);
+          await closed;
+        } finally {
+          reading.restore();
+        }
+
+        // The worker may have asked for another job before it was to close, and then has run it.
+        expect(await second.getState()).to.be.oneOf(['waiting', 'completed']);
+      });
+    }
 
     it('go on behind one that was removed while it was parked', async () => {
       const first = await bench.hold(IN_ORDER);

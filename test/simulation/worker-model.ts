@@ -127,6 +127,7 @@ export class WorkerModel {
   };
   readonly #process: Processor;
   readonly #onProcessed: OnProcessed;
+  readonly #onClosing = new Set<() => void>();
   /** The jobs whose locks are renewed here, by id. */
   readonly #tracked = new Map<
     string,
@@ -174,12 +175,21 @@ export class WorkerModel {
 
   /** No job is fetched any more. Resolves when those under way have ended. */
   close(): Promise<void> {
+    if (!this.closing) for (const listener of this.#onClosing) listener();
     this.closing ??= new Promise(resolve => {
       this.#onIdle = resolve;
     });
     this.#stopWaiting();
     this.#noticeIdle();
     return this.closing;
+  }
+
+  once(_event: 'closing', listener: () => void): void {
+    this.#onClosing.add(listener);
+  }
+
+  off(_event: 'closing', listener: () => void): void {
+    this.#onClosing.delete(listener);
   }
 
   /** Limited workers get no jobs for a while. */

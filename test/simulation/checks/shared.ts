@@ -6,6 +6,8 @@ import type { Check } from './check.ts';
 
 /** What is parked when the work is done has a ttl to come for the result; more where its server, or its process, stands still. */
 const SLACK_MS = 1000;
+/** A datastore's clock counts whole ms: its times are over up to two ms early. */
+const MS_OF_CLOCK = 2;
 
 export function shared(facts: Facts): Check {
   const { whenLocked, mode } = facts.options;
@@ -61,7 +63,7 @@ export function shared(facts: Facts): Check {
     },
     onStarted({ job }) {
       const until = awaited.get(job);
-      if (until === undefined || facts.now > until || !isCalm()) return;
+      if (until === undefined || facts.now > until - MS_OF_CLOCK || !isCalm()) return;
       facts.violate(10, `job ${job.nth} runs, and the work that it has waited for was done`);
     },
     onEvent(event, job) {
