@@ -6,7 +6,7 @@ import { timerDelay } from './timers.ts';
  * @param ms - 0 or less: only an answer that is there already counts.
  * @returns the answer, or `undefined` where it did not come in time.
  */
-export async function within<Answer extends object>(
+export async function within<Answer extends NonNullable<unknown>>(
   ms: number,
   answer: Promise<Answer>,
 ): Promise<Answer | undefined> {

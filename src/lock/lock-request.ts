@@ -31,19 +31,28 @@ export type OnOutcome = (
   how: { readonly observed: boolean },
 ) => void;
 
+/** Called with a holder that is found. `true`: the key was freed, which nobody would have released. */
+export type FreeIfAbandoned = (holder: Holder) => Promise<boolean> | false;
+
+export interface TryOptions {
+  /** If the key is held, its release is to be notified. */
+  readonly notify?: boolean;
+  /** Instead of the request's own. */
+  readonly freeIfAbandoned?: FreeIfAbandoned | undefined;
+}
+
 const NONE: readonly number[] = [];
 
 export class LockRequest {
   readonly cache: LockCache;
   readonly terms: LeaseTerms;
   /** Absent where nobody can say whether a holder will release the key. */
-  readonly freeIfAbandoned: ((holder: Holder) => Promise<boolean> | false) | undefined;
+  readonly freeIfAbandoned: FreeIfAbandoned | undefined;
   readonly #releasesInOrder: boolean;
   readonly #onOutcome: OnOutcome | undefined;
 
   /**
    * @param releasesInOrder - see {@link LockHandle}.
-   * @param freeIfAbandoned - called with each holder that is found. `true`: it has freed the key, which nobody would have released.
    * @param onOutcome - called with what becomes of a duplicate.
    */
   constructor(
@@ -55,7 +64,7 @@ export class LockRequest {
       onOutcome,
     }: {
       readonly releasesInOrder?: boolean;
-      readonly freeIfAbandoned?: ((holder: Holder) => Promise<boolean> | false) | undefined;
+      readonly freeIfAbandoned?: FreeIfAbandoned | undefined;
       readonly onOutcome?: OnOutcome | undefined;
     } = {},
   ) {
@@ -68,11 +77,13 @@ export class LockRequest {
 
   /**
    * Acquires the key if it is free, or held by the request's own owner.
-   * @param notify - if it is held, its release is to be notified.
    * @throws CacheError the cache could not decide.
    */
-  tryAcquire({ notify = false }: { notify?: boolean } = {}): Promise<AcquireAttempt> {
-    return this.#try({ notify, joins: true }) as Promise<AcquireAttempt>;
+  tryAcquire({
+    notify = false,
+    freeIfAbandoned = this.freeIfAbandoned,
+  }: TryOptions = {}): Promise<AcquireAttempt> {
+    return this.#try({ notify, joins: true }, freeIfAbandoned) as Promise<AcquireAttempt>;
   }
 
   /**
@@ -80,13 +91,13 @@ export class LockRequest {
    * @returns `undefined` where it is not. Then nothing has happened.
    */
   tryAcquireFromLine(): Promise<AcquireAttempt | undefined> {
-    return this.#try({ notify: false, joins: false });
+    return this.#try({ notify: false, joins: false }, this.freeIfAbandoned);
   }
 
-  async #try(how: {
-    readonly notify: boolean;
-    readonly joins: boolean;
-  }): Promise<AcquireAttempt | undefined> {
+  async #try(
+    how: { readonly notify: boolean; readonly joins: boolean },
+    freeIfAbandoned: FreeIfAbandoned | undefined,
+  ): Promise<AcquireAttempt | undefined> {
     const renewer = renewerOf(this.cache);
     for (let freed = NONE; ; ) {
       const lease = new Lease(this.terms, how);
@@ -99,7 +110,7 @@ export class LockRequest {
       const record = result.record ?? this.#doneBy(standing as Answered);
       const holder = holderOf(record, this.terms.key);
       // Nearly all holders are alive: what is known at once is not awaited.
-      const freeing = !freed.includes(holder.fence) && this.freeIfAbandoned?.(holder);
+      const freeing = !freed.includes(holder.fence) && freeIfAbandoned?.(holder);
       if (!freeing || !(await freeing)) return { acquired: false, holder, standing };
       // Each place of the key may be another's that nobody releases.
       freed = [...freed, holder.fence];

@@ -8,17 +8,17 @@ import { isMismatch } from '../cache/lock-rules.ts';
 import { getOrCreate } from '../core/get-or-create.ts';
 import type { Holder } from '../core/holder.ts';
 import { processWide } from '../core/process-wide.ts';
+import { within } from '../core/within.ts';
 import type { LeaseTerms } from './lease-terms.ts';
-import type { AcquireAttempt } from './lock-request.ts';
+import type { AcquireAttempt, FreeIfAbandoned, TryOptions } from './lock-request.ts';
 import { type EndOfWait, nextPause, pauseAt, ReleaseSignal, waitUntil } from './release-signal.ts';
 
 /** What is asked for. */
 export interface WaitingRequest {
   readonly cache: LockCache;
   readonly terms: Pick<LeaseTerms, 'storedKey' | 'owner' | 'match' | 'line'>;
-  /** Frees the key where its holder won't. Absent where that can't be known. */
-  readonly freeIfAbandoned?: ((holder: Holder) => Promise<boolean> | false) | undefined;
-  tryAcquire(options: { notify?: boolean }): Promise<AcquireAttempt>;
+  readonly freeIfAbandoned?: FreeIfAbandoned | undefined;
+  tryAcquire(options: TryOptions): Promise<AcquireAttempt>;
   findHolder(): Promise<Holder | undefined>;
   findLine(): Promise<LineRecord>;
 }
@@ -90,14 +90,14 @@ class WaitQueue {
     const { waitsForOthersOnly } = wait;
     // Most keys are free when they are asked for, and nobody listens to these.
     let release = this.#lastFound && new ReleaseSignal(request);
+    const { freeIfAbandoned = holder => this.#freeByJob(holder, until) } = request;
     try {
       for (let pause = nextPause(); ; pause = nextPause(pause)) {
         release?.reset();
         const askedAt = performance.now();
-        const attempt = await ask(request, { notify: release !== undefined }, wait);
+        const attempt = await ask(request, { notify: release !== undefined, freeIfAbandoned }, wait);
         if (attempt.acquired) return attempt;
         const { holder } = attempt;
-        if (!request.freeIfAbandoned && (await this.#isFreedByJob(holder, until, wait))) continue;
         this.#lastFound = { holder, askedAt };
         if (holder.match !== undefined) for (const waiter of this.#waiters) waiter.notice(holder, askedAt);
         const left = until - performance.now();
@@ -117,15 +117,12 @@ class WaitQueue {
   }
 
   /** A lock that waits can't ask BullMQ about the job that a key is reserved for. A job that waits behind it can. */
-  async #isFreedByJob(holder: Holder, until: number, wait: WaitTerms): Promise<boolean> {
-    const job = this.#waiters.find(waiter => waiter.request.freeIfAbandoned);
-    if (!job || holder.state !== 'reserved') return false;
-    let isFreed = false;
-    const freeing = job.free(holder).then(freed => {
-      isFreed = freed;
-    });
-    await waitUntil(freeing, until, wait);
-    return isFreed;
+  #freeByJob(holder: Holder, until: number): Promise<boolean> | false {
+    if (holder.state !== 'reserved') return false;
+    const job = this.#waiters.find(({ request }) => request.freeIfAbandoned)?.request;
+    // Where it fails, so does the job itself when it is its turn.
+    const freeing = job?.freeIfAbandoned?.(holder);
+    return freeing ? within(until - performance.now(), freeing).then(Boolean, () => false) : false;
   }
 
   #foundSince(time: number): Holder | undefined {
@@ -154,11 +151,7 @@ async function lookForMismatch(request: WaitingRequest, waiter: Waiter): Promise
  * Asks for a key. A datastore that is silent does not keep someone who leaves: a key that is acquired for one who has left is released.
  * @throws any the reason of the signal, when it aborts.
  */
-async function ask(
-  request: WaitingRequest,
-  how: { notify?: boolean },
-  wait: EndOfWait,
-): Promise<AcquireAttempt> {
+async function ask(request: WaitingRequest, how: TryOptions, wait: EndOfWait): Promise<AcquireAttempt> {
   const asked = request.tryAcquire(how);
   if (!wait.signal) return asked;
   try {
@@ -202,15 +195,6 @@ class Waiter {
     if (this.isServed || askedAt < this.#cameAt || !isMismatch(this.request.terms, holder)) return;
     this.mismatch = holder;
     this.#serve();
-  }
-
-  /** Whether a holder was found that won't release the key, and the key was freed. Never rejects: it asks again when it is its turn. */
-  async free(holder: Holder): Promise<boolean> {
-    try {
-      return (await this.request.freeIfAbandoned?.(holder)) ?? false;
-    } catch {
-      return false;
-    }
   }
 }
 
