@@ -173,7 +173,7 @@ for (const setup of oneOfEachKind) {
 
     it("is kept for as long as its job's retry stays in a backlog, far beyond the ttl", async () => {
       await start(fail);
-      await bench.add({}, { attempts: 2, backoff: 100 });
+      const job = await bench.add({}, { attempts: 2, backoff: 100 });
       await until(async () => (await bench.holder('k'))?.state === 'reserved');
       await bench.queue.pause();
       await until(async () => ((await bench.holder('k'))?.dueIn ?? 0) < -1500);
@@ -185,6 +185,7 @@ for (const setup of oneOfEachKind) {
 
       expect(state).to.equal('reserved');
       expect(await bench.result(duplicate)).to.be.oneOf([null, `worked: ${duplicate.id}`]);
+      expect(await bench.result(job)).to.equal(`worked: ${job.id}`);
       expect(ran[1]).to.equal(ran[0]);
     });
 
