@@ -19,22 +19,24 @@ const USER = 'postgres';
 export class PostgresServer {
   readonly port: number;
   readonly #folder: string;
+  readonly #settings: readonly string[];
   #process: ChildProcess | undefined;
 
-  private constructor(port: number, folder: string) {
+  private constructor(port: number, folder: string, settings: readonly string[]) {
     this.port = port;
     this.#folder = folder;
+    this.#settings = settings;
   }
 
-  /** Starts a server that is as fast as it can be, and would lose data if the machine failed. */
-  static async start(): Promise<PostgresServer> {
+  /** Starts a server, by default one that is as fast as it can be, and would lose data if the machine failed. */
+  static async start(settings: readonly string[] = ['fsync=off']): Promise<PostgresServer> {
     const folder = mkdtempSync(join(tmpdir(), 'bullmq-once-postgres-'));
     foldersOnExit.add(folder);
     const runAs = userToRunAs();
     if (runAs) chownSync(folder, runAs.uid, runAs.gid);
     const initdb = ['-D', folder, '-U', USER, '-A', 'trust', '-E', 'UTF8', '--no-sync'];
     execFileSync(join(findPrograms(), 'initdb'), initdb, { stdio: 'ignore', cwd: folder, ...runAs });
-    const server = new PostgresServer(await freePort(), folder);
+    const server = new PostgresServer(await freePort(), folder, settings);
     await server.restart();
     return server;
   }
@@ -54,8 +56,8 @@ export class PostgresServer {
     const settings = [
       'listen_addresses=127.0.0.1',
       'unix_socket_directories=',
-      'fsync=off',
       'max_connections=300',
+      ...this.#settings,
     ];
     const args = ['-D', this.#folder, '-p', `${this.port}`, ...settings.flatMap(setting => ['-c', setting])];
     const options = { stdio: 'ignore', cwd: this.#folder, ...userToRunAs() } as const;

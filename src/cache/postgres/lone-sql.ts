@@ -4,7 +4,15 @@
  */
 
 import type { Names } from './names.ts';
-import { fenceAt, foundSql, MAX_ROW_WAIT_MS, MAX_UNNOTICED_WAIT, notifySql, outlastSql } from './step-sql.ts';
+import {
+  fenceAt,
+  foundSql,
+  MAX_ROW_WAIT_MS,
+  MAX_UNNOTICED_WAIT,
+  notifySql,
+  outlastSql,
+  RELAXED_COMMIT_SQL,
+} from './step-sql.ts';
 
 export function acquireFunctionSql({ locks, acquire, step }: Names): string {
   return `
@@ -66,6 +74,7 @@ BEGIN
   IF NOT FOUND THEN
     RETURN ${step}('release', $1, $2, 0, NULL, NULL, NULL);
   END IF;
+  ${RELAXED_COMMIT_SQL}
   ${outlastSql('old_fence')}
   IF was_awaited THEN
     PERFORM ${notifySql('$1')};

@@ -5,7 +5,15 @@ import { journalTablesSql } from './journal.ts';
 import { lineFunctionsSql } from './line-sql.ts';
 import { acquireFunctionSql, releaseFunctionSql } from './lone-sql.ts';
 import { type Names, namesIn, quote } from './names.ts';
-import { CHANNEL, MAX_ROW_WAIT_MS, notifySql, outlastSql, stepSql, stepVariablesSql } from './step-sql.ts';
+import {
+  CHANNEL,
+  MAX_ROW_WAIT_MS,
+  notifySql,
+  outlastSql,
+  RELAXED_COMMIT_SQL,
+  stepSql,
+  stepVariablesSql,
+} from './step-sql.ts';
 
 /** The key of the advisory lock that BullMQ's migrations take, with a hash of the schema's name: `BULL` as an integer. */
 const BULLMQ_MIGRATION_LOCK = 0x42554c4c;
@@ -195,6 +203,7 @@ DECLARE
   answers json[] := '{}';
   step record;
   swept integer := 0;
+  must_last boolean := false;
   ${stepVariablesSql(names)}
 BEGIN
   FOR step IN
@@ -205,7 +214,12 @@ BEGIN
   LOOP
     ${stepSql(names)}
     answers[step.at] := answer;
+    must_last := must_last OR step.verb <> 'release' OR step.lasts > interval '0';
   END LOOP;
+
+  IF NOT must_last THEN
+    ${RELAXED_COMMIT_SQL}
+  END IF;
 
   IF sweep THEN
     swept := ${sweep}();

@@ -27,6 +27,21 @@ export function outlastSql(fence: string): string {
   return `IF ${fence} >= ${FENCE_NOW} THEN PERFORM pg_sleep(0.001); END IF;`;
 }
 
+/**
+ * Lets the end of the transaction not wait for the disk: for one that does no more than release. If the server fails before it has written
+ * that down, the lock is held again until its lease ends, as that of a process that failed. It is written down with the next transaction
+ * that waits, or within a second. Of a queue in the same database that transaction ends the job itself: if it was lost too, the job runs
+ * again, and reclaims its lock.
+ *
+ * A transaction that began with an earlier statement is the user's, and keeps what it has. The statement's own began when its parameters came:
+ * 4 µs before it was executed, as measured, and 7 at most in nine cases of ten. A client needs 39 at least to send the next statement.
+ *
+ * https://www.postgresql.org/docs/current/wal-async-commit.html
+ */
+export const RELAXED_COMMIT_SQL: string = `IF statement_timestamp() < transaction_timestamp() + interval '20 microseconds' THEN
+    PERFORM set_config('synchronous_commit', 'off', true);
+  END IF;`;
+
 /** The fence that an acquisition would get now. */
 const FENCE_NOW = fenceAt('clock_timestamp()');
 

@@ -241,10 +241,13 @@ describe('PostgresCache, with a lone step', () => {
 
     await acquire(own, step);
     await own.release([releaseStep(step)]);
-    const { rows } = await one.query('SHOW lock_timeout');
+    await own.release([acquireStep(), acquireStep()].map(releaseStep));
+    const { rows } = await one.query(
+      `SELECT current_setting('lock_timeout') AS timeout, current_setting('synchronous_commit') AS commit`,
+    );
     await one.query('COMMIT');
     await one.end();
 
-    expect(rows).to.deep.equal([{ lock_timeout: '0' }]);
+    expect(rows).to.deep.equal([{ timeout: '0', commit: 'on' }]);
   });
 });
