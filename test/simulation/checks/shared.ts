@@ -14,6 +14,8 @@ export function shared(facts: Facts): Check {
   if (mode === 'observe' || !facts.haveOneForm) return {};
   /** Those who were told that they share. */
   const sharing = new Map<JobFacts, string | undefined>();
+  /** What those completed with who shared, by their owners. One that is to share their result gets that. */
+  const shares = new Map<string, unknown>();
 
   /** Those who are parked for a key. */
   const parked = new Set<JobFacts>();
@@ -85,7 +87,10 @@ export function shared(facts: Facts): Check {
       if (value === undefined || holder === undefined) return;
       const same = doneFor(facts, job).filter(done => isDeepStrictEqual(done.value, value));
       if (same.length === 0) facts.violate(10, `job ${job.nth} shares a result that no work has returned`);
-      if (!same.some(({ owner }) => owner === holder)) {
+      const isOfHolder =
+        same.some(({ owner }) => owner === holder) || isDeepStrictEqual(shares.get(holder), value);
+      shares.set(job.owner, value);
+      if (!isOfHolder) {
         facts.violate(10, `job ${job.nth} shares the result of another job than it is told`);
       }
       if (holder === job.owner || !isCalm()) return;
