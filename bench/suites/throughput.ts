@@ -41,9 +41,10 @@ export async function throughput({
     });
     const measured = new Map<string, Measured[][]>();
     // The highest first: it has the most jobs to warm up with.
-    for (const concurrency of concurrencies.toReversed()) {
+    for (const [nth, concurrency] of concurrencies.toReversed().entries()) {
       const warming = load(concurrency, KEYS[HALF] as Load['key']);
-      for (const { workers: own } of workers) await own.warmUp(warming, 3);
+      // A process becomes faster until some fifty thousand jobs. At a new concurrency it has a new worker.
+      for (const { workers: own } of workers) await own.warmUp(warming, nth === 0 ? 6 : 3);
       for (const [keys, key] of Object.entries(KEYS)) {
         const contenders = workers.map(({ name, workers: own }) => ({
           name,

@@ -306,4 +306,40 @@ describe('What holdThroughRetries reserves under a scope of two queues', () => {
       await bench.close();
     }
   });
+
+  it('stays held for a lock that waits before a job of its process, on a cache that can free nothing', async () => {
+    const bench = await Bench.open();
+    const redis = connectRedis();
+    try {
+      const cache = Object.assign(new RedisCache(redis), { forceRelease: undefined });
+      const options = { key: 'k', cache, ttl: 500, holdThroughRetries: true } as const;
+      await bench.worker(
+        onceProcessor(
+          async () => {
+            throw new Error('failed once');
+          },
+          { ...options, scope: bench.queueName, whenLocked: { waitFor: BACKOFF } },
+        ),
+      );
+      const job = await bench.add({}, { attempts: 2, backoff: BACKOFF });
+      await bench.reaches(job, 'delayed');
+      await job.remove();
+      const asked = sinon.spy(cache, 'exchange');
+      const lock = new Lock('k', { cache, scope: bench.queueName });
+
+      const waiting = lock.acquire({ waitFor: 1000 });
+      await bench.add({});
+      const error = await waiting.then(
+        () => undefined,
+        thrown => thrown,
+      );
+
+      expect(error).to.have.property('code', 'ERR_LOCK_HELD');
+      // It pauses between two requests, of which the job's own are some.
+      expect(asked.callCount).to.be.within(2, 100);
+    } finally {
+      redis.disconnect();
+      await bench.close();
+    }
+  });
 });
