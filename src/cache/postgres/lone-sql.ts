@@ -11,7 +11,7 @@ import {
   MAX_UNNOTICED_WAIT,
   notifySql,
   outlastSql,
-  RELAXED_COMMIT_SQL,
+  relaxCommitSql,
 } from './step-sql.ts';
 
 export function acquireFunctionSql({ locks, acquire, step }: Names): string {
@@ -60,8 +60,9 @@ export function releaseFunctionSql({ locks, release, step }: Names): string {
 --
 -- $1       key
 -- $2       token
+-- $3       whether the transaction is this statement's own
 -- returns  'true' if it was held until now, else 'false'
-CREATE OR REPLACE FUNCTION ${release}(text, text) RETURNS text
+CREATE OR REPLACE FUNCTION ${release}(text, text, boolean) RETURNS text
 LANGUAGE plpgsql SET lock_timeout = '${MAX_ROW_WAIT_MS}ms' AS $once$
 DECLARE
   old_fence bigint;
@@ -74,7 +75,7 @@ BEGIN
   IF NOT FOUND THEN
     RETURN ${step}('release', $1, $2, 0, NULL, NULL, NULL);
   END IF;
-  ${RELAXED_COMMIT_SQL}
+  ${relaxCommitSql('$3')}
   ${outlastSql('old_fence')}
   IF was_awaited THEN
     PERFORM ${notifySql('$1')};

@@ -10,7 +10,7 @@ import {
   MAX_ROW_WAIT_MS,
   notifySql,
   outlastSql,
-  RELAXED_COMMIT_SQL,
+  relaxCommitSql,
   stepSql,
   stepVariablesSql,
 } from './step-sql.ts';
@@ -193,11 +193,12 @@ END $once$;
 --
 -- steps   an array of [verb, key, token, ms, owner, attempt, more]: releases first, then renewals, then acquisitions
 -- sweep   whether to delete what has expired afterwards
+-- is_own  whether the transaction is this statement's own
 -- returns an array with an answer a step. Last, how many rows were swept.
 --
 -- The steps are done key by key, in the same order everywhere. So of two batches on the same keys one waits for the other, and
 -- there is no deadlock.
-CREATE OR REPLACE FUNCTION ${exchange}(steps json, sweep boolean) RETURNS text
+CREATE OR REPLACE FUNCTION ${exchange}(steps json, sweep boolean, is_own boolean) RETURNS text
 LANGUAGE plpgsql SET lock_timeout = '${MAX_ROW_WAIT_MS}ms' AS $once$
 DECLARE
   answers json[] := '{}';
@@ -218,7 +219,7 @@ BEGIN
   END LOOP;
 
   IF NOT must_last THEN
-    ${RELAXED_COMMIT_SQL}
+    ${relaxCommitSql('is_own')}
   END IF;
 
   IF sweep THEN

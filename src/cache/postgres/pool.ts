@@ -4,3 +4,8 @@
 export interface PostgresPool {
   query(text: string, values?: unknown[]): Promise<{ rows: any[] }>;
 }
+
+/** Whether it is a `pg.Pool` itself: it prepares statements, and each of its queries is a transaction of its own. */
+export function isPool(pool: PostgresPool): boolean {
+  return 'Client' in pool && 'totalCount' in pool;
+}

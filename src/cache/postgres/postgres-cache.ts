@@ -60,7 +60,7 @@ import {
 } from './line-protocol.ts';
 import { MAX_SWEPT, migrationSql } from './migration.ts';
 import { DEFAULT_SCHEMA } from './names.ts';
-import type { PostgresPool } from './pool.ts';
+import { isPool, type PostgresPool } from './pool.ts';
 import { PreparedQueries } from './prepared.ts';
 import {
   escapeNul,
@@ -146,6 +146,7 @@ export class PostgresCache extends ExchangeCache {
   readonly #lineStepSql: Readonly<Record<LineStep[0], string>>;
   readonly #lineStepsSql: string;
   readonly #linesSql: string;
+  readonly #isPool: boolean;
   readonly #prepared: PreparedQueries;
   readonly #subscriber: Subscriber;
   readonly #coalescer = new Coalescer(batch => this.#exchange(batch), MAX_CALLS);
@@ -170,6 +171,7 @@ export class PostgresCache extends ExchangeCache {
     this.pool = pool;
     this.schema = schema;
     this.#exchangeSql = exchangeSql(schema);
+    this.#isPool = isPool(pool);
     this.#prepared = new PreparedQueries(pool);
     this.#acquireSql = acquireCallSql(schema);
     this.#releaseSql = releaseCallSql(schema);
@@ -270,7 +272,7 @@ export class PostgresCache extends ExchangeCache {
     try {
       if (steps.length === 1 && !sweep)
         return readAnswer(await this.#sendStep(steps[0] as WrittenStep), batch);
-      const { rows } = await this.#query(this.#exchangeSql, [JSON.stringify(steps), sweep]);
+      const { rows } = await this.#query(this.#exchangeSql, [JSON.stringify(steps), sweep, this.#isPool]);
       const { results, swept } = readAnswers(rows[0]?.answers, batch);
       if (swept === MAX_SWEPT) this.#sweepAt = 0;
       return results;
@@ -289,7 +291,7 @@ export class PostgresCache extends ExchangeCache {
     const values = [verb, key, token, ms, owner, attempt, more];
     const { rows } =
       verb === 'release' && ms === 0
-        ? await this.#query(this.#releaseSql, [key, token])
+        ? await this.#query(this.#releaseSql, [key, token, this.#isPool])
         : await this.#query(verb.startsWith('acquire') ? this.#acquireSql : this.#stepSql, values);
     return rows[0]?.answer;
   }

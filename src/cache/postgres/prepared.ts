@@ -6,7 +6,7 @@
 
 import { createHash } from 'node:crypto';
 import { codeOf } from './error-codes.ts';
-import type { PostgresPool } from './pool.ts';
+import { isPool, type PostgresPool } from './pool.ts';
 
 interface Rows {
   rows: any[];
@@ -30,7 +30,7 @@ export class PreparedQueries {
 
   constructor(pool: PostgresPool) {
     this.#pool = pool;
-    this.#canPrepare = 'Client' in pool;
+    this.#canPrepare = isPool(pool);
   }
 
   async query(text: string, values: unknown[]): Promise<Rows> {

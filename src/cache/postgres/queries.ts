@@ -16,14 +16,14 @@ export function acquireCallSql(schema: string): string {
   return `SELECT ${namesIn(schema).acquire}($1, $2, $3, $4, $5, $6, $7) AS answer`;
 }
 
-/** Does one release that keeps nothing. Parameters: key, token. */
+/** Does one release that keeps nothing. Parameters: key, token, whether the transaction is this statement's own. */
 export function releaseCallSql(schema: string): string {
-  return `SELECT ${namesIn(schema).release}($1, $2) AS answer`;
+  return `SELECT ${namesIn(schema).release}($1, $2, $3) AS answer`;
 }
 
-/** Does a batch. Parameters: steps, sweep. */
+/** Does a batch. Parameters: steps, sweep, whether the transaction is this statement's own. */
 export function exchangeSql(schema: string): string {
-  return `SELECT ${namesIn(schema).exchange}($1, $2) AS answers`;
+  return `SELECT ${namesIn(schema).exchange}($1, $2, $3) AS answers`;
 }
 
 /** Does one step on a line and places. Parameter: the step. */

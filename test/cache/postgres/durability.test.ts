@@ -3,9 +3,11 @@
 import { expect } from 'chai';
 import pg from 'pg';
 import type { AcquireStep } from '../../../src/cache/contract.ts';
+import type { PostgresPool } from '../../../src/cache/postgres/pool.ts';
 import { PostgresCache } from '../../../src/cache/postgres/postgres-cache.ts';
 import { until } from '../../support/index.ts';
 import { PostgresServer } from '../../support/postgres-server.ts';
+import { sharedPglite } from '../../support/shared-servers.ts';
 import { acquire, acquireStep, releaseStep, renewStep } from '../../support/steps.ts';
 
 describe('PostgresCache, on a server that fails', () => {
@@ -103,6 +105,72 @@ describe('PostgresCache, on a server that fails', () => {
     });
   }
 
+  const users: Record<
+    string,
+    (connectionString: string) => Promise<PostgresPool & { end(): Promise<void> }>
+  > = {
+    'a client': async connectionString => {
+      const client = new pg.Client({ connectionString });
+      await client.connect();
+      return client;
+    },
+    'a pool of one connection': async connectionString => new pg.Pool({ connectionString, max: 1 }),
+  };
+  for (const [what, connect] of Object.entries(users)) {
+    it(`leaves a transaction of the user's on ${what} as it is`, async () => {
+      const pool = await connect(server.url);
+      const own = new PostgresCache(pool);
+      const settings = new Set<string>();
+      for (let i = 0; i < 50; i++) {
+        const steps = [acquireStep(), acquireStep(), acquireStep()] as const;
+        await own.acquire(steps);
+        await pool.query('BEGIN');
+        await own.release([releaseStep(steps[0])]);
+        await own.release(steps.slice(1).map(step => releaseStep(step)));
+        const { rows } = await pool.query('SHOW synchronous_commit');
+        await pool.query('COMMIT');
+        settings.add(rows[0].synchronous_commit);
+      }
+      await pool.end();
+
+      expect([...settings]).to.deep.equal(['on']);
+    });
+  }
+
+  it('leaves a transaction as it is that calls its functions', async () => {
+    const step = acquireStep();
+    await acquire(cache, step);
+    const { storedKey, token } = step;
+
+    const results = (await pool.query(
+      `BEGIN; SELECT bullmq.once_release_2('${storedKey}', '${token}', false); SHOW synchronous_commit; COMMIT`,
+    )) as unknown as pg.QueryResult[];
+
+    expect(results[1]?.rows).to.deep.equal([{ once_release_2: 'true' }]);
+    expect(results[2]?.rows).to.deep.equal([{ synchronous_commit: 'on' }]);
+  });
+
+  it('releases where nobody may call set_config', async () => {
+    const step = acquireStep();
+    await acquire(cache, step);
+    await pool.query(`CREATE ROLE worker LOGIN; GRANT USAGE ON SCHEMA bullmq TO worker;
+      GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA bullmq TO worker;
+      REVOKE EXECUTE ON FUNCTION pg_catalog.set_config(text, text, boolean) FROM PUBLIC`);
+    const url = new URL(server.url);
+    url.username = 'worker';
+    const limited = new pg.Pool({ connectionString: url.href });
+    const own = new PostgresCache(limited);
+    const released: unknown[] = [];
+    for (let i = 0; i < 50; i++) {
+      const one = acquireStep();
+      await acquire(own, one);
+      released.push(...(await own.release([releaseStep(one)])));
+    }
+    await limited.end();
+
+    expect(released).to.deep.equal(Array(50).fill(true));
+  });
+
   it('has released for good once any other transaction has waited', async () => {
     const step = acquireStep();
     await acquire(cache, step);
@@ -112,5 +180,26 @@ describe('PostgresCache, on a server that fails', () => {
     await failAndRecover();
 
     expect(await recordOf(step)).to.equal(undefined);
+  });
+});
+
+describe('PostgresCache on PGlite, which writes nothing down by itself', () => {
+  it('has written each release down', async () => {
+    const pool = new pg.Pool({ connectionString: (await sharedPglite()).url, max: 1 });
+    const cache = new PostgresCache(pool);
+    const unwritten: boolean[] = [];
+    for (let i = 0; i < 30; i++) {
+      const step = acquireStep();
+      await acquire(cache, step);
+      await cache.release([releaseStep(step)]);
+      const { rows } = await pool.query(
+        'SELECT pg_current_wal_insert_lsn() > pg_current_wal_flush_lsn() AS unwritten',
+      );
+      unwritten.push(rows[0].unwritten);
+    }
+    await pool.end();
+
+    // The server may have tidied up a page, which nobody waits for.
+    expect(unwritten.filter(Boolean).length).to.be.at.most(5);
   });
 });

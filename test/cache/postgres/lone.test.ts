@@ -69,7 +69,7 @@ describe('PostgresCache, with a lone step', () => {
     const released = await release(step);
 
     expect([acquired.acquired, refused.acquired, released]).to.deep.equal([true, false, true]);
-    expect(sent).to.deep.equal(['once_acquire_1', 'once_acquire_1', 'once_release_1']);
+    expect(sent).to.deep.equal(['once_acquire_1', 'once_acquire_1', 'once_release_2']);
     expect(await rowsOf(step)).to.deep.equal([]);
   });
 
@@ -149,7 +149,7 @@ describe('PostgresCache, with a lone step', () => {
     await until(() => notified > before);
     listener.stop();
 
-    expect([awaited, released, sent]).to.deep.equal([true, true, ['once_release_1']]);
+    expect([awaited, released, sent]).to.deep.equal([true, true, ['once_release_2']]);
   });
 
   for (const [how, what] of [
@@ -164,7 +164,7 @@ describe('PostgresCache, with a lone step', () => {
 
       const released = await release(step);
 
-      expect([released, sent]).to.deep.equal([true, ['once_release_1']]);
+      expect([released, sent]).to.deep.equal([true, ['once_release_2']]);
       expect(await rowsOf(step)).to.deep.equal([]);
     });
   }

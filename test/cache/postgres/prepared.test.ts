@@ -42,8 +42,8 @@ describe('PostgresCache, on a connection that keeps prepared statements', () => 
 
     expect(await prepared()).to.deep.equal([
       'once_acquire_1',
-      'once_exchange_4',
-      'once_release_1',
+      'once_exchange_5',
+      'once_release_2',
       'once_step_3',
     ]);
   });
