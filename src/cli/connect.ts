@@ -93,7 +93,10 @@ async function connectIoredis({ redis: url, cluster }: RedisDatastore): Promise<
 /** @throws Error neither client is installed. */
 async function connectNodeRedis({ redis: url, cluster }: RedisDatastore): Promise<RedisConnection> {
   const redis = await importIfInstalled(() => import('redis'));
-  if (!redis) throw new Error('no client of Redis is installed here: npm install ioredis, or redis');
+  if (!redis)
+    throw new Error(
+      'no client of Redis is installed here: npm install ioredis, or redis; for locks in PostgreSQL give --postgres <url>',
+    );
   const socket = { connectTimeout: CONNECT_TIMEOUT_MS, reconnectStrategy: false } as const;
   const options = { socket, commandOptions: { timeout: ANSWER_TIMEOUT_MS } };
   const client = cluster

@@ -21,7 +21,8 @@ export function detailsOf(lock: LockInfo, now: number): string {
     ['state', state],
     ['holder', isFree ? '' : nameOfHolder(lock)],
     ['owner', isFree ? '' : lock.owner],
-    ['attempt', attempt > 0 ? String(attempt) : ''],
+    // BullMQ counts every start; its attempts are the runs that have ended.
+    ['start', attempt > 0 ? String(attempt) : ''],
     ['fence', isFree ? '' : String(fence)],
     ['acquired', since > 0 ? `${dateOf(since)} (${ageOf(lock, now)} ago)` : ''],
     [lock.dueIn === undefined ? 'expires in' : 'reserved', isFree ? '' : timeLeft(lock)],

@@ -16,6 +16,11 @@ export function timeLeft({ expiresIn, dueIn }: LockInfo): string {
   return Number.isFinite(expiresIn) ? duration(expiresIn) : 'never';
 }
 
+/** Says what is not held. Without the hint, the locks of a queue whose processor has a scope look free. */
+export function notHeld(what: string, queue: string | undefined): string {
+  return `${what}${queue === undefined ? '' : '; --queue finds no locks of a scope'}\n`;
+}
+
 /** `2026-11-26T12:03:11Z`: in UTC, as the logs of most servers are. */
 export function dateOf(at: number): string {
   return new Date(at).toISOString().replace(/\.\d+Z$/, 'Z');

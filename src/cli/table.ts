@@ -11,7 +11,7 @@ const HEAD = ['KEY', 'QUEUE OR SCOPE', 'STATE', 'HOLDER', 'HELD FOR', 'EXPIRES I
 const LINE = 'LINE';
 const GAP = '  ';
 
-export const NO_LOCKS = 'no locks are held\n';
+const NO_LOCKS = 'no locks are held\n';
 
 /**
  * A table with a line for each lock, or a sentence where there is none.

@@ -39,7 +39,7 @@ describe('bullmq-once', () => {
     ]);
     expect([none.code, none.err]).to.deep.equal([
       3,
-      'bullmq-once: no client of Redis is installed here: npm install ioredis, or redis\n',
+      'bullmq-once: no client of Redis is installed here: npm install ioredis, or redis; for locks in PostgreSQL give --postgres <url>\n',
     ]);
   });
 
@@ -58,7 +58,7 @@ describe('bullmq-once', () => {
     client.disconnect();
 
     expect(parseLines(out)[0]).to.include({ key: 'k', scope });
-    expect(inQueue).to.include({ code: 0, out: 'no locks are held\n' });
+    expect(inQueue).to.include({ code: 0, out: 'no locks are held; --queue finds no locks of a scope\n' });
     expect(noQueue.code).to.equal(1);
   });
 });

@@ -6,6 +6,7 @@ import { printable } from '../../core/printable.ts';
 import type { Arguments } from '../arguments.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
 import { findByKey } from '../find-locks.ts';
+import { notHeld } from '../format.ts';
 import { tableOf } from '../table.ts';
 import type { Terminal } from '../terminal.ts';
 import { UsageError } from '../usage-error.ts';
@@ -41,7 +42,7 @@ async function findEach(
       throw new UsageError(`'${printable(key)}' is held more than once; say which with --queue or --scope`);
     }
     if (held.length > 0) found.push(...held.map(lock => ({ ...lock, askedFor: key })));
-    else write(`'${printable(key)}' is not held\n`);
+    else write(notHeld(`'${printable(key)}' is not held`, args.queue));
   }
   return found;
 }

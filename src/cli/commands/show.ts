@@ -6,6 +6,7 @@ import type { Arguments } from '../arguments.ts';
 import { detailsOf } from '../details.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
 import { findByKey } from '../find-locks.ts';
+import { notHeld } from '../format.ts';
 import { jsonLines } from '../json.ts';
 import type { Terminal } from '../terminal.ts';
 
@@ -13,7 +14,7 @@ export async function show(args: Arguments, locks: LockAdmin, { write }: Termina
   const [key] = args.keys as [string];
   const found = await findByKey(key, args, locks);
   if (args.json) write(jsonLines(found));
-  else if (found.length === 0) write(`'${printable(key)}' is not held\n`);
+  else if (found.length === 0) write(notHeld(`'${printable(key)}' is not held`, args.queue));
   else write(found.map(lock => detailsOf(lock, Date.now())).join('\n'));
   return found.length > 0 ? EXIT.ok : EXIT.notDone;
 }
