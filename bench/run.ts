@@ -2,10 +2,12 @@
  * Measures bullmq-once against no guard, against what people write by hand and against the published lock libraries, on
  * servers started for it, and writes docs/benchmarks.md with its chart. It runs compiled, on the built package.
  *
- *     npm run bench                                  all of it: some two hours
+ *     npm run bench                                  all of it, with six rounds: some two hours
  *     npm run bench -- --only lock,held --rounds 3   some of it, printed
  *     npm run bench -- --print                       all of it, printed
  *     npm run bench -- --quick                       shows that all of it still runs; its figures mean nothing
+ *
+ * Throughput takes more than half of the time, and with two rounds half an hour. Each other suite takes some minutes.
  */
 
 import { execFileSync } from 'node:child_process';
@@ -40,7 +42,7 @@ const SUITES: Record<string, (settings: Settings) => Promise<Report>> = {
   lines,
   records,
   growth,
-  packages,
+  package: packages,
 };
 
 const { values } = parseArgs({
@@ -106,9 +108,10 @@ async function preface(): Promise<string> {
 
 ${warning}Written by \`npm run bench\`, which runs anywhere. All contenders take turns on the same machine, against the same servers, in
 processes that stay warm. Rounds: ${rounds}, every other one in reverse. Sets of worker processes, which take turns: ${workerSets}. Figures are
-medians of the rounds, and ratios are to the first line in the same round. The spread below a table is the interquartile range
-of a figure over the rounds, as a part of its median: of the middle figure of the table, and of the noisiest. What differs by less may
-be noise. Jobs do nothing: with real work, guards differ by less.
+medians of the rounds, and ratios are to the first line in the same round. The spread below a table says how far a figure varies from round to
+round (the interquartile range, as a part of the median): of the middle figure of the table, and of the noisiest. What differs by less may be
+noise. Jobs do nothing: with real work, guards differ by less. What a guard adds to a job is the difference of two lines: of the µs of CPU, or
+of 1 000 000 / (jobs/s).
 
 This run: Node ${process.version.slice(1)}, Redis ${version}, ${machine}, servers and workers on one machine. PostgreSQL has its default
 settings: a transaction waits for the disk.`;

@@ -13,17 +13,17 @@ await queue.obliterate({ force: true });
 const saved: number[] = [];
 let isSaving = false;
 
-async function save(job: Job<{ text: string; version: number }>): Promise<void> {
+async function save(job: Job<{ document: string; version: number }>): Promise<void> {
   isSaving = true;
   await new Promise(resolve => setTimeout(resolve, 300));
   saved.push(job.data.version);
 }
 
-const guarded = onceProcessor(save, { key: 'save-{text}', whenLocked: 'keep-last' });
+const guarded = onceProcessor(save, { key: 'save-{document}', whenLocked: 'keep-last' });
 const worker = new Worker('autosave', guarded, { connection, concurrency: 10 });
 
 for (let version = 1; version <= 5; version++) {
-  await queue.add('save', { text: 'readme', version });
+  await queue.add('save', { document: 'readme', version });
   // The others come while the first is being written.
   while (!isSaving) await new Promise(resolve => setTimeout(resolve, 10));
 }

@@ -59,22 +59,25 @@ export async function throughput({
 
     for (const [keys, results] of measured) {
       const at50 = results[concurrencies.indexOf(50)] as Measured[];
+      const isOnRedis = store !== 'postgres';
       report.push(
         `### ${store}, ${keys}`,
         table(
           [
             '',
             ...concurrencies.map(one => `at ${one}`),
+            'jobs/s at 1',
             'jobs/s at 50',
             'worker µs/job at 50',
-            'Redis µs/job at 50',
+            ...(isOnRedis ? ['Redis µs/job at 50'] : []),
           ],
           at50.map((measured, i) => [
             measured.name,
             ...results.map(result => ratio(result[i]?.ratios['jobs/s'])),
+            figure(results[0]?.[i]?.figures['jobs/s']),
             figure(measured.figures['jobs/s']),
             figure(measured.figures['worker µs/job']),
-            figure(measured.figures['Redis µs/job']),
+            ...(isOnRedis ? [figure(measured.figures['Redis µs/job'])] : []),
           ]),
         ),
       );
