@@ -152,7 +152,7 @@ for (const setup of oneOfEachKind) {
       const failing = jobs[3] as Job;
       for (const job of jobs) if (job !== failing) await bench.result(job);
 
-      expect(await failing.getState()).to.equal('delayed');
+      await bench.reaches(failing, 'delayed');
       expect((await bench.queue.getJob(failing.id as string))?.attemptsMade).to.equal(1);
     });
 
