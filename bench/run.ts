@@ -2,7 +2,7 @@
  * Measures bullmq-once against no guard, against what people write by hand and against the published lock libraries, on
  * servers started for it, and writes docs/benchmarks.md with its chart. It runs compiled, on the built package.
  *
- *     npm run bench                                  all of it, with six rounds: some two hours
+ *     npm run bench                                  all of it, with six rounds: an hour and a half
  *     npm run bench -- --only lock,held --rounds 3   some of it, printed
  *     npm run bench -- --print                       all of it, printed
  *     npm run bench -- --quick                       shows that all of it still runs; its figures mean nothing

@@ -26,12 +26,7 @@ async function jobs(settings: Settings): Promise<Report> {
     rows.push([whole(count), ...(await row(workers, count / settings.scale, settings.rounds))]);
   }
   for (const one of workers) one.close();
-  return [
-    table(
-      ['jobs in the queue', 'relative throughput', 'worker µs/job', 'without a guard', 'Redis µs/job'],
-      rows,
-    ),
-  ];
+  return [tableBy('jobs in the queue', rows)];
 }
 
 async function lockHeld(settings: Settings): Promise<Report> {
@@ -50,18 +45,7 @@ async function lockHeld(settings: Settings): Promise<Report> {
   await Promise.all(handles.map(handle => handle.release()));
   for (const one of workers) one.close();
   redis.disconnect();
-  return [
-    table(
-      [
-        'other locks that are held',
-        'relative throughput',
-        'worker µs/job',
-        'without a guard',
-        'Redis µs/job',
-      ],
-      rows,
-    ),
-  ];
+  return [tableBy('other locks that are held', rows)];
 }
 
 async function processes(settings: Settings): Promise<Report> {
@@ -71,9 +55,7 @@ async function processes(settings: Settings): Promise<Report> {
     rows.push([String(count), ...(await row(workers, 24_000 / settings.scale, settings.rounds))]);
     for (const one of workers) one.close();
   }
-  return [
-    table(['processes', 'relative throughput', 'worker µs/job', 'without a guard', 'Redis µs/job'], rows),
-  ];
+  return [tableBy('processes', rows)];
 }
 
 async function pair({ servers, workerSets: sets, scale }: Settings, processes: number): Promise<Workers[]> {
@@ -83,6 +65,11 @@ async function pair({ servers, workerSets: sets, scale }: Settings, processes: n
   ];
   for (const workers of both) await workers.warmUp(load((8_000 * processes) / scale), 2);
   return both;
+}
+
+/** @param what - what grows from row to row, whose other cells {@link row} measures. */
+function tableBy(what: string, rows: readonly (readonly (string | Cell)[])[]): string {
+  return table([what, 'relative throughput', 'worker µs/job', 'without a guard', 'Redis µs/job'], rows);
 }
 
 async function row(workers: readonly Workers[], jobs: number, rounds: number): Promise<(string | Cell)[]> {

@@ -33,9 +33,8 @@ export function outlastSql(fence: string): string {
  * that waits, or within a second. Of a queue in the same database that transaction ends the job itself: if it was lost too, the job runs
  * again, and reclaims its lock.
  *
- * A transaction of the user's keeps what it has. Only the client knows whose it is. It is wrong where a \`pool.query('BEGIN')\` has left a
- * transaction open, which began some 20 µs before its next statement at least; ours begins 4 µs before its statement is executed, as
- * measured.
+ * A transaction of the user's keeps what it has. Only the client knows whose it is, and a `pool.query('BEGIN')` deceives it too. Such a
+ * transaction began 20 µs at least before its next statement; one of our own begins 4 µs before its statement is executed, as measured.
  *
  * PGlite writes nothing down by itself.
  *

@@ -6,7 +6,7 @@ import { EXIT, type ExitCode } from '../exit-codes.ts';
 import { findPages } from '../find-locks.ts';
 import { notHeld } from '../format.ts';
 import { jsonLines } from '../json.ts';
-import { tableOf } from '../table.ts';
+import { NO_LOCKS, tableOf } from '../table.ts';
 import type { Terminal } from '../terminal.ts';
 
 /** Prints page by page: there may be more locks than fit into memory. */
@@ -17,6 +17,6 @@ export async function list(args: Arguments, locks: LockAdmin, terminal: Terminal
     terminal.write(args.json ? jsonLines(page) : tableOf(page, Date.now()));
     await terminal.written();
   }
-  if (pages === 0 && !args.json) terminal.write(notHeld('no locks are held', args.queue));
+  if (pages === 0 && !args.json) terminal.write(notHeld(NO_LOCKS, args.queue));
   return EXIT.ok;
 }

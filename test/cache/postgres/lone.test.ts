@@ -241,7 +241,7 @@ describe('PostgresCache, with a lone step', () => {
 
     await acquire(own, step);
     await own.release([releaseStep(step)]);
-    await own.release([acquireStep(), acquireStep()].map(releaseStep));
+    await own.release([acquireStep(), acquireStep()].map(one => releaseStep(one)));
     const { rows } = await one.query(
       `SELECT current_setting('lock_timeout') AS timeout, current_setting('synchronous_commit') AS commit`,
     );

@@ -21,9 +21,9 @@ export function finishedMeansFree(facts: Facts): Check {
         );
       if (!held) return;
       const { serverUntil, networkUntil, processUntil, serverJumpedAt } = facts.troubles;
-      const troubledAt = Math.max(serverUntil, networkUntil, processUntil);
       // The datastore may keep a lease for longer that its holder counts as lost.
       if (serverJumpedAt >= held.grantedAt) return;
+      const troubledAt = Math.max(serverUntil, networkUntil, processUntil);
       // A release is not waited for when its lease is no longer safe.
       const isSafe = held.expiresAt - facts.serverNow > held.ttl * UNSAFE_PART + LATENCY_MS;
       if (troubledAt < run.endedAt - held.ttl && isSafe)
