@@ -13,8 +13,8 @@ import type { RedisServer } from '../support/redis-server.ts';
 import { acquireStep } from '../support/steps.ts';
 
 const LOCKS = 20;
-/** ioredis retries what was refused for 1.6 s by itself, and Valkey GLIDE for 4 s. */
-const TTL = 5000;
+/** Long enough for a slow machine: ioredis retries what was refused for 1.6 s by itself, and Valkey GLIDE for 4 s. */
+const TTL = 10_000;
 
 interface OpenCluster {
   readonly cache: RedisCache;

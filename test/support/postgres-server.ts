@@ -21,6 +21,8 @@ export class PostgresServer {
   readonly #folder: string;
   readonly #settings: readonly string[];
   #process: ChildProcess | undefined;
+  /** The id of the process that is stopped. */
+  #walWriter: number | undefined;
 
   private constructor(port: number, folder: string, settings: readonly string[]) {
     this.port = port;
@@ -66,12 +68,25 @@ export class PostgresServer {
     await answers(this.port, this.#process);
   }
 
+  /** Stops its process that writes down what nobody waits for, until the server is killed. */
+  async stopWalWriter(): Promise<void> {
+    const client = new pg.Client(this.url);
+    await client.connect();
+    const { rows } = await client.query("SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'");
+    await client.end();
+    this.#walWriter = rows[0].pid as number;
+    process.kill(this.#walWriter, 'SIGSTOP');
+  }
+
   /** Ends it at once: what it did not write down for good it has to recover when it is started again. */
   async kill(): Promise<void> {
     const running = this.#process;
     if (!running || running.exitCode !== null || running.signalCode !== null) return;
     // PostgreSQL's immediate shutdown: it takes its own processes with it, which a SIGKILL would not.
     running.kill('SIGQUIT');
+    // A stopped process takes no notice of that.
+    if (this.#walWriter) process.kill(this.#walWriter, 'SIGKILL');
+    this.#walWriter = undefined;
     await once(running, 'exit');
     stopOnExit.delete(running);
   }

@@ -15,8 +15,9 @@ describe('PostgresCache, on a server that fails', () => {
   let pool: pg.Pool;
   let cache: PostgresCache;
   beforeEach(async () => {
-    // The server writes down late what nobody waits for, so that its failure comes before that.
-    server = await PostgresServer.start(['fsync=off', 'wal_writer_delay=10s', 'autovacuum=off']);
+    // Nothing writes down what nobody waits for, so that the failure comes before that.
+    server = await PostgresServer.start(['fsync=off', 'bgwriter_lru_maxpages=0', 'autovacuum=off']);
+    await server.stopWalWriter();
     connect();
     // The first call of a cache sweeps, and is one for a batch.
     await acquire(cache, acquireStep());
