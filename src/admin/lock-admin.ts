@@ -233,10 +233,12 @@ class CacheLocks implements LockAdmin {
 
   /** Promotes whose turn it is, if it is a job of the queue. Never rejects. */
   async #promoteNext(cache: LockCache, storedKey: string): Promise<object> {
-    const head = (await readLine(cache, storedKey))?.head;
+    const findHead = async () => (await readLine(cache, storedKey))?.head;
+    const head = await findHead();
     const job = head === undefined ? undefined : jobOfOwner(head);
+    const isParked = async () => (await findHead()) === head;
     if (this.#of && job?.queueQualifiedName === this.#of.qualifiedName)
-      await promoteJobOfQueue(this.#of, job);
+      await promoteJobOfQueue(this.#of, job, { isParked });
     return {};
   }
 

@@ -111,10 +111,20 @@ async function readFromRedis(asking: RunningJob, other: OwnedBy, cache: RedisCac
   const keys = [`${asking.queueQualifiedName}:${asking.id}`, `${queue}:${other.jobId}`, `${queue}:meta`];
   const reply = ((await cache.runScript(JOB_LUA, keys)) as unknown[]).map(String);
   const [askerCreated = '', isQueue, created = '', finished, failedReason = ''] = reply;
-  // BullMQ may keep its jobs elsewhere: then those that must be here are not.
-  if (timeFrom(askerCreated) !== asking.timestamp || isQueue !== '1') return 'unknown';
-  if (created === '') return undefined;
-  return { timestamp: timeFrom(created), isFinished: finished !== '', failedReason };
+  const isHere = timeFrom(askerCreated) === asking.timestamp && isQueue === '1';
+  const found =
+    created === '' ? undefined : { timestamp: timeFrom(created), isFinished: finished !== '', failedReason };
+  return believed(found, other, isHere);
+}
+
+/**
+ * BullMQ may keep its jobs elsewhere: then those that must be here are not. A job that is here and has not finished is to run all the same:
+ * the one that asks may have been removed.
+ * @param isHere - the job that asks is here, and so is the other's queue.
+ */
+function believed(found: StoredJob | undefined, other: OwnedBy, isHere: boolean): Found {
+  const isToRun = found?.timestamp === other.timestamp && !found.isFinished;
+  return isHere || isToRun ? found : 'unknown';
 }
 
 /** As BullMQ reads it: a producer may have given a fraction, or no number at all. */
@@ -133,12 +143,15 @@ async function readFromPostgres(asking: RunningJob, other: OwnedBy, cache: Postg
   const rowOf = (queue: string, id: string | undefined | null) =>
     rows.find(row => row.queue === queue && row.id === id);
   const itself = rowOf(asking.queueQualifiedName, asking.id);
-  const isHere = Number(itself?.added_at_ms) === asking.timestamp && rowOf(other.queueQualifiedName, null);
-  if (!isHere) return 'unknown';
+  const isQueue = rowOf(other.queueQualifiedName, null) !== undefined;
+  const isHere = Number(itself?.added_at_ms) === asking.timestamp && isQueue;
   const row = rowOf(other.queueQualifiedName, other.jobId);
-  if (!row) return undefined;
-  const isFinished = row.finished_at_ms !== null;
-  return { timestamp: Number(row.added_at_ms), isFinished, failedReason: row.reason ?? '' };
+  const found = row && {
+    timestamp: Number(row.added_at_ms),
+    isFinished: row.finished_at_ms !== null,
+    failedReason: row.reason ?? '',
+  };
+  return believed(found, other, isHere);
 }
 
 async function askOwnQueue(asking: RunningJob, other: OwnedBy): Promise<Found> {

@@ -4,7 +4,7 @@ import type { LockCache } from '../cache/contract.ts';
 import { getOrCreate } from '../core/get-or-create.ts';
 import { setImmediate } from '../core/timers.ts';
 import type { OwnedBy } from '../key/owner-id.ts';
-import { isNumbered, type RunningJob, readJob, type WorkerLike } from './job.ts';
+import { attemptOf, isNumbered, type RunningJob, readJob, type WorkerLike } from './job.ts';
 import { AwaitedJob, moveToFront, sendToFront } from './to-the-front.ts';
 import { workerOf } from './workers.ts';
 
@@ -32,7 +32,18 @@ function promotionsOf(worker: WorkerLike): Promotions {
   });
 }
 
-export interface PromoteOptions {
+/**
+ * Shows that a job is parked still. One that has come meanwhile may have failed: BullMQ delays it too, for its backoff. What is known of a
+ * job that is read is as old as the reading.
+ */
+export interface StillParked {
+  /** In which of its starts it was parked. */
+  readonly start?: number | undefined;
+  /** Called when the job is read. */
+  readonly isParked?: (() => Promise<boolean>) | undefined;
+}
+
+export interface PromoteOptions extends StillParked {
   /**
    * It was parked a moment ago. Then a numbered job is not read: an obliterated queue does not count anew so soon. The command is sent
    * before the promise callbacks of this turn of the event loop have all run.
@@ -54,7 +65,7 @@ export function promoteJob(
   asking: RunningJob,
   owner: OwnedBy,
   cache: LockCache,
-  { isKnown = false, isInHaste = false, awaited }: PromoteOptions = {},
+  { isKnown = false, isInHaste = false, awaited, ...still }: PromoteOptions = {},
 ): Promise<boolean> {
   const { queueQualifiedName, jobId } = owner;
   const worker = workerOf(asking, queueQualifiedName, cache);
@@ -66,7 +77,9 @@ export function promoteJob(
   const read = hasNumber ? awaited?.job : undefined;
   // A queue of the same name may be on another server, and have another job with that number.
   const needsNoRead = worker === asking.queue && ((isKnown && hasNumber) || isInHaste);
-  const promoted = read ? promoteToFront(read) : promoteThenMove(asking, worker, owner, needsNoRead);
+  const promoted = read
+    ? promoteToFront(read)
+    : promoteThenMove(asking, worker, owner, needsNoRead ? undefined : still);
   underWay.set(jobId, promoted);
   // Who asks because of an answer that came together with this one asks a moment later.
   void promoted.finally(() => setImmediate(() => underWay.delete(jobId)));
@@ -86,16 +99,17 @@ function promoteToFront(job: RunningJob): Promise<boolean> {
   return promoted;
 }
 
+/** @param still - absent where the job is not read. */
 async function promoteThenMove(
   asking: RunningJob,
   worker: WorkerLike,
   owner: OwnedBy,
-  needsNoRead: boolean,
+  still: StillParked | undefined,
 ): Promise<boolean> {
   const promoteUnread = () => promote(unreadJob(asking.constructor as JobClass, worker, owner.jobId));
-  const wasPromoted = await (needsNoRead
-    ? promoteUnread()
-    : readAndPromote(asking, worker, owner, promoteUnread));
+  const wasPromoted = await (still
+    ? readAndPromote(asking, worker, owner, still, promoteUnread)
+    : promoteUnread());
   if (wasPromoted) void moveToFront(worker, owner);
   return wasPromoted;
 }
@@ -105,16 +119,17 @@ async function readAndPromote(
   asking: RunningJob,
   worker: WorkerLike,
   owner: OwnedBy,
+  still: StillParked,
   promoteUnread: () => Promise<boolean>,
 ): Promise<boolean> {
-  if (worker !== asking.queue) return promoteJobOfQueue(worker, owner);
+  if (worker !== asking.queue) return promoteJobOfQueue(worker, owner, still);
   const { hurries } = promotionsOf(worker);
   let hurried: Promise<boolean> | undefined;
   const hurry = () => {
     hurried = promoteUnread();
   };
   hurries.add(hurry);
-  const promoted = await promoteJobOfQueue(worker, owner);
+  const promoted = await promoteJobOfQueue(worker, owner, still);
   hurries.delete(hurry);
   return hurried ?? promoted;
 }
@@ -135,10 +150,19 @@ async function promote(job: RunningJob): Promise<boolean> {
 }
 
 /**
- * Promotes a job of a queue, unless another job has its id by now. Never rejects.
+ * Promotes a job of a queue, unless another job has its id by now, or it is parked no more. Never rejects.
  * @returns as {@link promoteJob}.
  */
-export async function promoteJobOfQueue(queue: object, owner: OwnedBy): Promise<boolean> {
-  const job = await readJob(queue, owner).catch(() => undefined);
-  return job !== undefined && promote(job);
+export async function promoteJobOfQueue(
+  queue: object,
+  owner: OwnedBy,
+  { start, isParked }: StillParked,
+): Promise<boolean> {
+  try {
+    const [job, isStillParked] = await Promise.all([readJob(queue, owner), isParked?.()]);
+    const hasCome = isStillParked === false || (start !== undefined && job && attemptOf(job) !== start);
+    return job !== undefined && !hasCome && (await promote(job));
+  } catch {
+    return false;
+  }
 }

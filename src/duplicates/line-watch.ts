@@ -3,6 +3,7 @@
  * lost: then the key is free, and the one whose turn it is may sleep for long. One call for all lines, twice in a ttl.
  */
 
+import { attemptOf } from '../bullmq/job.ts';
 import type { LineRecord, LockCache } from '../cache/contract.ts';
 import { getOrCreate } from '../core/get-or-create.ts';
 import { timerDelay } from '../core/timers.ts';
@@ -83,7 +84,7 @@ class LineWatch {
  */
 function promoteSharer(work: GuardedJob): void {
   const { line, owner } = work.request.terms;
-  if (line?.kind === 'together') void promote(work, owner);
+  if (line?.kind === 'together') void promote(work, owner, { start: attemptOf(work.job) });
 }
 
 const watches = new WeakMap<LockCache, LineWatch>();

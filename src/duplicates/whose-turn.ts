@@ -40,7 +40,7 @@ export async function lookAgain(work: GuardedJob): Promise<void> {
   try {
     const { held, ahead } = await request.findLine();
     const isItsTurn = ahead === undefined || ahead < concurrency - held;
-    if (isItsTurn) await promote(work, request.terms.owner);
+    if (isItsTurn) await promote(work, request.terms.owner, { start: attemptOf(work.job) });
   } catch {
     // It is delayed, and comes back by itself.
   }
@@ -70,7 +70,7 @@ export async function promoteNext(work: GuardedJob, owner: string): Promise<void
   try {
     for (let next: string | undefined = owner; next !== undefined; ) {
       // A command that is sent now leaves before a worker that closes has closed its connection.
-      if (await promote(work, next, { isInHaste: work.job.queue?.closing !== undefined })) return;
+      if (await promoteParked(work, next, { isInHaste: work.job.queue?.closing !== undefined })) return;
       const fate = await fateOf(work, next);
       // It is on its way, or its queue is out of reach.
       if (!isGone(fate)) return;
@@ -81,6 +81,12 @@ export async function promoteNext(work: GuardedJob, owner: string): Promise<void
   } catch {
     // It comes back by itself.
   }
+}
+
+/** Promotes an owner, if it is in the line still when its job is read. */
+function promoteParked(work: GuardedJob, owner: string, how: PromoteOptions = {}): Promise<boolean> {
+  const isParked = async () => (await work.request.findLines([owner]))[0]?.ahead !== undefined;
+  return promote(work, owner, { ...how, isParked });
 }
 
 /** @returns whether it was promoted. */
@@ -117,7 +123,7 @@ async function strikeOutIfAbandoned(
   if (isOnItsWay && !isOutdone) return false;
   const fate = (await waitsFor(work, owner)) ? 'gone' : await fateOf(work, owner);
   // The key is free, and its promotion may have been lost. By a newer one that is parked a job is outdone also while the key is held.
-  if (fate === 'to-run' && !isOutdone) void promote(work, owner);
+  if (fate === 'to-run' && !isOutdone) void promoteParked(work, owner);
   // BullMQ can't be asked, and it had its time.
   const hadItsTime = fate === 'unknown' && isBack && parkedFor > work.request.terms.ttl;
   if (!isGone(fate) && !hadItsTime) return false;

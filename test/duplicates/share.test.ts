@@ -2,7 +2,9 @@
 
 import type { Job, Worker } from 'bullmq';
 import { expect } from 'chai';
-import { onceProcessor } from '../../src/index.ts';
+import sinon from 'sinon';
+import { cacheOnConnection } from '../../src/bullmq/queue-cache.ts';
+import { type LockCache, onceProcessor } from '../../src/index.ts';
 import { Bench, oneOfEachKind, setupNamed } from '../support/bullmq.ts';
 import { deferred, until } from '../support/index.ts';
 import { answerReleasesLate } from './late-answers.ts';
@@ -249,6 +251,29 @@ for (const setup of setups) {
       const results = await Promise.all(others.map(job => bench.result(job)));
       expect(results).to.deep.equal(['second', 'second']);
       expect(ran).to.deep.equal([first.id, others[0]?.id]);
+    });
+
+    it('keep the backoff of one that does the work itself and fails', async () => {
+      const { ran, gates, worker } = await work({ ttl: 4000 });
+      const look = sinon.spy((await cacheOnConnection(worker)) as Required<LockCache>, 'lines');
+      const first = await bench.add({});
+      await until(() => ran.length === 1);
+      const [second] = await park(1, { attempts: 2, backoff: 3_600_000 });
+      gates[0]?.resolve(new Error('the first fails'));
+      await bench.failure(first);
+      await until(() => ran.length === 2);
+      look.resetHistory();
+
+      gates[1]?.resolve(new Error('the second fails'));
+      await bench.reaches(second as Job, 'delayed');
+      // Who parked it looks at the line within half a ttl, and finds it empty.
+      await until(() => look.called);
+      gates[2]?.resolve('third');
+      const third = await bench.add({});
+      await bench.result(third);
+
+      expect(ran).to.deep.equal([first.id, second?.id, third.id]);
+      expect(await second?.getState()).to.equal('delayed');
     });
 
     it('keep their priorities, and are done in a queue that was paused meanwhile', async () => {

@@ -5,7 +5,7 @@ import * as bullmq6 from 'bullmq';
 import * as bullmq5 from 'bullmq5';
 import { expect } from 'chai';
 import sinon from 'sinon';
-import { Lock, onceProcessor, RedisCache } from '../../src/index.ts';
+import { Lock, locksOf, onceProcessor, RedisCache } from '../../src/index.ts';
 import { Bench, oneOfEachKind } from '../support/bullmq.ts';
 import { connectRedis, until } from '../support/index.ts';
 
@@ -272,6 +272,32 @@ describe('What holdThroughRetries reserves under a scope of two queues', () => {
 
       expect(whileReserved).to.equal(null);
       expect(afterwards).to.equal('worked');
+    } finally {
+      await Promise.all([one.close(), other.close()]);
+    }
+  });
+
+  it('is kept when the job of the other queue that asks was removed meanwhile, and so can hardly ask', async () => {
+    const [one, other] = await Promise.all([Bench.open(), Bench.open()]);
+    try {
+      const scope = `shared-${one.queueName}`;
+      const options = { key: 'k', scope, ttl: 500, holdThroughRetries: true } as const;
+      const guarded = onceProcessor(async () => {
+        throw new Error('failed once');
+      }, options);
+      const failing = await one.add({}, { attempts: 2, backoff: 100 });
+      const worker = await one.worker(guarded);
+      await until(async () => (await one.queue.getDelayedCount()) > 0);
+      await worker.close();
+      const locks = locksOf(one.queue, { scope });
+      await until(async () => ((await locks.get('k'))?.dueIn ?? 0) < -1000);
+      const asking = await other.add({}, { delay: BACKOFF });
+      await asking.remove();
+
+      const result = await guarded(asking, 'a token');
+
+      expect(result).to.equal(undefined);
+      expect(await locks.get('k')).to.include({ state: 'reserved', jobId: failing.id });
     } finally {
       await Promise.all([one.close(), other.close()]);
     }

@@ -109,6 +109,8 @@ export interface JobFacts {
   readonly runs: Run[];
   /** Refused by the datastore, by attempt. */
   readonly refusedIn: Set<number>;
+  /** It has found its key reserved for other data. */
+  wasMismatched: boolean;
   entry: Entry | undefined;
   firstGrantAt: number | undefined;
   /** BullMQ has it no more, or will not run it again. */

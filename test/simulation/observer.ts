@@ -11,6 +11,7 @@ import type {
   RenewStep,
 } from '../../src/cache/contract.ts';
 import type { StoredKey } from '../../src/cache/line-rules.ts';
+import { isMismatch } from '../../src/cache/lock-rules.ts';
 import type { LockEvent } from '../../src/events/events.ts';
 import type { Check } from './checks/check.ts';
 import { CHECKS } from './checks/index.ts';
@@ -45,6 +46,8 @@ export class Observer implements DatastoreObserver {
     const line = 'line' in step ? step.line : undefined;
     if (job && line) this.#noteEntry(job, step, result);
     if (!result.acquired) {
+      if (job && result.record?.state === 'reserved' && isMismatch(step, result.record))
+        job.wasMismatched = true;
       if (result.record || isAnswered(result)) job?.refusedIn.add(step.attempt);
       if (result.record) facts.refusedAt.set(step.storedKey, facts.now);
       facts.tell(() => `  ${name} is refused ${step.storedKey}: ${describe(facts, result)}`);
@@ -178,6 +181,12 @@ export class Observer implements DatastoreObserver {
         job.endedAt = facts.now;
       },
       onStalled: stored => facts.tell(() => `job ${find(stored)?.nth} has stalled`),
+      onPromoted: stored => {
+        const job = find(stored);
+        if (!job) return;
+        facts.tell(() => `job ${job.nth} is promoted`);
+        for (const check of this.#checks) check.onPromoted?.(job, stored);
+      },
     };
   }
 
@@ -255,7 +264,7 @@ export class Observer implements DatastoreObserver {
     if (!handout) return;
     const { troubles } = facts;
     const isTroubled = Object.values(troubles).some(at => at >= handout.at - AFTERMATH_MS);
-    const isLoose = isTroubled || facts.now - handout.at > LATE_MS;
+    const isLoose = isTroubled || job.wasMismatched || facts.now - handout.at > LATE_MS;
     job.entry = { nth: handout.nth, isLoose, joined, at: facts.now };
   }
 }

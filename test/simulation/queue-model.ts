@@ -19,9 +19,16 @@ export interface QueueObserver {
   onFinished(job: StoredJob, how: 'completed' | 'failed'): void;
   onRemoved(job: StoredJob): void;
   onStalled(job: StoredJob): void;
+  onPromoted(job: StoredJob): void;
 }
 
-const NOBODY: QueueObserver = { onHandedOut() {}, onFinished() {}, onRemoved() {}, onStalled() {} };
+const NOBODY: QueueObserver = {
+  onHandedOut() {},
+  onFinished() {},
+  onRemoved() {},
+  onStalled() {},
+  onPromoted() {},
+};
 
 export class QueueModel {
   readonly name: string;
@@ -243,6 +250,7 @@ export class QueueModel {
     const job = this.#jobs.get(id) as StoredJob;
     job.delay = 0;
     this.#enqueue(job, { first: false });
+    this.#observer.onPromoted(job);
   }
 
   /** Removes a job and its children. @returns whether it was removed, or was not there. It is not while one of them is locked. */

@@ -282,6 +282,7 @@ export class World {
       handouts: [],
       runs: [],
       refusedIn: new Set<number>(),
+      wasMismatched: false,
       entry: undefined,
       firstGrantAt: undefined,
       endedAt: undefined,

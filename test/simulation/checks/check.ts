@@ -25,6 +25,8 @@ export interface Check {
   /** The library has freed a key by force. */
   onFreed?(lease: Lease): void;
   onHandedOut?(job: JobFacts, attempt: number): void;
+  /** It was in the delayed set. */
+  onPromoted?(job: JobFacts, stored: StoredJob): void;
   /** The guard is given a job. */
   onReceived?(job: JobFacts, model: JobModel): void;
   onStarted?(run: Run): void;

@@ -8,6 +8,7 @@ import { fencing } from './fencing.ts';
 import { finishedMeansFree } from './finished-means-free.ts';
 import { hidesNothing } from './hides-nothing.ts';
 import { inOrder } from './in-order.ts';
+import { keepsDelay } from './keeps-delay.ts';
 import { knowsInTime } from './knows-in-time.ts';
 import { newest } from './newest.ts';
 import { noAnswerIsNoDuplicate } from './no-answer-is-no-duplicate.ts';
@@ -31,6 +32,7 @@ export const CHECKS: readonly MakeCheck[] = [
   fencing,
   noAnswerIsNoDuplicate,
   hidesNothing,
+  keepsDelay,
   notLost,
   inOrder,
   newest,
