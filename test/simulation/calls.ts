@@ -1,6 +1,8 @@
 /** Calls of `once` and of a `Lock` in a process that has workers too: for the same keys as the jobs of its scope. */
 
+import { getOrCreate } from '../../src/core/get-or-create.ts';
 import type { LockEvent } from '../../src/events/events.ts';
+import type { Lock } from '../../src/lock/lock.ts';
 import type { LockHandle } from '../../src/lock/lock-handle.ts';
 import type { Call, Work } from './facts.ts';
 import type { CallPlan } from './plan.ts';
@@ -9,6 +11,8 @@ import type { Place, World } from './world.ts';
 
 /** The work looks at its lock so often. */
 const PARTS = 2;
+/** By owner and key. */
+const locksOfOwners = new WeakMap<Place, Map<string, Lock>>();
 
 /** Makes a call, and lets the checks know how it ends. */
 export async function makeCall(world: World, place: Place, plan: CallPlan): Promise<void> {
@@ -44,14 +48,28 @@ class Caller {
   }
 
   async make(): Promise<unknown> {
-    const { how, key, waitFor } = this.#call.plan;
-    const { Lock } = this.#place.guard;
+    const { how, waitFor } = this.#call.plan;
     if (how === 'once') return this.#callOnce();
-    const lock = new Lock(key, this.#options({ maySucceed: how === 'run' }) as never);
+    const lock = this.#lock();
     if (how === 'run') return lock.run(handle => this.#work(handle), { waitFor });
     const handle = how === 'acquire' ? await lock.acquire({ waitFor }) : await lock.tryAcquire();
     if (!handle) return undefined;
     return this.#workAndRelease(handle);
+  }
+
+  /** Whoever names an owner has one `Lock` of it. */
+  #lock(): Lock {
+    const { how, key, owner } = this.#call.plan;
+    const make = (): Lock => {
+      const options = {
+        ...this.#options({ maySucceed: how === 'run' }),
+        ...(owner !== undefined && { owner }),
+      };
+      return new this.#place.guard.Lock(key, options as never);
+    };
+    if (owner === undefined) return make();
+    const locks = getOrCreate(locksOfOwners, this.#place, () => new Map<string, Lock>());
+    return getOrCreate(locks, `${owner} ${key}`, make);
   }
 
   /** A function has no handle of its lock. */
@@ -78,7 +96,9 @@ class Caller {
       ...(concurrency !== undefined && { concurrency }),
       ...(dedupeFor !== undefined && maySucceed && { dedupeFor }),
       onEvent: (event: LockEvent) => {
-        if (event.type === 'acquired') this.#world.facts.noteOwner(this.#call, event.owner);
+        // One of a named owner may be of any of its calls.
+        if (event.type === 'acquired' && this.#call.plan.owner === undefined)
+          this.#world.facts.noteOwner(this.#call, event.owner);
       },
     };
   }
@@ -107,6 +127,8 @@ class Caller {
   }
 
   #begin(lock: LockHandle): Work {
+    const { plan } = this.#call;
+    if (plan.owner !== undefined) this.#world.facts.noteOwner(this.#call, plan.owner);
     const { name, owner = '', storedKey, process } = this.#call;
     const work: Work = {
       ...workOf(this.#world, { name, owner, storedKey }, lock),

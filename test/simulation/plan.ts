@@ -74,6 +74,8 @@ export interface CallPlan {
   /** Of the work under the lock, in ms. */
   readonly ms: number;
   readonly fails?: boolean;
+  /** The owner that a `Lock` names. Its process has it anew when it has crashed. */
+  readonly owner?: string;
   /** A call of `once` that finds its key held rejects. */
   readonly raises?: boolean;
   /** A call of `once` that finds its key held waits, and shares the result. */

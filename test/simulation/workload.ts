@@ -51,6 +51,8 @@ interface Scene {
   readonly queues: number;
   readonly keys: number;
   readonly changes: ChangesPlan;
+  /** No two processes that live at the same time may name one owner. */
+  readonly mayNameOwners: boolean;
 }
 
 const NO_FORMS: Forms = { hasFlows: false, isLimited: false };
@@ -85,7 +87,8 @@ export function planOf(seed: number): Plan {
   const keys = random.oneOf([1, 1, 1, 2, 3]);
   const hasFlows = random.chance(0.12);
   const forms = { hasFlows, isLimited: plan.worker.limiter !== undefined };
-  const scene: Scene = { processes, queues, keys, changes: changesOf(random, options) };
+  const mayNameOwners = !faults.includes('deploys');
+  const scene: Scene = { processes, queues, keys, changes: changesOf(random, options), mayNameOwners };
   const steps: Step[] = [
     ...jobsOf(random, queues, keys, options, forms),
     ...(options.scope === undefined ? [] : callsOf(random, scene, options)),
@@ -144,12 +147,21 @@ function isOfNewest(whenLocked: WhenLockedPlan): boolean {
 }
 
 /** Callers of `once` and of a `Lock`, for the keys of a scope. */
-function callsOf(random: Random, { processes, keys, changes }: Scene, { whenLocked }: OptionsPlan): Step[] {
+function callsOf(
+  random: Random,
+  { processes, keys, changes, mayNameOwners }: Scene,
+  { whenLocked }: OptionsPlan,
+): Step[] {
   if (random.chance(0.3)) return [];
   return Array.from({ length: random.between(1, 6) }, () => {
+    const process = random.between(0, processes - 1);
+    const how = random.oneOf(['tryAcquire', 'acquire', 'run', 'once'] as const);
+    const namesOwner = mayNameOwners && how !== 'once' && random.chance(0.3);
     const call: CallPlan = {
       key: `k${random.between(0, keys - 1)}`,
-      how: random.oneOf(['tryAcquire', 'acquire', 'run', 'once']),
+      how,
+      // One `Lock` has one set of options.
+      ...(namesOwner && { owner: `${how === 'run' ? 'runner' : 'holder'} of place ${process}` }),
       waitFor: random.oneOf([0, 50, 500, 3000]),
       ms: random.oneOf([1, 20, 200, 600]),
       ...(random.chance(0.2) && { fails: true }),
@@ -157,8 +169,7 @@ function callsOf(random: Random, { processes, keys, changes }: Scene, { whenLock
       // Callers share results where all do.
       ...(whenLocked === 'share' && !changes.whenLocked && random.chance(0.5) && { shares: true }),
     };
-    const step = { at: random.between(0, DURATION / 2), process: random.between(0, processes - 1) };
-    return { ...step, do: 'call', call } as const;
+    return { at: random.between(0, DURATION / 2), process, do: 'call', call } as const;
   });
 }
 

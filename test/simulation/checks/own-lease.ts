@@ -1,12 +1,16 @@
-/** 4. A job is never a duplicate of itself: it reclaims the lease of its older run, and does not repeat work that was done. */
+/**
+ * 4. A job is never a duplicate of itself: it reclaims the lease of its older run, and does not repeat work that was done. Nor is the owner
+ * that a `Lock` names refused for a lease of its own.
+ */
 
-import type { Facts } from '../facts.ts';
+import type { Facts, Lease } from '../facts.ts';
 import type { Check } from './check.ts';
 
 export function ownLease(facts: Facts): Check {
   return {
     onRefused({ storedKey, owner, attempt }) {
-      const own = facts.leasesOf(storedKey).find(lease => lease.owner === owner && lease.attempt < attempt);
+      const isOlder = (lease: Lease) => lease.attempt < attempt || (lease.attempt === 0 && attempt === 0);
+      const own = facts.leasesOf(storedKey).find(lease => lease.owner === owner && isOlder(lease));
       if (!own || own.state === 'done') return;
       facts.violate(4, `${facts.nameOf(owner)} is refused, though its older run has the key (${own.state})`);
     },
