@@ -15,7 +15,7 @@ type JobClass = new (queue: unknown, name: string, data: unknown, opts: object, 
 interface Promotions {
   /** By the ids of the jobs. */
   readonly underWay: Map<string, Promise<boolean>>;
-  /** Of those whose job is being read: each sends its command at once. */
+  /** Of those who wait for an answer before they promote: each sends its command at once. */
   readonly hurries: Set<() => void>;
 }
 
@@ -41,6 +41,16 @@ export interface StillParked {
   readonly start?: number | undefined;
   /** Called when the job is read. */
   readonly isParked?: (() => Promise<boolean>) | undefined;
+}
+
+/**
+ * Calls back when a worker begins to close.
+ * @returns a function that ends it.
+ */
+export function whenClosing(worker: WorkerLike, hurry: () => void): () => void {
+  const { hurries } = promotionsOf(worker);
+  hurries.add(hurry);
+  return () => hurries.delete(hurry);
 }
 
 export interface PromoteOptions extends StillParked {
@@ -123,14 +133,12 @@ async function readAndPromote(
   promoteUnread: () => Promise<boolean>,
 ): Promise<boolean> {
   if (worker !== asking.queue) return promoteJobOfQueue(worker, owner, still);
-  const { hurries } = promotionsOf(worker);
   let hurried: Promise<boolean> | undefined;
-  const hurry = () => {
+  const stop = whenClosing(worker, () => {
     hurried = promoteUnread();
-  };
-  hurries.add(hurry);
+  });
   const promoted = await promoteJobOfQueue(worker, owner, still);
-  hurries.delete(hurry);
+  stop();
   return hurried ?? promoted;
 }
 

@@ -2,7 +2,7 @@
 
 import { attemptOf } from '../bullmq/job.ts';
 import { isAncestor, type JobFate, lookUpJob } from '../bullmq/job-lookup.ts';
-import { awaitNext, type PromoteOptions, promoteJob } from '../bullmq/promote.ts';
+import { awaitNext, type PromoteOptions, promoteJob, whenClosing } from '../bullmq/promote.ts';
 import type { AwaitedJob } from '../bullmq/to-the-front.ts';
 import type { LineRecord } from '../cache/contract.ts';
 import type { Holder } from '../core/holder.ts';
@@ -36,13 +36,21 @@ export function sendPromotion(
  * Who released the key meanwhile could not promote the job, which was not in the delayed set yet. Never rejects, and nobody waits for it.
  */
 export async function lookAgain(work: GuardedJob): Promise<void> {
-  const { request, concurrency } = work;
+  const { job, request, concurrency } = work;
+  const promoteIt = (how: PromoteOptions = {}) =>
+    void promote(work, request.terms.owner, { ...how, start: attemptOf(job) });
+  // There is no time to look. If it is not its turn, it is parked again where it stood.
+  const hurry = () => promoteIt({ isInHaste: true });
+  if (job.queue?.closing) return hurry();
+  const stop = job.queue && whenClosing(job.queue, hurry);
   try {
     const { held, ahead } = await request.findLine();
     const isItsTurn = ahead === undefined || ahead < concurrency - held;
-    if (isItsTurn) await promote(work, request.terms.owner, { start: attemptOf(work.job) });
+    if (isItsTurn) promoteIt();
   } catch {
     // It is delayed, and comes back by itself.
+  } finally {
+    stop?.();
   }
 }
 

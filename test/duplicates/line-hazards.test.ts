@@ -4,7 +4,8 @@ import type { Job } from 'bullmq';
 import { expect } from 'chai';
 import sinon from 'sinon';
 import { ownerOf } from '../../src/bullmq/job.ts';
-import { onceProcessor, RedisCache } from '../../src/index.ts';
+import { cacheOnConnection } from '../../src/bullmq/queue-cache.ts';
+import { type LockCache, type LockEvent, onceProcessor, RedisCache } from '../../src/index.ts';
 import { Bench, oneOfEachKind } from '../support/bullmq.ts';
 import { deferred, until } from '../support/index.ts';
 import { enterStep, leaveStep } from '../support/steps.ts';
@@ -124,6 +125,42 @@ describe('A line', () => {
 });
 
 for (const setup of oneOfEachKind) {
+  describe(`A job that is parked by a worker that closes (${setup.name})`, () => {
+    let bench: Bench;
+    beforeEach(async () => {
+      bench = await Bench.open(setup);
+    });
+    afterEach(() => bench.close());
+
+    for (const moment of ['it is parked', 'it looks whose turn it is']) {
+      it(`comes at once to see whether it is its turn (closing begins when ${moment})`, async () => {
+        const storedKey = bench.storedName('k');
+        await bench.cache.enter?.([enterStep({ storedKey, ttl: 600_000, owner: 'a holder', line: 'all' })]);
+        let closing: Promise<void> | undefined;
+        const close = () => {
+          closing ??= worker.close();
+        };
+        const onEvent = ({ type }: LockEvent) => {
+          if (type === 'parked' && moment === 'it is parked') close();
+        };
+        const options = { key: 'k', whenLocked: 'in-order', ttl: 600_000, onEvent } as const;
+        const worker = await bench.worker(onceProcessor(() => 'worked', options));
+        const cache = (await cacheOnConnection(worker)) as Required<LockCache>;
+        const { lines } = cache;
+        cache.lines = queries => {
+          if (moment !== 'it is parked') close();
+          return lines.call(cache, queries);
+        };
+
+        const job = await bench.add({});
+        await until(() => closing !== undefined);
+        await closing;
+
+        await bench.reaches(job, 'waiting');
+      });
+    }
+  });
+
   describe(`A key with two places and a line (${setup.name})`, () => {
     let bench: Bench;
     beforeEach(async () => {
