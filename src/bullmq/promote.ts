@@ -59,7 +59,7 @@ export interface PromoteOptions extends StillParked {
    * before the promise callbacks of this turn of the event loop have all run.
    */
   readonly isKnown?: boolean;
-  /** The connection is about to be closed: the job is not read. */
+  /** The connection is about to be closed: a numbered job is not read. */
   readonly isInHaste?: boolean;
   /** It may have been read. That is of use where it is numbered. */
   readonly awaited?: AwaitedJob | undefined;
@@ -86,7 +86,7 @@ export function promoteJob(
   const hasNumber = isNumbered(jobId);
   const read = hasNumber ? awaited?.job : undefined;
   // A queue of the same name may be on another server, and have another job with that number.
-  const needsNoRead = worker === asking.queue && ((isKnown && hasNumber) || isInHaste);
+  const needsNoRead = worker === asking.queue && hasNumber && (isKnown || isInHaste);
   const promoted = read
     ? promoteToFront(read)
     : promoteThenMove(asking, worker, owner, needsNoRead ? undefined : still);
@@ -135,7 +135,7 @@ async function readAndPromote(
   if (worker !== asking.queue) return promoteJobOfQueue(worker, owner, still);
   let hurried: Promise<boolean> | undefined;
   const stop = whenClosing(worker, () => {
-    hurried = promoteUnread();
+    if (isNumbered(owner.jobId)) hurried = promoteUnread();
   });
   const promoted = await promoteJobOfQueue(worker, owner, still);
   stop();

@@ -263,6 +263,8 @@ export interface EnterStep extends AcquireStep {
   readonly joins: boolean;
   /** Those who {@link ReleaseNotifications.listen} to the key are called when it joins. */
   readonly interrupts: boolean;
+  /** Of several places that are reserved a refusal names the first with a higher fence. Absent: the first of all. */
+  readonly reservedAfter?: number | undefined;
 }
 
 /** The answer to an {@link EnterStep}. */

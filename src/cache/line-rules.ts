@@ -123,8 +123,9 @@ export function decideEnter(
     return granted(step, stored, undefined, grant(step, at.wall, at.now, fence), at, false);
   }
   // Where a place is free, it is those before it in the line that are in its way.
-  // Who finds a reservation asks BullMQ about its job.
-  const holder = free > 0 ? undefined : (places.find(({ state }) => state === 'reserved') ?? places[0]);
+  // Who finds a reservation asks BullMQ about its job, and then about the job of the next.
+  const isNext = ({ state, fence }: StoredLock) => state === 'reserved' && fence > (step.reservedAfter ?? 0);
+  const holder = free > 0 ? undefined : (places.find(isNext) ?? places[0]);
   const record = holder
     ? recordOf(step.storedKey, holder, at.now)
     : parkedRecord(step.storedKey, stored.parked[0] as Parked);

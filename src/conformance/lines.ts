@@ -392,20 +392,23 @@ export function testNewest(test: DefineTest): void {
 
   test(
     'lines',
-    'who finds several holders is told of one whose place is reserved',
+    'who finds several holders is told of one whose place is reserved, and then of the next',
     async ({ cache, other }) => {
       const storedKey = newStoredKey();
-      const [first, second] = ['a', 'b'].map(owner =>
-        inLine({ storedKey, owner, places: 2, attempt: 1 }),
-      ) as Four;
-      await enter(cache, first);
-      await enter(cache, second);
-      await leave(cache, second, { reservation: { dueIn: 0, lastsFor: 60_000 } });
+      const holders = ['a', 'b', 'c'].map(owner => inLine({ storedKey, owner, places: 3, attempt: 1 }));
+      for (const step of holders) await enter(cache, step);
+      for (const step of holders.slice(1))
+        await leave(cache, step, { reservation: { dueIn: 0, lastsFor: 60_000 } });
+      const told: (string | undefined)[] = [];
 
-      const refused = await enter(other, inLine({ storedKey, owner: 'c', places: 2 }));
+      for (let i = 0, reservedAfter = 0; i < 3; i++) {
+        const refused = await enter(other, inLine({ storedKey, owner: 'd', places: 3, reservedAfter }));
+        assert(!refused.acquired);
+        told.push(`${refused.record?.owner} ${refused.record?.state}`);
+        reservedAfter = refused.record?.fence ?? 0;
+      }
 
-      assert(!refused.acquired);
-      assertIncludes(refused.record, { state: 'reserved', owner: 'b' });
+      assert.deepEqual(told, ['b reserved', 'c reserved', 'a running']);
     },
   );
 

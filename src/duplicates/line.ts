@@ -33,6 +33,11 @@ import {
 const UNPROMOTED_MS = 1000;
 /** Nobody promotes the first when a reservation ends with its job. It comes back at least this often. */
 const MAX_RESERVED_MS = 5000;
+/**
+ * Who was next when a job acquired the key is believed to be so for this long. Later the key may have been freed by force, and that one
+ * may have run.
+ */
+const BELIEVE_NEXT_MS = 1000;
 /** No line advances faster: each job takes two round trips. */
 const MAX_RUNS_PER_MS = 10;
 
@@ -55,8 +60,12 @@ export function inLine(
   };
 }
 
-/** Runs a job that holds its key. What comes next is promoted before the job's completion is sent. */
+/**
+ * Runs a job that holds its key. What comes next is promoted before the job's completion is sent; after longer work, when the answer to
+ * the release says who that is.
+ */
 export async function runAndPromote(work: GuardedJob, handle: LockHandle): Promise<unknown> {
+  const startedAt = performance.now();
   const hasOnePlace = work.concurrency === 1;
   // A place that nobody has released (its holder died, an operator freed it, there are more than before) was told to nobody.
   if (!hasOnePlace && handle.next !== undefined) void promoteHead(work);
@@ -68,7 +77,8 @@ export async function runAndPromote(work: GuardedJob, handle: LockHandle): Promi
     jobsOf(work.job)?.noteDone(work.job);
     return result;
   } finally {
-    if (next !== undefined && handle.isFreed) await sendPromotion(work, next, awaited);
+    const isBelieved = next !== undefined && performance.now() - startedAt < BELIEVE_NEXT_MS;
+    if (isBelieved && handle.isFreed) await sendPromotion(work, next, awaited);
     await promoteBeforeClose(work);
   }
 }

@@ -61,6 +61,7 @@ export class Lease implements EnterStep, RenewStep, Listed {
   readonly line: LineKind | undefined;
   readonly joins: boolean;
   readonly interrupts: boolean;
+  readonly reservedAfter: number;
   readonly match: string | undefined;
   readonly token: string = newToken();
   fence = 0;
@@ -86,10 +87,15 @@ export class Lease implements EnterStep, RenewStep, Listed {
   /**
    * @param notify - if the key is held, its release is to be notified.
    * @param joins - its owner joins the line of the key if it can't have it.
+   * @param reservedAfter - see {@link EnterStep}.
    */
   constructor(
     terms: LeaseTerms,
-    { notify = false, joins = true }: { notify?: boolean; joins?: boolean } = {},
+    {
+      notify = false,
+      joins = true,
+      reservedAfter = 0,
+    }: { notify?: boolean; joins?: boolean; reservedAfter?: number } = {},
   ) {
     this.terms = terms;
     this.storedKey = terms.storedKey;
@@ -101,6 +107,7 @@ export class Lease implements EnterStep, RenewStep, Listed {
     this.line = terms.line?.kind;
     this.joins = joins;
     this.interrupts = terms.line?.interrupts ?? false;
+    this.reservedAfter = reservedAfter;
     this.match = terms.match;
   }
 

@@ -99,8 +99,8 @@ export class LockRequest {
     freeIfAbandoned: FreeIfAbandoned | undefined,
   ): Promise<AcquireAttempt | undefined> {
     const renewer = renewerOf(this.cache);
-    for (let freed = NONE; ; ) {
-      const lease = new Lease(this.terms, how);
+    for (let freed = NONE, reservedAfter = 0; ; ) {
+      const lease = new Lease(this.terms, { ...how, reservedAfter });
       const result = await renewer.acquire(lease);
       if (result.acquired) {
         return { acquired: true, handle: new LockHandle(renewer, lease, this.#releasesInOrder) };
@@ -111,10 +111,17 @@ export class LockRequest {
       const holder = holderOf(record, this.terms.key);
       // Nearly all holders are alive: what is known at once is not awaited.
       const freeing = !freed.includes(holder.fence) && freeIfAbandoned?.(holder);
-      if (!freeing || !(await freeing)) return { acquired: false, holder, standing };
       // Each place of the key may be another's that nobody releases.
-      freed = [...freed, holder.fence];
+      if (freeing && (await freeing)) freed = [...freed, holder.fence];
+      else if (freeing && this.#mayBeMoreReserved(holder, reservedAfter)) reservedAfter = holder.fence;
+      else return { acquired: false, holder, standing };
     }
+  }
+
+  /** Whether another place of the key may be reserved, beside one whose job is still to run. */
+  #mayBeMoreReserved({ state, fence }: Holder, reservedAfter: number): boolean {
+    const { line } = this.terms;
+    return state === 'reserved' && line !== undefined && line.places > 1 && fence > reservedAfter;
   }
 
   /** Who has done the work, whose result is known. The key may be free. */

@@ -64,9 +64,14 @@ const OWNERS = [
   'me\n\\","owner":"you',
 ];
 
+interface Entry extends EnterStep {
+  /** It is told of a place that is reserved after the one of this token: fences differ from cache to cache. */
+  readonly behind?: string;
+}
+
 /** A batch, as it is sent to each cache. */
 type BatchOf =
-  | { readonly verb: 'enter'; readonly steps: readonly EnterStep[] }
+  | { readonly verb: 'enter'; readonly steps: readonly Entry[] }
   | { readonly verb: 'leave'; readonly steps: readonly LeaveStep[] }
   | ({ readonly verb: 'exchange' } & Batch)
   | { readonly verb: 'strikeOut'; readonly steps: readonly { storedKey: string; owner: string }[] }
@@ -141,7 +146,7 @@ class Story {
     return this.#lapses && this.#random.chance(0.7) ? SHORT : LONG;
   }
 
-  #entry(): EnterStep {
+  #entry(): Entry {
     const random = this.#random;
     const again = this.#asked.at(-1 - random.between(0, 5));
     const mayRepeat = again && 'places' in again.step && (this.#lapses || again.step.ttl === LONG);
@@ -157,7 +162,8 @@ class Story {
       notify: random.chance(0.5),
     };
     this.#asked.push({ key, step });
-    return step;
+    const behind = random.chance(0.3) ? random.oneOf(this.#asked).step.token : undefined;
+    return behind === undefined ? step : { ...step, behind };
   }
 
   #acquisition(): AcquireStep {
@@ -228,7 +234,7 @@ class Player {
     const cache = this.#cache;
     switch (batch.verb) {
       case 'enter':
-        return (await cache.enter(batch.steps)).map((result, i) =>
+        return (await cache.enter(batch.steps.map(step => this.#entryOf(step)))).map((result, i) =>
           this.#entered(batch.steps[i] as EnterStep, result),
         );
       case 'leave':
@@ -252,6 +258,10 @@ class Player {
     const queries = storedKeys.flatMap(storedKey => OWNERS.map(owner => ({ storedKey, owner })));
     const records = await this.#cache.inspect(storedKeys);
     return [records.map(described), await this.#cache.lines(queries)];
+  }
+
+  #entryOf({ behind, ...step }: Entry): EnterStep {
+    return behind === undefined ? step : { ...step, reservedAfter: this.#fences.get(behind) };
   }
 
   #entered(step: AcquireStep, result: AcquireResult | EnterResult | Error): unknown {

@@ -1,14 +1,17 @@
 /** What an adversary found in lines: bursts, several places, reused numbers, windows. */
 
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Job } from 'bullmq';
 import { expect } from 'chai';
 import sinon from 'sinon';
 import { ownerOf } from '../../src/bullmq/job.ts';
 import { cacheOnConnection } from '../../src/bullmq/queue-cache.ts';
-import { type LockCache, type LockEvent, onceProcessor, RedisCache } from '../../src/index.ts';
+import { type LockCache, type LockEvent, locksOf, onceProcessor, RedisCache } from '../../src/index.ts';
 import { Bench, oneOfEachKind } from '../support/bullmq.ts';
 import { deferred, until } from '../support/index.ts';
 import { enterStep, leaveStep } from '../support/steps.ts';
+
+const HOUR = 3_600_000;
 
 describe('A line', () => {
   let bench: Bench;
@@ -159,6 +162,73 @@ for (const setup of oneOfEachKind) {
         await bench.reaches(job, 'waiting');
       });
     }
+  });
+
+  describe(`A job whose turn is next (${setup.name})`, () => {
+    let bench: Bench;
+    beforeEach(async () => {
+      bench = await Bench.open(setup);
+    });
+    afterEach(() => bench.close());
+
+    /** A worker whose jobs run for as long as their data say, and a job of it that runs, and one that is parked behind it. */
+    async function line(ms: number, options: object) {
+      const ran: unknown[] = [];
+      const guarded = onceProcessor(
+        async (job: Job<{ ms?: number }>) => {
+          ran.push(job.id);
+          if (job.data.ms === undefined) throw new Error('asked to fail');
+          await delay(job.data.ms);
+        },
+        { key: 'k', whenLocked: 'in-order', ttl: 60_000 },
+      );
+      const worker = await bench.worker(guarded, { concurrency: 5 });
+      const first = await bench.add({ ms: 100 });
+      const holder = await bench.add({ ms });
+      const next = await bench.add({}, options);
+      // It was parked when the holder began: the holder knows it from then on.
+      await bench.result(first);
+      await bench.reaches(next, 'delayed');
+      await bench.reaches(holder, 'active');
+      return { ran, worker, holder, next };
+    }
+
+    it('keeps its backoff when it has run before the holder ends, whose key was freed by force', async () => {
+      const { ran, holder, next } = await line(2000, { attempts: 2, backoff: HOUR });
+      await locksOf(bench.queue).forceRelease('k');
+      await until(() => ran.includes(next.id));
+      await bench.reaches(next, 'delayed');
+      await bench.result(holder);
+      // A job that comes after that comes after a promotion by the holder.
+      const last = await bench.add({ ms: 0 });
+      await bench.result(last);
+
+      expect(ran.filter(id => id === next.id)).to.have.lengthOf(1);
+      expect(await next.getState()).to.equal('delayed');
+    });
+
+    it('is not run for another of the same id, which was added with a delay (the worker closes)', async () => {
+      const { ran, worker, next } = await line(1000, { jobId: 'chosen' });
+      await next.remove();
+      const other = await bench.add({ ms: 0 }, { jobId: 'chosen', delay: HOUR });
+      await worker.close();
+
+      expect(ran).to.not.include('chosen');
+      expect(await other.getState()).to.equal('delayed');
+    });
+
+    it('is not run for another of the same number, since the queue was obliterated', async () => {
+      await line(2000, {});
+      await bench.queue.obliterate({ force: true });
+      const others: Job[] = [];
+      for (let i = 0; i < 3; i++) others.push(await bench.add({ ms: 0 }, { delay: HOUR }));
+      await until(async () => (await bench.holder('k')) === undefined);
+      // A job that comes after that comes after a promotion by the holder.
+      await bench.result(await bench.add({ ms: 0 }));
+
+      const states = await Promise.all(others.map(job => job.getState()));
+      expect(states).to.deep.equal(['delayed', 'delayed', 'delayed']);
+    });
   });
 
   describe(`A key with two places and a line (${setup.name})`, () => {

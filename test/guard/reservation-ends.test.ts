@@ -211,6 +211,29 @@ for (const setup of oneOfEachKind) {
       expect(ran).to.have.members([...jobs, ...next].map(({ id }) => id));
     });
 
+    for (const whenLocked of ['skip', 'in-order'] as const) {
+      it(`is free in one place while another is reserved (whenLocked: '${whenLocked}')`, async () => {
+        const guarded = onceProcessor(
+          async (job: Job) => {
+            if (job.data.fails) fail();
+            return 'worked';
+          },
+          { key: 'k', ttl: 60_000, concurrency: 3, holdThroughRetries: true, whenLocked },
+        );
+        await bench.worker(guarded as never, { concurrency: 4 });
+        const jobs: Job[] = [];
+        for (let i = 0; i < 3; i++) {
+          jobs.push(await bench.add({ fails: true }, { attempts: 2, backoff: BACKOFF }));
+          await bench.reaches(jobs[i] as Job, 'delayed');
+        }
+        await jobs[2]?.remove();
+
+        expect(await bench.result(await bench.add({}))).to.equal('worked');
+        const states = await Promise.all(jobs.slice(0, 2).map(job => job.getState()));
+        expect(states).to.deep.equal(['delayed', 'delayed']);
+      });
+    }
+
     it('is free when it has lasted for maxHold, however long the backoff is', async () => {
       await start(fail, { guard: { maxHold: 600 } });
       await bench.add({}, { attempts: 2, backoff: { type: 'fixed', delay: 3.15e12 } });

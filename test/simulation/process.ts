@@ -21,6 +21,8 @@ export class SimulatedProcess implements Host {
   isAlive = true;
   /** It does nothing until then. */
   frozenUntil = 0;
+  /** How many its workers have made: no two have the same. */
+  tokens = 0;
   /** What it threw where nobody could catch it. */
   readonly onUncaught: (error: unknown) => void;
   readonly random: Random;

@@ -209,8 +209,8 @@ function copyOfAcquisition({
 }
 
 function copyOfEntry(step: EnterStep): EnterStep {
-  const { places, line, joins, interrupts } = step;
-  return { ...copyOfAcquisition(step), places, ...(line && { line }), joins, interrupts };
+  const { places, line, joins, interrupts, reservedAfter } = step;
+  return { ...copyOfAcquisition(step), places, ...(line && { line }), joins, interrupts, reservedAfter };
 }
 
 function copyOfRenewal({ storedKey, token, ttl }: RenewStep): RenewStep {

@@ -138,7 +138,6 @@ export class WorkerModel {
   #blockUntil = 0;
   #limitUntil = 0;
   #isFetching = false;
-  #tokens = 0;
   #onIdle: () => void = () => {};
   /** Ends the wait for a job. */
   #stopWaiting: () => void = () => {};
@@ -207,7 +206,7 @@ export class WorkerModel {
     if (this.#isFetching) return;
     this.#isFetching = true;
     while (!this.closing && this.#running < this.opts.concurrency) {
-      const token = `${this.process.name}:${this.#tokens++}`;
+      const token = `${this.process.name}:${this.process.tokens++}`;
       try {
         const limitedFor = this.#limitUntil - this.clock.wall();
         if (limitedFor > 0) await this.#waitFor(Math.min(limitedFor, MAX_RATE_LIMIT_DELAY));

@@ -28,6 +28,7 @@ export function enterStep(step: EnterStep): LineStep {
     joins,
     notify = false,
     interrupts,
+    reservedAfter = 0,
     match,
   } = step;
   return [
@@ -42,6 +43,7 @@ export function enterStep(step: EnterStep): LineStep {
     joins,
     notify,
     interrupts,
+    reservedAfter,
     ...(match === undefined ? [] : [match]),
   ];
 }

@@ -105,7 +105,7 @@ function enterSql(names: Names): string {
 --
 -- $1      [verb, key, token, ms for which the lease lasts, owner, attempt, places, 'all', 'newest', 'together' or '' for no line, whether
 --         it joins the line, whether the key's release is to be notified, whether those who listen to the key are notified when it
---         joins, a hash of what must be equal or nothing]
+--         joins, the fence after which a reserved place is named, a hash of what must be equal or nothing]
 -- returns { acquired: [fence, whether its owner reclaimed it], next: the next owner or null }; or
 --         { absent: true }: it does not join, and is not in the line; or
 --         { answered: the result, next: another that shares it or null }; or
@@ -128,7 +128,8 @@ DECLARE
   joins boolean := $1->>8;
   notifies boolean := $1->>9;
   interrupts boolean := $1->>10;
-  match text := $1->>11;
+  reserved_after bigint := $1->>11;
+  match text := $1->>12;
   kept text;
   asked timestamptz;
   has_waited boolean;
@@ -317,7 +318,8 @@ BEGIN
     RETURN refusal;
   END IF;
   IF step.kind = '' THEN
-    held := coalesce((SELECT l FROM unnest(live) AS l WHERE l.state = 'reserved' ORDER BY l.fence LIMIT 1), live[1]);
+    held := coalesce(
+      (SELECT l FROM unnest(live) AS l WHERE l.state = 'reserved' AND l.fence > step.reserved_after ORDER BY l.fence LIMIT 1), live[1]);
     RETURN json_build_object('held', ${foundSql('held', 'asked')});
   END IF;
 
@@ -337,10 +339,10 @@ BEGIN
       PERFORM ${notifySql('step.key')};
     END IF;
   END IF;
-  -- Who finds a reservation asks BullMQ about its job.
+  -- Who finds a reservation asks BullMQ about its job, and then about the job of the next.
   held := live[1];
   FOREACH own IN ARRAY live LOOP
-    IF own.state = 'reserved' THEN
+    IF own.state = 'reserved' AND own.fence > step.reserved_after THEN
       held := own;
       EXIT;
     END IF;

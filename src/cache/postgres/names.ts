@@ -58,7 +58,7 @@ export function namesIn(schema: string): Names {
     step: inSchema('once_step_3'),
     exchange: inSchema('once_exchange_5'),
     takeLineSteps: inSchema('once_line_2'),
-    enter: inSchema('once_enter_2'),
+    enter: inSchema('once_enter_3'),
     leave: inSchema('once_leave_2'),
     strikeOut: inSchema('once_strike_out_1'),
     isOlder: inSchema('once_is_older_1'),

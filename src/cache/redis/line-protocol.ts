@@ -32,9 +32,9 @@ export interface LineStep {
 }
 
 export function enterStep(step: EnterStep): LineStep {
-  const { storedKey, owner, attempt, ttl, places, line = NO_LINE, match } = step;
+  const { storedKey, owner, attempt, ttl, places, line = NO_LINE, reservedAfter = 0, match } = step;
   const flags = `${flag(step.joins)} ${flag(step.notify)} ${flag(step.interrupts)}`;
-  const verb = `enter ${places} ${line} ${flags} ${Math.ceil(ttl)} ${attempt}`;
+  const verb = `enter ${places} ${line} ${flags} ${Math.ceil(ttl)} ${attempt} ${reservedAfter}`;
   const args = [match === undefined ? verb : `${verb} ${match}`, leasePart(step), owner];
   return { storedKey, args, hasResult: line === 'together' };
 }

@@ -286,8 +286,8 @@ end
 verbs = {}
 
 function verbs.enter(key, line, verb, part, owner)
-  local places, kind, joins, notify, interrupts, ttl, attempt, wanted =
-    match(verb, '^enter (%d+) (%S+) (%d) (%d) (%d) (%d+) (%d+) ?(%S*)$')
+  local places, kind, joins, notify, interrupts, ttl, attempt, after, wanted =
+    match(verb, '^enter (%d+) (%S+) (%d) (%d) (%d) (%d+) (%d+) (%d+) ?(%S*)$')
   if wanted == '' then wanted = nil end
   local isTogether = kind == 'together'
   local name = isTogether and resultName()
@@ -351,10 +351,11 @@ function verbs.enter(key, line, verb, part, owner)
     if problem then return problem end
   end
   if head then return { 'parked', head, since, ahead, outdone } end
-  -- Who finds a reservation asks BullMQ about its job.
+  -- Who finds a reservation asks BullMQ about its job, and then about the job of the next.
   local shown = held[1]
   for i = #held, 1, -1 do
-    if sub(held[i].record, 1, #RESERVED) == RESERVED then shown = held[i] end
+    local isReserved = sub(held[i].record, 1, #RESERVED) == RESERVED
+    if isReserved and fenceOf(held[i]) > tonumber(after) then shown = held[i] end
   end
   return { 'held', shown.record, shown.left, ahead, outdone }
 end
