@@ -48,15 +48,25 @@ export function warnOfConfig(
 }
 
 /** A duplicate has failed with a `LockError`. Without attempts it is never tried again, and without a backoff it is tried in vain. */
-export function warnOfRaised({ id, queueName, opts: { attempts = 1, backoff } = {} }: RunningJob): void {
-  if (attempts > 1 && backoff !== undefined) return;
-  const why =
-    attempts > 1
-      ? 'has no backoff: all its attempts are used up while its key is held'
-      : 'has no attempts left: it is never run';
+export function warnOfRaised(job: RunningJob): void {
+  const why = whyNotRetried(job);
+  if (!why) return;
   warnOnce(
     'ONCE_NO_RETRIES',
-    `${nameOfJob(id, queueName)} is a duplicate that fails with a LockError, and ${why}; add jobs with attempts and backoff, or leave ` +
-      'raiseIfLock out to skip duplicates',
+    `${nameOfJob(job.id, job.queueName)} is a duplicate that fails with a LockError, and ${why}; add jobs with attempts and a backoff that ` +
+      'last longer than a run, or leave raiseIfLock out to skip duplicates',
   );
+}
+
+/** Why a job that fails now is retried in vain, or not at all. */
+export function whyNotRetried({
+  opts: { attempts = 1, backoff } = {},
+  attemptsMade = 0,
+}: Pick<RunningJob, 'opts' | 'attemptsMade'>): string | undefined {
+  if (attempts <= 1) return 'has no attempts left: it is never run';
+  if (attemptsMade + 1 >= attempts)
+    return `has used up its ${attempts} attempts while its key was held: it is never run`;
+  return backoff === undefined
+    ? 'has no backoff: all its attempts are used up while its key is held'
+    : undefined;
 }

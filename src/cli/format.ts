@@ -18,7 +18,7 @@ export function timeLeft({ expiresIn, dueIn }: LockInfo): string {
 
 /** Says what is not held. Without the hint, the locks of a queue whose processor has a scope look free. */
 export function notHeld(what: string, queue: string | undefined): string {
-  return `${what}${queue === undefined ? '' : '; --queue finds no locks of a scope'}\n`;
+  return `${what}${queue === undefined ? '' : ' (locks of a scope: give --scope instead of --queue)'}\n`;
 }
 
 /** `2026-11-26T12:03:11Z`: in UTC, as the logs of most servers are. */

@@ -58,7 +58,10 @@ describe('bullmq-once', () => {
     client.disconnect();
 
     expect(parseLines(out)[0]).to.include({ key: 'k', scope });
-    expect(inQueue).to.include({ code: 0, out: 'no locks are held; --queue finds no locks of a scope\n' });
+    expect(inQueue).to.include({
+      code: 0,
+      out: 'no locks are held (locks of a scope: give --scope instead of --queue)\n',
+    });
     expect(noQueue.code).to.equal(1);
   });
 });

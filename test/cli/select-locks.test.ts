@@ -65,7 +65,10 @@ describe('bullmq-once --queue, on Redis', () => {
     for (const name of names) {
       const ended = await cli('list', '--queue', name, ...redis());
 
-      expect(ended).to.include({ code: 0, out: 'no locks are held; --queue finds no locks of a scope\n' });
+      expect(ended).to.include({
+        code: 0,
+        out: 'no locks are held (locks of a scope: give --scope instead of --queue)\n',
+      });
     }
   });
 
@@ -158,7 +161,10 @@ describe('bullmq-once --queue, on PostgreSQL', () => {
     expect(parseLines(held.out)[0]).to.include({ key: 'k', queue: bench.queueName });
     expect(misspelt).to.include({ code: 1, out: '' });
     expect(misspelt.err).to.include(`there is no queue '${bench.queueName}x'; queues that have locks: `);
-    expect(empty).to.include({ code: 0, out: 'no locks are held; --queue finds no locks of a scope\n' });
+    expect(empty).to.include({
+      code: 0,
+      out: 'no locks are held (locks of a scope: give --scope instead of --queue)\n',
+    });
   });
 
   it('says so where the database has locks and no BullMQ', async () => {

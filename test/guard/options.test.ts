@@ -2,6 +2,7 @@
 
 import { inspect } from 'node:util';
 import { expect } from 'chai';
+import { whyNotRetried } from '../../src/bullmq/config-warnings.ts';
 import { onceProcessor } from '../../src/index.ts';
 import { Child, type Message } from '../support/child.ts';
 import { redisOptions, uniqueName } from '../support/index.ts';
@@ -125,6 +126,15 @@ describe('An option of onceProcessor that can hardly be meant', () => {
       expect(others).to.deep.equal([]);
     });
   }
+
+  it('causes a warning at the last attempt of a job (raiseIfLock)', () => {
+    const [second, third] = [1, 2].map(attemptsMade =>
+      whyNotRetried({ opts: { attempts: 3, backoff: 20 }, attemptsMade }),
+    );
+
+    expect(second).to.equal(undefined);
+    expect(third).to.equal('has used up its 3 attempts while its key was held: it is never run');
+  });
 
   it('causes no warning where it is meant (raiseIfLock on jobs with attempts and backoff)', async () => {
     const options = { key: 'k', raiseIfLock: true };

@@ -246,7 +246,7 @@ export class Observer implements DatastoreObserver {
     if (event.type !== 'acquired' && event.type !== 'released' && event.type !== 'renewed') {
       facts.tell(
         () =>
-          `  event: job ${job?.nth} is ${event.type}${'reason' in event ? ` (${event.reason})` : ''}${'error' in event ? `: ${event.error}` : ''}`,
+          `  event: job ${job?.nth} ${'observed' in event && event.observed ? 'would be' : 'is'} ${event.type}${'reason' in event ? ` (${event.reason})` : ''}${'error' in event ? `: ${event.error}` : ''}`,
       );
     }
     for (const check of this.#checks) check.onEvent?.(event, job, options);

@@ -25,8 +25,11 @@ const { values } = parseArgs({
   options: { only: { type: 'string', default: '' }, processes: { type: 'string', default: '2' } },
 });
 
+const chosen = MUTATIONS.filter(({ name }) => name.includes(values.only));
+if (chosen.length === 0) throw new Error(`no mutation has '${values.only}' in its name`);
+
 let survivors = 0;
-for (const mutation of MUTATIONS.filter(({ name }) => name.includes(values.only))) {
+for (const mutation of chosen) {
   const how =
     mutation.test === undefined ? await findBySimulation(mutation) : findByTest(mutation, mutation.test);
   if (how === undefined) survivors++;

@@ -1,5 +1,8 @@
+import { readdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { bundleLibrary } from './bundle.ts';
+import { CHECKS } from './checks/index.ts';
 import { Library } from './library.ts';
 import { MUTATIONS } from './mutations.ts';
 import { shrink } from './shrink.ts';
@@ -46,6 +49,13 @@ describe('The simulation', () => {
     expect(history.violations[0]).to.include({ guarantee: mutation?.guarantee });
     expect(plan.steps).to.have.length.below(6);
     expect(history.trace.at(-1)).to.include('handed out');
+  });
+
+  it('asks each check that there is', () => {
+    const folder = fileURLToPath(new URL('checks/', import.meta.url));
+    const files = readdirSync(folder).filter(name => name !== 'check.ts' && name !== 'index.ts');
+
+    expect(CHECKS).to.have.lengthOf(files.length);
   });
 
   it('refuses a change of a text that is not there', async () => {

@@ -7,7 +7,7 @@ export function storyOf(plan: Plan, { trace, violations }: History): string {
   const { seed, options, cache, queues, worker, machines, client, latency } = plan;
   const off = machines.map(({ rate, offset }) => `×${rate.toFixed(3)} ${offset >= 0 ? '+' : ''}${offset} ms`);
   return [
-    `seed ${seed}: ${violations.length === 0 ? 'no violation' : ''}`,
+    violations.length === 0 ? `seed ${seed}: no violation` : `seed ${seed}`,
     ...violations.map(({ guarantee, message }) => `guarantee ${guarantee}: ${message}`),
     `options  ${JSON.stringify(options)}`,
     `workers  ${JSON.stringify(worker)}, clocks ${off.join(', ')}`,

@@ -10,11 +10,18 @@ import { notHeld } from '../format.ts';
 import { jsonLines } from '../json.ts';
 import type { Terminal } from '../terminal.ts';
 
+/** A line whose key is free is found by its name, which needs the queue or the scope. */
+function notShown(key: string, { queue, scope }: Arguments): string {
+  const what = `'${printable(key)}' is not held`;
+  if (queue !== undefined || scope !== undefined) return notHeld(what, queue);
+  return `${what} (jobs that are parked for a free key: give --queue or --scope)\n`;
+}
+
 export async function show(args: Arguments, locks: LockAdmin, { write }: Terminal): Promise<ExitCode> {
   const [key] = args.keys as [string];
   const found = await findByKey(key, args, locks);
   if (args.json) write(jsonLines(found));
-  else if (found.length === 0) write(notHeld(`'${printable(key)}' is not held`, args.queue));
+  else if (found.length === 0) write(notShown(key, args));
   else write(found.map(lock => detailsOf(lock, Date.now())).join('\n'));
   return found.length > 0 ? EXIT.ok : EXIT.notDone;
 }

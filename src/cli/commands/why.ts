@@ -27,7 +27,8 @@ export async function why(args: Arguments, locks: LockAdmin, { write }: Terminal
     if (lines.length > 0) write([name, ...lines].map(line => `${line}\n`).join(''));
     else
       write(
-        `${name} is not among the ${describeKnown(duplicates)}: it has found its key free, or there is no such job\n`,
+        `${name} is not among the ${describeKnown(duplicates)}: it has found its key free, has not begun, has failed for want of a key, ` +
+          'or there is no such job\n',
       );
   }
   return found.length > 0 ? EXIT.ok : EXIT.notDone;
