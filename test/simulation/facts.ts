@@ -171,6 +171,8 @@ export class Facts {
     operatorAt: -Infinity,
     clockJumpedAt: -Infinity,
   };
+  /** When a process was replaced last. */
+  deployedAt: number = Number.NEGATIVE_INFINITY;
   /** The wall clocks of the workers differ by minutes or more. */
   readonly haveClocksFarApart: boolean;
   /** The locks are not kept on the queue's own connection. */

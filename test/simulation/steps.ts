@@ -70,6 +70,7 @@ export function perform(world: World, step: Step): void {
       const i = step.process % world.places.length;
       const place = world.placeOf(i);
       const { options, worker } = place.version;
+      facts.deployedAt = facts.now;
       place.process.enter(() => void world.end(place));
       world.start(i, {
         options: { ...options, ...step.changes },

@@ -57,7 +57,7 @@ export function namesIn(schema: string): Names {
     release: inSchema('once_release_2'),
     step: inSchema('once_step_3'),
     exchange: inSchema('once_exchange_5'),
-    takeLineSteps: inSchema('once_line_2'),
+    takeLineSteps: inSchema('once_line_3'),
     enter: inSchema('once_enter_3'),
     leave: inSchema('once_leave_2'),
     strikeOut: inSchema('once_strike_out_1'),

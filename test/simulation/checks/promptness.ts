@@ -43,6 +43,9 @@ export function promptness(facts: Facts, queues: readonly QueueModel[]): Check {
       return;
     const jobs = [...parkedFor(storedKey)];
     if (jobs.length === 0) return;
+    // A job whose id was chosen is read before it is promoted. A worker that closes in that moment does not.
+    const isJustDeployed = facts.deployedAt > facts.now - 2 * PROMPT_MS;
+    if (isJustDeployed && jobs.some(({ isNumbered }) => !isNumbered)) return;
     const awake = jobs.filter(job => queues[job.queue]?.get(job.id)?.state !== 'delayed');
     const toPromote = Math.min(jobs.length, facts.concurrency - facts.leasesOf(storedKey).length);
     if (awake.length >= toPromote) return;
