@@ -5,6 +5,8 @@ import type { Check } from './check.ts';
 
 /** A timer may be late by so much, in ms. */
 const TIMER_MS = 5;
+/** A renewal is answered within this time, in ms. */
+const ANSWER_MS = 50;
 
 export function knowsInTime(facts: Facts): Check {
   /** The last one: after a loss of data and a clock that was set back a fence may come again. */
@@ -32,7 +34,7 @@ export function knowsInTime(facts: Facts): Check {
       }
       const revokedFor = facts.now - lease.endedAt;
       const isRevoked = lease.end === 'reclaimed' || lease.end === 'forced' || lease.end === 'lost';
-      if (held && lease.state === 'over' && isRevoked && revokedFor > lease.ttl) {
+      if (held && lease.state === 'over' && isRevoked && revokedFor > inTime(facts, lease)) {
         facts.violate(5, `${name} sees its lock held, and it was ${lease.end} ${revokedFor} ms ago`);
       }
       if (!held && !signal.aborted) {
@@ -44,6 +46,12 @@ export function knowsInTime(facts: Facts): Check {
       }
     },
   };
+}
+
+/** How long a lease may be believed to be held that was revoked: until its next renewal is refused. In ms. */
+function inTime(facts: Facts, { ttl }: Lease): number {
+  const isCalm = facts.isCalm('networkUntil', 'processUntil', 'serverUntil', 'dataLostAt');
+  return isCalm ? ttl / 3 + ANSWER_MS : ttl;
 }
 
 /** The server's clock jumped, or an older state of the lease came back, while the lease was held. */
