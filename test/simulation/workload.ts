@@ -86,9 +86,13 @@ export function planOf(seed: number): Plan {
   };
   const keys = random.oneOf([1, 1, 1, 2, 3]);
   const hasFlows = random.chance(0.12);
-  const forms = { hasFlows, isLimited: plan.worker.limiter !== undefined };
   const mayNameOwners = !faults.includes('deploys');
   const scene: Scene = { processes, queues, keys, changes: changesOf(random, options), mayNameOwners };
+  const forms: Forms = {
+    hasFlows,
+    isLimited: plan.worker.limiter !== undefined,
+    later: scene.changes.whenLocked,
+  };
   const steps: Step[] = [
     ...jobsOf(random, queues, keys, options, forms),
     ...(options.scope === undefined ? [] : callsOf(random, scene, options)),
@@ -208,6 +212,8 @@ function machineOf(random: Random, isOff: boolean): Machine {
 interface Forms {
   readonly hasFlows: boolean;
   readonly isLimited: boolean;
+  /** What a later version of the program has for `whenLocked`, where that differs. */
+  readonly later?: WhenLockedPlan | undefined;
 }
 
 function jobsOf(random: Random, queues: number, keys: number, options: OptionsPlan, forms: Forms): Step[] {
@@ -251,9 +257,8 @@ function jobsOf(random: Random, queues: number, keys: number, options: OptionsPl
  * BullMQ hands out jobs with a priority after all others: duplicates that come back again and again would starve them, or use up the rate
  * limit.
  */
-function mayHavePriorities({ whenLocked }: OptionsPlan, { isLimited }: Forms): boolean {
-  if (isLimited) return false;
-  return typeof whenLocked !== 'object' || !('delay' in whenLocked);
+function mayHavePriorities({ whenLocked }: OptionsPlan, { isLimited, later }: Forms): boolean {
+  return !isLimited && ![whenLocked, later].some(form => typeof form === 'object' && 'delay' in form);
 }
 
 /** Parents that keep their keys while they wait could wait for each other's children: theirs have keys that nobody waits with. */

@@ -23,6 +23,11 @@ function hasRun({ who }: Waiter): boolean {
   return 'plan' in who && 'how' in who.plan && who.plan.how === 'once' && who.owner !== undefined;
 }
 
+/** It may have the key already: it asks for that before it waits. */
+function asksFirst({ who, attempt }: Waiter): boolean {
+  return attempt > 1 || ('plan' in who && 'how' in who.plan && who.plan.owner !== undefined);
+}
+
 export function waiters(facts: Facts): Check {
   const { whenLocked, mode } = facts.options;
   const doJobsWait =
@@ -76,8 +81,7 @@ export function waiters(facts: Facts): Check {
       if (earlier.length === 0 || !lock.isGuarded || facts.concurrency > 1 || !isCalm()) return;
       // One that has the key already does not wait for it.
       if ([...facts.leases.values()].some(lease => lease.owner === owner && lease.end !== undefined)) return;
-      // One that has come back first asks whether it has the key already.
-      const names = earlier.filter(one => one.attempt <= 1 && !hasRun(one)).map(one => one.name);
+      const names = earlier.filter(one => !asksFirst(one) && !hasRun(one)).map(one => one.name);
       if (names.length > 0)
         facts.violate(10, `${name} runs before ${names.join(', ')}, which came to its process before`);
     },
