@@ -604,6 +604,7 @@ export const MUTATIONS: readonly Mutation[] = [
     file: LINE_RULES,
     find: 'if (isMismatch(step, { match: resultMatch(stored.kept.text) })) {',
     replace: "if (resultMatch(stored.kept.text) === 'none') {",
+    test: 'test/cache/contract/memory.test.ts',
   },
   {
     name: 'a worker that closes promotes only whoever was next when its job began',
