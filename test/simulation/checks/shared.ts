@@ -63,6 +63,10 @@ export function shared(facts: Facts): Check {
         awaited.set(job, until);
       }
     },
+    onFreed({ storedKey }) {
+      // The result is forgotten.
+      for (const job of awaited.keys()) if (job.storedKey === storedKey) awaited.delete(job);
+    },
     onStarted({ job }) {
       const until = awaited.get(job);
       if (until === undefined || facts.now > until - MS_OF_CLOCK || !isCalm()) return;
