@@ -17,7 +17,7 @@ export interface BundledFile {
 export async function bundle(): Promise<BundledFile[]> {
   const { outputFiles, metafile } = await build({
     entryPoints: Object.fromEntries([...ENTRIES, CLI].map(name => [name, `${ENTRY}${name}`])),
-    plugins: [entries, postgresLater, fixedVersion, luaWithoutComments],
+    plugins: [entries, postgresLater, fixedVersion, luaWithoutComments, sqlWithoutHeads],
     bundle: true,
     splitting: true,
     format: 'esm',
@@ -98,6 +98,17 @@ const luaWithoutComments: Plugin = {
       contents: readFileSync(path, 'utf8')
         .replace(/^ +/gm, '')
         .replace(/^--.*\n/gm, ''),
+      loader: 'ts',
+    }));
+  },
+};
+
+/** PostgreSQL keeps the comments within a function, and not those before it. */
+const sqlWithoutHeads: Plugin = {
+  name: 'sql-without-heads',
+  setup({ onLoad }) {
+    onLoad({ filter: /\/src\/cache\/postgres\/[\w-]+\.ts$/ }, ({ path }) => ({
+      contents: readFileSync(path, 'utf8').replace(/^--.*\n/gm, ''),
       loader: 'ts',
     }));
   },
