@@ -55,6 +55,11 @@ export interface Place {
   readonly cache: LockCache;
 }
 
+/** A worker that is given one job a second takes its time. */
+function slownessOf({ worker: { limiter } }: Plan): number {
+  return limiter && limiter.duration / limiter.max > 300 ? 5 : 1;
+}
+
 export class World {
   readonly plan: Plan;
   readonly scheduler: Scheduler = new Scheduler();
@@ -106,7 +111,7 @@ export class World {
       });
     }
     const last = steps.at(-1)?.at ?? 0;
-    const settling = areFarApart(this.plan) ? MAX_SETTLING_MS / 10 : MAX_SETTLING_MS;
+    const settling = areFarApart(this.plan) ? MAX_SETTLING_MS / 10 : MAX_SETTLING_MS * slownessOf(this.plan);
     await this.scheduler.run(last + settling, () => this.#isOver);
     await this.#rejections();
     this.#library.reclaim();

@@ -23,7 +23,9 @@ export function ownLease(facts: Facts): Check {
       facts.violate(4, `job ${job.nth} is ${event.type} because of itself`);
     },
     onReleased({ dedupeFor, reservation, token }, lease) {
-      const run = facts.byOwner.get(lease?.owner ?? '')?.runs.find(one => one.lock.fence === lease?.fence);
+      const run = facts.byOwner
+        .get(lease?.owner ?? '')
+        ?.runs.findLast(one => one.lock.fence === lease?.fence);
       if (!facts.isCalm('dataLostAt')) return;
       const isOver = run?.outcome !== undefined && 'value' in run.outcome && !run.hasReleased;
       if (!isOver || !facts.isOneVersion || dedupeFor === facts.dedupeFor || reservation) return;

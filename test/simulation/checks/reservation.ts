@@ -20,7 +20,9 @@ export function reservation(facts: Facts, queues: readonly QueueModel[]): Check 
   const { holdThroughRetries = false } = facts.options;
   return {
     onReleased({ reservation }, lease) {
-      const run = facts.byOwner.get(lease?.owner ?? '')?.runs.find(({ lock }) => lock.fence === lease?.fence);
+      // After a loss of data and a clock that was set back a fence may come again.
+      const runs = facts.byOwner.get(lease?.owner ?? '')?.runs;
+      const run = runs?.findLast(({ lock }) => lock.fence === lease?.fence);
       if (!run?.outcome || !('error' in run.outcome) || run.hasReleased) return;
       const runsAgain = willRunAgain(run, run.outcome.error as Error);
       if (runsAgain === undefined) return;
