@@ -75,25 +75,36 @@ export function promoteJob(
   asking: RunningJob,
   owner: OwnedBy,
   cache: LockCache,
-  { isKnown = false, isInHaste = false, awaited, ...still }: PromoteOptions = {},
+  how: PromoteOptions = {},
 ): Promise<boolean> {
   const { queueQualifiedName, jobId } = owner;
   const worker = workerOf(asking, queueQualifiedName, cache);
   if (!worker) return Promise.resolve(false);
   const { underWay } = promotionsOf(worker);
+  const start = () => startPromotion(asking, worker, owner, how);
   const known = underWay.get(jobId);
-  if (known) return known;
-  const hasNumber = isNumbered(jobId);
-  const read = hasNumber ? awaited?.job : undefined;
-  // A queue of the same name may be on another server, and have another job with that number.
-  const needsNoRead = worker === asking.queue && hasNumber && (isKnown || isInHaste);
-  const promoted = read
-    ? promoteToFront(read)
-    : promoteThenMove(asking, worker, owner, needsNoRead ? undefined : still);
+  // It may have been sent before the job was delayed. A job that promotes itself knows that it is.
+  if (known) return known.then(wasPromoted => wasPromoted || (how.start !== undefined && start()));
+  const promoted = start();
   underWay.set(jobId, promoted);
   // Who asks because of an answer that came together with this one asks a moment later.
   void promoted.finally(() => setImmediate(() => underWay.delete(jobId)));
   return promoted;
+}
+
+function startPromotion(
+  asking: RunningJob,
+  worker: WorkerLike,
+  owner: OwnedBy,
+  { isKnown = false, isInHaste = false, awaited, ...still }: PromoteOptions,
+): Promise<boolean> {
+  const hasNumber = isNumbered(owner.jobId);
+  const read = hasNumber ? awaited?.job : undefined;
+  // A queue of the same name may be on another server, and have another job with that number.
+  const needsNoRead = worker === asking.queue && hasNumber && (isKnown || isInHaste);
+  return read
+    ? promoteToFront(read)
+    : promoteThenMove(asking, worker, owner, needsNoRead ? undefined : still);
 }
 
 /** Reads the next job of a line, where that serves its promotion. */

@@ -88,7 +88,8 @@ for (const setup of oneOfEachKind) {
         await closed;
         restore();
 
-        expect(await newest.getState()).to.equal('waiting');
+        // The worker may have taken it before it closed.
+        expect(await newest.getState()).to.be.oneOf(['waiting', 'completed']);
       });
     }
 
