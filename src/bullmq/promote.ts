@@ -96,15 +96,15 @@ function startPromotion(
   asking: RunningJob,
   worker: WorkerLike,
   owner: OwnedBy,
-  { isKnown = false, isInHaste = false, awaited, ...still }: PromoteOptions,
+  how: PromoteOptions,
 ): Promise<boolean> {
+  const { isKnown = false, isInHaste = false, awaited } = how;
   const hasNumber = isNumbered(owner.jobId);
   const read = hasNumber ? awaited?.job : undefined;
   // A queue of the same name may be on another server, and have another job with that number.
   const needsNoRead = worker === asking.queue && hasNumber && (isKnown || isInHaste);
-  return read
-    ? promoteToFront(read)
-    : promoteThenMove(asking, worker, owner, needsNoRead ? undefined : still);
+  if (read) return promoteToFront(read);
+  return promoteThenMove(asking, worker, owner, needsNoRead ? undefined : how);
 }
 
 /** Reads the next job of a line, where that serves its promotion. */

@@ -37,16 +37,16 @@ export function sendPromotion(
  */
 export async function lookAgain(work: GuardedJob): Promise<void> {
   const { job, request, concurrency } = work;
-  const promoteIt = (how: PromoteOptions = {}) =>
-    void promote(work, request.terms.owner, { ...how, start: attemptOf(job) });
+  const promoteIt = (isInHaste: boolean) =>
+    void promote(work, request.terms.owner, { start: attemptOf(job), isInHaste });
   // There is no time to look. If it is not its turn, it is parked again where it stood.
-  const hurry = () => promoteIt({ isInHaste: true });
+  const hurry = () => promoteIt(true);
   if (job.queue?.closing) return hurry();
   const stop = job.queue && whenClosing(job.queue, hurry);
   try {
     const { held, ahead } = await request.findLine();
     const isItsTurn = ahead === undefined || ahead < concurrency - held;
-    if (isItsTurn) promoteIt();
+    if (isItsTurn) promoteIt(false);
   } catch {
     // It is delayed, and comes back by itself.
   } finally {

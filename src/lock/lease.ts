@@ -91,11 +91,8 @@ export class Lease implements EnterStep, RenewStep, Listed {
    */
   constructor(
     terms: LeaseTerms,
-    {
-      notify = false,
-      joins = true,
-      reservedAfter = 0,
-    }: { notify?: boolean; joins?: boolean; reservedAfter?: number } = {},
+    { notify = false, joins = true }: { notify?: boolean; joins?: boolean } = {},
+    reservedAfter = 0,
   ) {
     this.terms = terms;
     this.storedKey = terms.storedKey;

@@ -100,7 +100,7 @@ export class LockRequest {
   ): Promise<AcquireAttempt | undefined> {
     const renewer = renewerOf(this.cache);
     for (let freed = NONE, reservedAfter = 0; ; ) {
-      const lease = new Lease(this.terms, { ...how, reservedAfter });
+      const lease = new Lease(this.terms, how, reservedAfter);
       const result = await renewer.acquire(lease);
       if (result.acquired) {
         return { acquired: true, handle: new LockHandle(renewer, lease, this.#releasesInOrder) };

@@ -458,8 +458,8 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'a refusal names the same reserved place again (PostgreSQL)',
     guarantee: 11,
     file: 'src/cache/postgres/line-sql.ts',
-    find: "IF own.state = 'reserved' AND own.fence > step.reserved_after THEN",
-    replace: "IF own.state = 'reserved' THEN",
+    find: "l.state = 'reserved' AND l.fence > step.reserved_after ORDER BY",
+    replace: "l.state = 'reserved' ORDER BY",
     test: 'test/cache/contract/postgres.test.ts',
   },
   {

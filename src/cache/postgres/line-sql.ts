@@ -317,9 +317,10 @@ BEGIN
   IF refusal IS NOT NULL THEN
     RETURN refusal;
   END IF;
+  -- Who finds a reservation asks BullMQ about its job, and then about the job of the next.
+  held := coalesce(
+    (SELECT l FROM unnest(live) AS l WHERE l.state = 'reserved' AND l.fence > step.reserved_after ORDER BY l.fence LIMIT 1), live[1]);
   IF step.kind = '' THEN
-    held := coalesce(
-      (SELECT l FROM unnest(live) AS l WHERE l.state = 'reserved' AND l.fence > step.reserved_after ORDER BY l.fence LIMIT 1), live[1]);
     RETURN json_build_object('held', ${foundSql('held', 'asked')});
   END IF;
 
@@ -339,14 +340,6 @@ BEGIN
       PERFORM ${notifySql('step.key')};
     END IF;
   END IF;
-  -- Who finds a reservation asks BullMQ about its job, and then about the job of the next.
-  held := live[1];
-  FOREACH own IN ARRAY live LOOP
-    IF own.state = 'reserved' AND own.fence > step.reserved_after THEN
-      held := own;
-      EXIT;
-    END IF;
-  END LOOP;
   RETURN CASE
     -- Where a place is free, it is those before it in the line that are in its way.
     WHEN step.places <= cardinality(live) THEN
