@@ -84,7 +84,7 @@ async function checkStillOwned({ job, token }: JobContext, handle: LockHandle): 
   try {
     isOwned = await isStillOwned(job, token);
   } catch (error) {
-    void handle.release();
+    await handle.release();
     throw error;
   }
   // The answer may have taken longer than the lock lasts.

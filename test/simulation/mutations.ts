@@ -67,6 +67,14 @@ export const MUTATIONS: readonly Mutation[] = [
     test: 'test/guard/own-lease.test.ts',
   },
   {
+    name: 'a job fails before its key is free, where BullMQ could not be asked whether it is still its own',
+    guarantee: 6,
+    file: 'src/guard/process-job.ts',
+    find: 'await handle.release();',
+    replace: 'void handle.release();',
+    test: 'test/guard/key-always-freed.test.ts',
+  },
+  {
     name: 'a run that a newer one has overtaken is a duplicate of it',
     guarantee: 4,
     file: 'src/guard/process-job.ts',
