@@ -36,8 +36,8 @@ export interface Added {
 
 type Data = { readonly version: number };
 
-/** The library believes in a lease for nine tenths of its ttl. */
-const NEAR_ITS_END = 0.8;
+/** The library believes in a lease for nine tenths of its ttl, which it counts from before the cache is called. */
+const NEAR_ITS_END = 0.6;
 
 export class WorkerPool {
   readonly history: History;
@@ -244,6 +244,7 @@ export class WorkerPool {
     const extend = setInterval(() => job.extendLock(token, LOCK_DURATION).catch(() => {}), LOCK_DURATION / 4);
     member.processing.set(id, extend);
     let lock: LockHandle | undefined;
+    let hasReturned = false;
     const guarded = onceProcessor(
       (its: Job<Data>, _token, _signal, itsLock) => {
         lock = itsLock;
@@ -253,6 +254,7 @@ export class WorkerPool {
     );
     try {
       const result = await guarded(job, token);
+      hasReturned = true;
       if (member.hasCrashed) return;
       if (!lock) history.skipped(id, attempt);
       else if (!lock.signal.aborted && !this.#isReleasedLate(lock)) await this.#isFree(job, attempt);
@@ -264,7 +266,9 @@ export class WorkerPool {
       const isRetried = !(error instanceof UnrecoverableError) && job.attemptsMade + 1 < ATTEMPTS;
       // One that moved itself is in the middle of its work, replaced or not.
       const isReplaced = !isDelayed && lock?.signal.reason?.reason === 'replaced';
-      if (lock) history.hasReserved(id, attempt, { isReplaced, runsAgain: isDelayed || isRetried });
+      // What returned reserves nothing, though BullMQ may not record its end: the job may have stalled meanwhile.
+      const runsAgain = !hasReturned && (isDelayed || isRetried);
+      if (lock) history.hasReserved(id, attempt, { isReplaced, runsAgain });
       if (isDelayed) return;
       await job.moveToFailed(error as Error, token, false).catch(() => {});
       history.failed(id, error as Error, job.finishedOn !== undefined);

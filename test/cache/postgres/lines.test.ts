@@ -59,16 +59,17 @@ describe('The places and lines of PostgresCache', () => {
       );
       const storedKey = acquireStep().storedKey;
       const granted: number[] = [];
-      const counts: number[] = [];
+      let most = 0;
       let holders = 0;
       let isOver = false;
       const watching = (async () => {
-        while (!isOver) counts.push((await fencesOf(storedKey)).length);
+        while (!isOver) most = Math.max(most, (await fencesOf(storedKey)).length);
       })();
 
       await Promise.all(
         [...rivals, ...rivals, ...rivals].map(async rival => {
-          while (granted.length < 200) {
+          // On a busy machine it may take longer until somebody looks while three hold it.
+          while (granted.length < 200 || most < 3) {
             const step = enterStep({ storedKey, places: 3 });
             const result = await unlessLocked(() => enter(rival, step));
             if (!result.acquired) continue;
@@ -83,7 +84,7 @@ describe('The places and lines of PostgresCache', () => {
       isOver = true;
       await watching;
 
-      expect(Math.max(...counts)).to.equal(3);
+      expect(most).to.equal(3);
       expect(new Set(granted).size).to.equal(granted.length);
       expect(await fencesOf(storedKey)).to.deep.equal([]);
     });
