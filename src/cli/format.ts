@@ -16,6 +16,8 @@ export function timeLeft({ expiresIn, dueIn }: LockInfo): string {
   return Number.isFinite(expiresIn) ? duration(expiresIn) : 'never';
 }
 
+export const NO_LOCKS = 'no locks are held';
+
 /** Says what is not held. Without the hint, the locks of a queue whose processor has a scope look free. */
 export function notHeld(what: string, queue: string | undefined): string {
   return `${what}${queue === undefined ? '' : ' (locks of a scope: give --scope instead of --queue)'}\n`;

@@ -11,14 +11,11 @@ const HEAD = ['KEY', 'QUEUE OR SCOPE', 'STATE', 'HOLDER', 'HELD FOR', 'EXPIRES I
 const LINE = 'LINE';
 const GAP = '  ';
 
-export const NO_LOCKS = 'no locks are held';
-
 /**
- * A table with a line for each lock, or a sentence where there is none.
+ * A table with a line for each lock.
  * @param now - in ms since the epoch.
  */
 export function tableOf(locks: readonly LockInfo[], now: number): string {
-  if (locks.length === 0) return `${NO_LOCKS}\n`;
   const head = locks.some(({ line }) => line) ? [...HEAD, LINE] : HEAD;
   return columns([head, ...locks.map(lock => rowOf(lock, now).slice(0, head.length))]);
 }

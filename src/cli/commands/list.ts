@@ -4,9 +4,9 @@ import type { LockAdmin } from '../../admin/lock-admin.ts';
 import type { Arguments } from '../arguments.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
 import { findPages } from '../find-locks.ts';
-import { notHeld } from '../format.ts';
+import { NO_LOCKS, notHeld } from '../format.ts';
 import { jsonLines } from '../json.ts';
-import { NO_LOCKS, tableOf } from '../table.ts';
+import { tableOf } from '../table.ts';
 import type { Terminal } from '../terminal.ts';
 
 /** Prints page by page: there may be more locks than fit into memory. */

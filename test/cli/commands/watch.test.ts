@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { expect } from 'chai';
-import { until } from '../../support/index.ts';
+import { Bench } from '../../support/bullmq.ts';
+import { redisUrl, until } from '../../support/index.ts';
 import { OwnScope, startCli } from '../run-cli.ts';
 
 describe('bullmq-once watch', () => {
@@ -24,5 +25,23 @@ describe('bullmq-once watch', () => {
 
     expect(code).to.equal(0);
     own.close();
+  });
+
+  it('hints at the scope where no locks of a queue are held', async () => {
+    const bench = await Bench.open();
+    const child = startCli('watch', '--queue', bench.queueName, '--redis', redisUrl(), '--every', '0.1');
+    let out = '';
+    child.stdout.on('data', data => {
+      out += data;
+    });
+
+    await until(() =>
+      out.includes('no locks are held (locks of a scope: give --scope instead of --queue)\n'),
+    );
+    child.kill('SIGINT');
+    const [code] = await once(child, 'exit');
+
+    expect(code).to.equal(0);
+    await bench.close();
   });
 });
