@@ -24,6 +24,11 @@ export interface HandedOut {
    * not known.
    */
   readonly entered?: (() => Promise<object>) | undefined;
+  /**
+   * Of a job with `entered`: whether it was handed out after an active job. If not, it stands before that one in the list because of a run
+   * elsewhere that has begun since.
+   */
+  readonly cameAfter?: (id: string | undefined) => boolean;
   /** The job, where it has no `entered`. */
   readonly job?: RunningJob | undefined;
 }
@@ -32,6 +37,9 @@ export interface HandedOut {
 export class HandedOutHere implements HandedOut {
   readonly storedKey: string;
   #hasEntered = false;
+  /** The active jobs when it was handed out, and its own position among them. */
+  #active: readonly string[] | undefined;
+  #position = 0;
   /** Made when another job waits for it. */
   #promise: Promise<object> | undefined;
   #resolve: ((entered: object) => void) | undefined;
@@ -47,6 +55,17 @@ export class HandedOutHere implements HandedOut {
     });
     return this.#promise;
   };
+
+  /** Called with the list of active jobs: those behind its position were handed out before it. */
+  stoodIn(active: readonly string[], position: number): void {
+    if (this.#active) return;
+    this.#active = active;
+    this.#position = position;
+  }
+
+  /** @param id - of the job behind it in the list now, if there is one. */
+  readonly cameAfter = (id: string | undefined): boolean =>
+    id === undefined || !this.#active || this.#active.indexOf(id, this.#position) >= 0;
 
   /** Its step on the key was sent. */
   onEntered(): void {
@@ -111,14 +130,18 @@ class Jobs {
     const active = await this.#readActive();
     const own = active.indexOf(job.id as string);
     if (own < 0) return [];
+    const here = this.#here.get(job.id as string);
+    if (here instanceof HandedOutHere) here.stoodIn(active, own);
     const older: (HandedOut | Promise<HandedOut>)[] = [];
     for (let i = own + 1; i < active.length; i++) {
       const id = active[i] as string;
       const known = this.#here.get(id) ?? this.#remembered(id);
       // Most are known, and have other keys.
-      if (!known) older.push(this.#lookUp(job, id, storedKeyOf));
-      else if (known.storedKey === storedKey) older.push(known);
-      if (known?.entered && known.storedKey === storedKey) break;
+      if (known && known.storedKey !== storedKey) continue;
+      // One that moved itself may have been handed out anew, elsewhere, before its run has ended here.
+      const isKnown = known && known.cameAfter?.(active[i + 1]) !== false;
+      older.push(isKnown ? known : this.#lookUp(job, id, storedKeyOf));
+      if (isKnown && known.entered) break;
     }
     if (older.length === 0) return [];
     return (await Promise.all(older)).filter(one => one.storedKey === storedKey);

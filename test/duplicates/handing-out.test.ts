@@ -120,6 +120,31 @@ for (const setup of oneOfEachKind) {
       for (const { processed } of [slow, retried, last]) await processed;
     });
 
+    it('join the line in the order in which they were handed out, though one is back elsewhere before its first run has ended', async () => {
+      const enters = deferred();
+      const by = await newWorker();
+      await bench.add({});
+      const moved = await fetched({ by });
+      await haveEntered(moved);
+      await bench.add({});
+      const slow = await fetched({ entering: enters.promise });
+      await moved.job.moveToDelayed(Date.now() + 3_600_000, 'token');
+      await moved.job.promote();
+      const back = await fetched();
+      await haveEntered(back);
+      await bench.add({});
+      const last = await fetched({ by });
+      await hasLooked(last);
+
+      enters.resolve();
+      await haveEntered(last, slow);
+
+      expect(back.job.id).to.equal(moved.job.id);
+      expect([await ahead(slow.job), await ahead(last.job)]).to.deep.equal([0, 1]);
+      for (const { ends } of [moved, back]) ends.resolve(undefined);
+      for (const { processed } of [moved, slow, back, last]) await processed;
+    });
+
     it('asks BullMQ about no job that has run in the same worker', async () => {
       const jobs = 200;
       let done = 0;

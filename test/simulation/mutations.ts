@@ -75,6 +75,14 @@ export const MUTATIONS: readonly Mutation[] = [
     test: 'test/guard/key-always-freed.test.ts',
   },
   {
+    name: 'a job that is back elsewhere before its run has ended here is taken for one that has given way',
+    guarantee: 10,
+    file: 'src/bullmq/handed-out.ts',
+    find: 'known && known.cameAfter?.(active[i + 1]) !== false',
+    replace: 'known !== undefined',
+    test: 'test/duplicates/handing-out.test.ts',
+  },
+  {
     name: 'a run that a newer one has overtaken is a duplicate of it',
     guarantee: 4,
     file: 'src/guard/process-job.ts',
