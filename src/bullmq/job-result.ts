@@ -1,8 +1,9 @@
-/** Reads the result of a job where BullMQ keeps it: one that is too large to be kept with its key. */
+/** The result of a job where BullMQ keeps it: reads one that is too large to be kept with its key, and knows which BullMQ can't keep. */
 
 import type { LockCache } from '../cache/contract.ts';
 import type { OwnedBy } from '../key/owner-id.ts';
-import { type RunningJob, readJob } from './job.ts';
+import { type RunningJob, readJob, type WorkerLike } from './job.ts';
+import { isOnPostgres } from './queue-cache.ts';
 import { workerOf } from './workers.ts';
 
 /** A job that did the work completes a moment after its key was released. */
@@ -29,4 +30,15 @@ export async function resultOfJob(
     if (job.finishedOn !== undefined || performance.now() > end) return job.returnvalue ?? undefined;
     await new Promise(resolve => setTimeout(resolve, PAUSE_MS));
   }
+}
+
+/** PostgreSQL's `jsonb` refuses the character U+0000, and half of a surrogate pair. JSON escapes both. */
+const REFUSED_BY_JSONB = /(?<!\\)(?:\\\\)*\\u(?:0000|d[89a-f])/;
+
+/**
+ * Whether the datastore of a worker's queue refuses a result. BullMQ fails its job.
+ * @param json - the result.
+ */
+export function isRefusedByQueue(worker: WorkerLike | undefined, json: string): boolean {
+  return worker !== undefined && json.includes('\\u') && isOnPostgres(worker) && REFUSED_BY_JSONB.test(json);
 }

@@ -82,6 +82,11 @@ export async function cacheOnConnection(queue: object): Promise<LockCache | unde
   return (await queueCacheOf(queue))?.cache;
 }
 
+/** Whether BullMQ's `Queue` or `Worker` is on PostgreSQL. */
+export function isOnPostgres(queue: object): boolean {
+  return (queue as Connected).backend?.connection?.pool !== undefined;
+}
+
 async function queueCacheOf(queue: object): Promise<QueueCache | undefined> {
   const { backend, client: ofBullmq5 } = queue as Connected;
   const { pool, schema } = backend?.connection ?? {};

@@ -8,6 +8,13 @@ export const nextTick: typeof process.nextTick = process.nextTick;
 export const setImmediate: typeof globalThis.setImmediate = globalThis.setImmediate;
 export const queueMicrotask: typeof globalThis.queueMicrotask = globalThis.queueMicrotask;
 
+/** Resolves when what was collected in this turn of the event loop has been sent: its promise callbacks have run. */
+export function endOfTurn(): Promise<void> {
+  return new Promise(resolve => {
+    nextTick(resolve);
+  });
+}
+
 /** The longest delay of a timer. A longer one would fire at once. */
 const MAX_DELAY_MS = 2 ** 31 - 1;
 

@@ -8,7 +8,7 @@ import { lookAtBacklog } from '../bullmq/to-the-front.ts';
 import { noteWorker } from '../bullmq/workers.ts';
 import { LINE_METHODS, type LockCache, type Standing } from '../cache/contract.ts';
 import type { Holder } from '../core/holder.ts';
-import { nextTick } from '../core/timers.ts';
+import { endOfTurn } from '../core/timers.ts';
 import { jobOfOwner } from '../key/owner-id.ts';
 import { readResult, type SharedResult } from '../lock/kept-result.ts';
 import type { LockHandle } from '../lock/lock-handle.ts';
@@ -49,7 +49,7 @@ async function run(work: GuardedJob, handle: LockHandle): Promise<unknown> {
       return result;
     });
   } finally {
-    await new Promise<void>(resolve => nextTick(resolve));
+    await endOfTurn();
     await promoteBeforeClose(work);
   }
 }

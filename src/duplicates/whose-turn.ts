@@ -6,7 +6,7 @@ import { awaitNext, type PromoteOptions, promoteJob, whenClosing } from '../bull
 import type { AwaitedJob } from '../bullmq/to-the-front.ts';
 import type { LineRecord } from '../cache/contract.ts';
 import type { Holder } from '../core/holder.ts';
-import { nextTick } from '../core/timers.ts';
+import { endOfTurn } from '../core/timers.ts';
 import { jobOfOwner } from '../key/owner-id.ts';
 import type { AcquireAttempt } from '../lock/lock-request.ts';
 import type { GuardedJob } from './strategy.ts';
@@ -27,9 +27,7 @@ export function sendPromotion(
   awaited: AwaitedJob | undefined,
 ): Promise<void> {
   void promote(work, owner, { isKnown: true, awaited });
-  return new Promise(resolve => {
-    nextTick(resolve);
-  });
+  return endOfTurn();
 }
 
 /**

@@ -163,7 +163,7 @@ export class JobContext implements GuardedJob {
       dedupeFor,
       reserve: this.#reserve(),
       rememberFor: this.#rememberFor(),
-      keep: keeperOfJob(this.request, dedupeFor),
+      keep: keeperOfJob(this.request, dedupeFor, this.job),
     });
   }
 

@@ -19,18 +19,21 @@ export interface SharedResult {
 
 /** A result that was written. */
 export interface WrittenResult extends KeptResult {
-  /** Why it is not kept: it is too large, or JSON refuses it (a `BigInt`, what contains itself). */
+  /** Why it is not kept: it is too large, or it is refused, by JSON (a `BigInt`, what contains itself) or by those who are to keep it. */
   readonly problem?: 'too-large' | 'refused';
 }
 
 /**
  * @param by - the owner that did the work, and a hash of what must be equal for others to share it.
- * @param maxBytes - a larger result is not kept.
+ * @param limits - `maxBytes`: a larger result is not kept. `isRefused`: nor is one whose JSON is refused.
  */
 export function keptResult(
   { owner, match }: { readonly owner: string; readonly match?: string | undefined },
   value: unknown,
-  maxBytes: number = MAX_RESULT_BYTES,
+  {
+    maxBytes = MAX_RESULT_BYTES,
+    isRefused,
+  }: { readonly maxBytes?: number; readonly isRefused?: (json: string) => boolean } = {},
 ): WrittenResult {
   // Caches look for the match where the text begins.
   const of = `${match === undefined ? '' : `"match":${JSON.stringify(match)},`}"by":${JSON.stringify(owner)}`;
@@ -41,6 +44,7 @@ export function keptResult(
     return { text: `{${of}}`, bytes: 0, problem: 'refused' };
   }
   if (json === undefined) return { text: `{${of}}`, bytes: 0 };
+  if (isRefused?.(json)) return { text: `{${of}}`, bytes: 0, problem: 'refused' };
   const bytes = Buffer.byteLength(json);
   return bytes > maxBytes
     ? { text: `{${of},"tooLarge":${bytes}}`, bytes: 0, problem: 'too-large' }

@@ -2,6 +2,7 @@
 
 import type { KeptResult, Reservation } from '../cache/contract.ts';
 import type { LossReason } from '../core/errors.ts';
+import { endOfTurn } from '../core/timers.ts';
 import { type Keeping, Lease } from './lease.ts';
 import type { LeaseRenewer } from './lease-renewer.ts';
 import type { LeaseTerms } from './lease-terms.ts';
@@ -170,9 +171,11 @@ export class LockHandle implements AsyncDisposable {
   #releaseAtEnd(dedupeFor: number, keeping?: Keeping): Promise<unknown> | undefined {
     const renewer = this.#unreleased();
     this.#isFreed = this.#lease.phase === 'held' && dedupeFor === 0 && !keeping?.reservation;
-    if (this.#releasesInOrder) return renewer?.sendRelease(this.#lease, dedupeFor, keeping);
     // The work may have released it, and not waited for that.
-    return renewer ? renewer.release(this.#lease, dedupeFor, keeping) : this.#releasing;
+    if (!renewer) return this.#releasesInOrder ? this.#releasing && endOfTurn() : this.#releasing;
+    return this.#releasesInOrder
+      ? renewer.sendRelease(this.#lease, dedupeFor, keeping)
+      : renewer.release(this.#lease, dedupeFor, keeping);
   }
 
   #unreleased(): LeaseRenewer | undefined {

@@ -253,6 +253,26 @@ for (const setup of setups) {
       expect(ran).to.deep.equal([first.id, others[0]?.id]);
     });
 
+    it('get what the queue can keep, and do the work themselves where its datastore refuses the result', async () => {
+      // Of a slash and the letters of an escape both take all.
+      for (const result of ['\\u0000 \\ud800', 'a\0b', 'half of a pair: \ud800']) {
+        const isRefused = setup.name.includes('PostgreSQL') && !result.startsWith('\\');
+        const { ran, gates, worker } = await work();
+        const first = await bench.add({});
+        await until(() => ran.length === 1);
+        const [second] = (await park(1)) as [Job];
+
+        gates[0]?.resolve(result);
+        gates[1]?.resolve('by another');
+        const shared = await bench.result(second);
+
+        if (isRefused) expect(shared).to.equal('by another');
+        else expect(shared).to.equal(result);
+        expect(ran).to.deep.equal(isRefused ? [first.id, second.id] : [first.id]);
+        await worker.close();
+      }
+    });
+
     it('keep the backoff of one that does the work itself and fails', async () => {
       const { ran, gates, worker } = await work({ ttl: 4000 });
       const look = sinon.spy((await cacheOnConnection(worker)) as Required<LockCache>, 'lines');

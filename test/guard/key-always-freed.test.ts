@@ -33,6 +33,20 @@ describe('The key of a job', () => {
     expect(await isFree(cache)).to.equal(true);
   });
 
+  it('is free if its strategy fails before its work begins', async () => {
+    const cache = new (class extends MemoryCache {
+      override listen(): never {
+        throw new Error('no listening today');
+      }
+    })();
+    const guarded = onceProcessor(() => 'ran', { key: 'k', cache, whenLocked: 'replace' });
+
+    const error = await rejection(guarded(plainJob('1')));
+
+    expect(error.message).to.equal('no listening today');
+    expect(await isFree(cache)).to.equal(true);
+  });
+
   it('is free if the error of its work can not be read, which comes out as it is', async () => {
     const cache = new MemoryCache();
     const hostile = Object.defineProperty(new Error('mine'), 'name', {

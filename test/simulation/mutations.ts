@@ -67,7 +67,7 @@ export const MUTATIONS: readonly Mutation[] = [
     test: 'test/guard/own-lease.test.ts',
   },
   {
-    name: 'a job fails before its key is free, where BullMQ could not be asked whether it is still its own',
+    name: 'a job fails before its key is free, where something failed before its work began',
     guarantee: 6,
     file: 'src/guard/process-job.ts',
     find: 'await handle.release();',
@@ -81,6 +81,21 @@ export const MUTATIONS: readonly Mutation[] = [
     find: 'known && known.cameAfter?.(active[i + 1]) !== false',
     replace: 'known !== undefined',
     test: 'test/duplicates/handing-out.test.ts',
+  },
+  {
+    name: 'a completion overtakes a release that the work did not wait for',
+    guarantee: 6,
+    file: HANDLE,
+    find: 'this.#releasing && endOfTurn()',
+    replace: 'this.#releasing && undefined',
+    test: 'test/guarantees/finished-means-free.test.ts',
+  },
+  {
+    name: 'who shares a result gets none',
+    guarantee: 10,
+    file: 'src/duplicates/share.ts',
+    find: '? result.value',
+    replace: '? undefined',
   },
   {
     name: 'a run that a newer one has overtaken is a duplicate of it',

@@ -15,8 +15,15 @@ export function keepsDelay(facts: Facts): Check {
       const run = job.runs.find(({ attempt }) => attempt === attemptsStarted);
       const isParked = attemptsStarted > 0 && !run;
       const isOnItsWay = run && facts.now - run.startedAt <= ON_ITS_WAY_MS;
-      // A server that took over counts the job's starts anew. A promotion may be under way while its connection is lost.
-      const isCalm = facts.isCalm('dataLostAt', 'networkUntil', 'processUntil', 'serverUntil');
+      // A server that took over counts the job's starts anew. A promotion may be under way while its connection is lost. A holder whose lease
+      // a jump of the server's clock has ended does not know yet that who was next has run.
+      const isCalm = facts.isCalm(
+        'dataLostAt',
+        'networkUntil',
+        'processUntil',
+        'serverUntil',
+        'serverJumpedAt',
+      );
       if (isParked || isOnItsWay || isOperators || !isCalm) return;
       facts.violate(9, `job ${job.nth} is promoted before its delay is over, though it was not parked`);
     },

@@ -1,6 +1,7 @@
 /** 10. `'share'` and a job that runs again after its work was done: a job gets only what a run of its key has returned, and none that was too old. */
 
 import { isDeepStrictEqual } from 'node:util';
+import { MAX_RESULT_BYTES } from '../../../src/lock/kept-result.ts';
 import { doneFor, type Facts, type JobFacts } from '../facts.ts';
 import type { Check } from './check.ts';
 
@@ -87,8 +88,14 @@ export function shared(facts: Facts): Check {
       if (whenLocked === 'share' && holder === undefined) {
         facts.violate(10, `job ${job.nth} completes without a run, and shares nothing`);
       }
-      // One that is too large is read from its job, which may be gone or may run again.
-      if (value === undefined || holder === undefined) return;
+      if (holder === undefined) return;
+      if (value === undefined) {
+        const done = doneFor(facts, job).filter(({ owner }) => owner === holder);
+        if (done.length > 0 && done.every(isSmall) && isCalm()) {
+          facts.violate(10, `job ${job.nth} shares a result, and gets none`);
+        }
+        return;
+      }
       const same = doneFor(facts, job).filter(done => isDeepStrictEqual(done.value, value));
       if (same.length === 0) facts.violate(10, `job ${job.nth} shares a result that no work has returned`);
       const isOfHolder =
@@ -118,6 +125,12 @@ export function shared(facts: Facts): Check {
       }
     },
   };
+
+  /** One that is too large is read from its job, which may be gone or may run again. */
+  function isSmall({ value }: { readonly value: unknown }): boolean {
+    const json = JSON.stringify(value);
+    return json !== undefined && Buffer.byteLength(json) <= MAX_RESULT_BYTES;
+  }
 
   function isCalm(): boolean {
     return Object.values(facts.troubles).every(at => at === Number.NEGATIVE_INFINITY);
