@@ -3,7 +3,7 @@
  * one has ended: two never run at once.
  */
 
-import { LINE_METHODS } from '../cache/contract.ts';
+import { LINE_METHODS, type Listener } from '../cache/contract.ts';
 import type { LockHandle } from '../lock/lock-handle.ts';
 import { inLine, runAndPromote } from './line.ts';
 import type { GuardedJob, StrategyForm } from './strategy.ts';
@@ -40,7 +40,12 @@ function interruptWhenReplaced({ request }: GuardedJob, handle: LockHandle): () 
       // The next look tells.
     }
   }
-  const listener = request.cache.listen?.(request.terms.storedKey, () => void look());
+  let listener: Listener | undefined;
+  try {
+    listener = request.cache.listen?.(request.terms.storedKey, () => void look());
+  } catch {
+    // Then it looks.
+  }
   const timer = setInterval(() => listener?.isListening || void look(), LOOK_INTERVAL_MS).unref();
   return () => {
     clearInterval(timer);

@@ -74,19 +74,19 @@ async function follow(
   }
 
   const { handle } = attempt;
-  try {
-    if (!isObserved && mayHaveStalled(job, receivedAt)) await checkStillOwned(context, handle);
-    return await strategy.run(context, handle);
-  } catch (error) {
-    // Where it failed before its work began. Else the key is released.
-    await handle.release();
-    throw error;
-  }
+  if (!isObserved && mayHaveStalled(job, receivedAt)) await checkStillOwned(context, handle);
+  return await strategy.run(context, handle);
 }
 
 /** @throws LockLostError BullMQ has given the job to another worker before its work began, or the lock's time was over before. */
 async function checkStillOwned({ job, token }: JobContext, handle: LockHandle): Promise<void> {
-  const isOwned = await isStillOwned(job, token);
+  let isOwned: boolean;
+  try {
+    isOwned = await isStillOwned(job, token);
+  } catch (error) {
+    await handle.release();
+    throw error;
+  }
   // The answer may have taken longer than the lock lasts.
   if (isOwned && (handle.held || !handle.isGuarded)) return;
   await handle.forfeit('stalled');

@@ -67,7 +67,7 @@ export const MUTATIONS: readonly Mutation[] = [
     test: 'test/guard/own-lease.test.ts',
   },
   {
-    name: 'a job fails before its key is free, where something failed before its work began',
+    name: 'a job fails before its key is free, where BullMQ could not be asked whether it is still its own',
     guarantee: 6,
     file: 'src/guard/process-job.ts',
     find: 'await handle.release();',
