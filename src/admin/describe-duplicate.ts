@@ -8,7 +8,8 @@ import { boundOwner } from '../key/owner-id.ts';
 /** The duplicates that are jobs with this id. A long id is kept in its short form, and may be given in it. */
 export function duplicatesOf(duplicates: readonly DuplicateRecord[], jobId: string): DuplicateRecord[] {
   const isMeant = isIdOf(jobId);
-  return duplicates.filter(duplicate => isMeant(duplicate.jobId));
+  // Each process writes its own.
+  return duplicates.filter(duplicate => isMeant(duplicate.jobId)).sort((a, b) => a.at - b.at);
 }
 
 /** Creates a function that says whether an id, as it is kept, is that of a job. */

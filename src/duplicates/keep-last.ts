@@ -1,6 +1,6 @@
 /**
  * `'keep-last'`: of the jobs of one key one runs, and of the others only the newest is parked and runs after it. The others are skipped:
- * also an older one that comes when a newer one has run. A job in the middle of its own work goes on.
+ * also an older one that comes, or comes again, when a newer one has run. A job that holds the key, or has reserved it, goes on.
  */
 
 import { inLine } from './line.ts';

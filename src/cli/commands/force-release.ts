@@ -1,6 +1,7 @@
 /** `bullmq-once force-release <key>...` */
 
 import { describeRefusal, type LockAdmin, type LockInfo } from '../../admin/lock-admin.ts';
+import { describeLockLine } from '../../admin/lock-line.ts';
 import { nameOfHolder } from '../../core/holder.ts';
 import { printable } from '../../core/printable.ts';
 import type { Arguments } from '../arguments.ts';
@@ -36,15 +37,22 @@ async function findEach(
 ): Promise<FoundLock[]> {
   const found: FoundLock[] = [];
   for (const key of keys) {
-    const held = (await findByKey(key, args, locks)).filter(({ state }) => state !== 'parked');
+    const locksOfKey = await findByKey(key, args, locks);
+    const held = locksOfKey.filter(({ state }) => state !== 'parked');
     // A key with several places has several holders, and one name.
     if (held.some(({ storedKey }) => storedKey !== held[0]?.storedKey)) {
       throw new UsageError(`'${printable(key)}' is held more than once; say which with --queue or --scope`);
     }
     if (held.length > 0) found.push(...held.map(lock => ({ ...lock, askedFor: key })));
-    else write(notHeld(`'${printable(key)}' is not held`, args.queue));
+    else write(notReleased(key, locksOfKey[0], args));
   }
   return found;
+}
+
+/** @param parked - where jobs are parked for the key, which is free. */
+function notReleased(key: string, parked: LockInfo | undefined, { queue }: Arguments): string {
+  const what = `'${printable(key)}' is not held`;
+  return parked?.line ? `${what}: ${describeLockLine(parked.line)}\n` : notHeld(what, queue);
 }
 
 async function isConfirmed(found: readonly LockInfo[], { ask }: Terminal): Promise<boolean> {

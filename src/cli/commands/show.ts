@@ -14,7 +14,7 @@ import type { Terminal } from '../terminal.ts';
 function notShown(key: string, { queue, scope }: Arguments): string {
   const what = `'${printable(key)}' is not held`;
   if (queue !== undefined || scope !== undefined) return notHeld(what, queue);
-  return `${what} (jobs that are parked for a free key: give --queue or --scope)\n`;
+  return `${what} (to see jobs that are parked for it while it is free, give --queue or --scope)\n`;
 }
 
 export async function show(args: Arguments, locks: LockAdmin, { write }: Terminal): Promise<ExitCode> {

@@ -171,7 +171,7 @@ describe('bullmq-once force-release', () => {
 
     const ended = await cli('force-release', 'k', ...own.args, '--yes');
 
-    expect(ended).to.include({ code: 1, out: "'k' is not held\n" });
+    expect(ended).to.include({ code: 1, out: "'k' is not held: 1 parked, next: job 18 of emails\n" });
   });
 
   it('ends with 1 where the key is not held', async () => {
