@@ -28,7 +28,7 @@ export interface HandedOut {
    * Of a job with `entered`: whether it was handed out after an active job. If not, it stands before that one in the list because of a run
    * elsewhere that has begun since.
    */
-  readonly cameAfter?: (id: string | undefined) => boolean;
+  cameAfter?(id: string | undefined): boolean;
   /** The job, where it has no `entered`. */
   readonly job?: RunningJob | undefined;
 }
@@ -64,8 +64,9 @@ export class HandedOutHere implements HandedOut {
   }
 
   /** @param id - of the job behind it in the list now, if there is one. */
-  readonly cameAfter = (id: string | undefined): boolean =>
-    id === undefined || !this.#active || this.#active.indexOf(id, this.#position) >= 0;
+  cameAfter(id: string | undefined): boolean {
+    return id === undefined || !this.#active || this.#active.indexOf(id, this.#position) >= 0;
+  }
 
   /** Its step on the key was sent. */
   onEntered(): void {
