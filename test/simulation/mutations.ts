@@ -268,8 +268,8 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'a release on a pool of connections is not waited for',
     guarantee: 6,
     file: HANDLE,
-    find: 'if (this.#releasesInOrder) return renewer?.sendRelease(this.#lease, dedupeFor, keeping);',
-    replace: 'if (renewer) return renewer.sendRelease(this.#lease, dedupeFor, keeping);',
+    find: 'return this.#releasesInOrder\n      ? renewer.sendRelease',
+    replace: 'return renewer\n      ? renewer.sendRelease',
   },
   {
     name: 'a job that fails does not release',
