@@ -180,10 +180,12 @@ for (const setup of setups) {
         const restore = answerReleasesLate();
         const closed = worker.close();
         gates[0]?.resolve(new Error('failed'));
+        // The worker may take one that was promoted before it has closed.
+        gates[1]?.resolve('by another');
         await closed;
         restore();
 
-        expect(await next?.getState()).to.equal('waiting');
+        expect(await next?.getState()).to.be.oneOf(['waiting', 'completed']);
       });
     }
 
