@@ -194,6 +194,31 @@ for (const setup of oneOfEachKind) {
       expect(ran).to.deep.equal([older.id, newer.id, older.id]);
     });
 
+    it('is remembered until an older one is retried, also where that is many ttls later', async () => {
+      const gate = deferred();
+      const ran: unknown[] = [];
+      const guarded = onceProcessor(
+        async (job: Job) => {
+          ran.push(job.id);
+          if (ran.length > 1) return;
+          await gate.promise;
+          throw new Error('once more');
+        },
+        { key: 'k', whenLocked: 'keep-last', ttl: 200 },
+      );
+      await bench.worker(guarded, { concurrency: 3 });
+      const older = await bench.add({}, { attempts: 2, backoff: 2000 });
+      await until(() => ran.length === 1);
+      const newest = await bench.add({});
+      await bench.reaches(newest, 'delayed');
+
+      gate.resolve();
+      await bench.reaches(newest, 'completed');
+      await bench.reaches(older, 'completed');
+
+      expect(ran).to.deep.equal([older.id, newest.id]);
+    });
+
     for (const [what, leave] of Object.entries({
       'has moved itself to delayed': async (job: Job, token: string) => {
         await job.moveToDelayed(Date.now() + 50, token);

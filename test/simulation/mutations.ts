@@ -98,6 +98,22 @@ export const MUTATIONS: readonly Mutation[] = [
     replace: '? undefined',
   },
   {
+    name: 'who has got its result, and has died, does not get it again',
+    guarantee: 10,
+    file: LINE_RULES,
+    find: 'served: [...served, owner]',
+    replace: 'served',
+    test: 'test/cache/contract/memory.test.ts',
+  },
+  {
+    name: 'who has run last is forgotten before an older job is retried',
+    guarantee: 10,
+    file: 'src/guard/reserve.ts',
+    find: 'if (error === undefined || !mayRunAgain(job, error)) return REMEMBER_TTLS * ttl;',
+    replace: 'if (ttl > 0) return REMEMBER_TTLS * ttl;',
+    test: 'test/duplicates/keep-last-order.test.ts',
+  },
+  {
     name: 'a run that a newer one has overtaken is a duplicate of it',
     guarantee: 4,
     file: 'src/guard/process-job.ts',
