@@ -1,6 +1,7 @@
 /** 10. No job is lost: when all is over BullMQ has finished each of them, with a run of its own or for a reason that is documented. */
 
 import { ancestorsOf, type Facts, type JobFacts } from '../facts.ts';
+import type { QueueModel } from '../queue-model.ts';
 import type { Check } from './check.ts';
 
 const LEGITIMATE = [
@@ -13,12 +14,20 @@ const LEGITIMATE = [
 ];
 
 export function notLost(facts: Facts): Check {
+  /** One that was parked and ran without a lock keeps its position, also while it waits for a child that has failed. */
+  function isBehindStuck({ storedKey }: JobFacts, queues: readonly QueueModel[]): boolean {
+    return (
+      facts.options.onCacheError === 'run' &&
+      facts.jobs.some(other => other.storedKey === storedKey && queues[other.queue]?.isStuck(other.id))
+    );
+  }
+
   return {
     atEnd(queues) {
       for (const job of facts.jobs) {
         const stored = queues[job.queue]?.get(job.id);
         if (job.end === 'removed' || stored?.timestamp !== job.timestamp) continue;
-        if (queues[job.queue]?.isStuck(job.id)) continue;
+        if (queues[job.queue]?.isStuck(job.id) || isBehindStuck(job, queues)) continue;
         if (stored.state !== 'completed' && stored.state !== 'failed') {
           facts.violate(10, `job ${job.nth} is ${stored.state} when all is over`);
           continue;
