@@ -221,6 +221,10 @@ export class Facts {
     return Math.max(...this.#versions.map(({ dedupeFor = 0 }) => dedupeFor));
   }
 
+  get haveOneConcurrency(): boolean {
+    return this.#versions.every(({ concurrency = 1 }) => concurrency === this.concurrency);
+  }
+
   /** All versions treat duplicates alike. */
   get haveOneForm(): boolean {
     const [first, ...others] = this.#versions;

@@ -7,8 +7,8 @@ import type { Check } from './check.ts';
 const ON_ITS_WAY_MS = 15;
 
 export function keepsDelay(facts: Facts): Check {
-  // Under another form a job runs and stays in the line.
-  if (!facts.haveOneForm) return {};
+  // Under another form a job runs and stays in the line. Where a version takes the key for one of one place, it believes who was next.
+  if (!facts.haveOneForm || !facts.haveOneConcurrency) return {};
   return {
     onPromoted(job, { attemptsStarted }) {
       const isOperators = facts.troubles.operatorAt === facts.now;
