@@ -38,7 +38,8 @@ export class LockHandle implements AsyncDisposable {
   readonly #renewer: LeaseRenewer | undefined;
   readonly #lease: Lease;
   readonly #releasesInOrder: boolean;
-  #releasing: Promise<boolean> | undefined;
+  /** What the end of work waits for that has released the lock itself, and may not have waited. */
+  #releasing: Promise<unknown> | undefined;
   #isFreed = false;
 
   /**
@@ -121,7 +122,7 @@ export class LockHandle implements AsyncDisposable {
     const renewer = this.#unreleased();
     if (!renewer) return Promise.resolve(false);
     const released = renewer.release(this.#lease, 0);
-    this.#releasing = released;
+    this.#releasing = this.#releasesInOrder ? endOfTurn() : released;
     return released;
   }
 
@@ -171,8 +172,7 @@ export class LockHandle implements AsyncDisposable {
   #releaseAtEnd(dedupeFor: number, keeping?: Keeping): Promise<unknown> | undefined {
     const renewer = this.#unreleased();
     this.#isFreed = this.#lease.phase === 'held' && dedupeFor === 0 && !keeping?.reservation;
-    // The work may have released it, and not waited for that.
-    if (!renewer) return this.#releasesInOrder ? this.#releasing && endOfTurn() : this.#releasing;
+    if (!renewer) return this.#releasing;
     return this.#releasesInOrder
       ? renewer.sendRelease(this.#lease, dedupeFor, keeping)
       : renewer.release(this.#lease, dedupeFor, keeping);

@@ -86,8 +86,8 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'a completion overtakes a release that the work did not wait for',
     guarantee: 6,
     file: HANDLE,
-    find: 'this.#releasing && endOfTurn()',
-    replace: 'this.#releasing && undefined',
+    find: 'this.#releasesInOrder ? endOfTurn() : released',
+    replace: 'this.#releasesInOrder ? undefined : released',
     test: 'test/guarantees/finished-means-free.test.ts',
   },
   {
