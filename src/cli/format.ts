@@ -1,6 +1,7 @@
 /** Writes times for a terminal. */
 
 import type { LockInfo } from '../admin/lock-admin.ts';
+import { printable } from '../core/printable.ts';
 
 /**
  * How long a lock has been held; empty for a value that no lock wrote.
@@ -16,7 +17,15 @@ export function timeLeft({ expiresIn, dueIn }: LockInfo): string {
   return Number.isFinite(expiresIn) ? duration(expiresIn) : 'never';
 }
 
-export const NO_LOCKS = 'no locks are held';
+/** Says that no locks are held. */
+export function noLocks(queue: string | undefined): string {
+  return notHeld('no locks are held', queue);
+}
+
+/** `'welcome-42' is not held` */
+export function keyNotHeld(key: string): string {
+  return `'${printable(key)}' is not held`;
+}
 
 /** Says what is not held. Without the hint, the locks of a queue whose processor has a scope look free. */
 export function notHeld(what: string, queue: string | undefined): string {

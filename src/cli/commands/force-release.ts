@@ -7,7 +7,7 @@ import { printable } from '../../core/printable.ts';
 import type { Arguments } from '../arguments.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
 import { findByKey } from '../find-locks.ts';
-import { notHeld } from '../format.ts';
+import { keyNotHeld, notHeld } from '../format.ts';
 import { tableOf } from '../table.ts';
 import type { Terminal } from '../terminal.ts';
 import { UsageError } from '../usage-error.ts';
@@ -51,7 +51,7 @@ async function findEach(
 
 /** @param parked - where jobs are parked for the key, which is free. */
 function notReleased(key: string, parked: LockInfo | undefined, { queue }: Arguments): string {
-  const what = `'${printable(key)}' is not held`;
+  const what = keyNotHeld(key);
   return parked?.line ? `${what}: ${describeLockLine(parked.line)}\n` : notHeld(what, queue);
 }
 

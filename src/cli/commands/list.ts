@@ -4,7 +4,7 @@ import type { LockAdmin } from '../../admin/lock-admin.ts';
 import type { Arguments } from '../arguments.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
 import { findPages } from '../find-locks.ts';
-import { NO_LOCKS, notHeld } from '../format.ts';
+import { noLocks } from '../format.ts';
 import { jsonLines } from '../json.ts';
 import { tableOf } from '../table.ts';
 import type { Terminal } from '../terminal.ts';
@@ -17,6 +17,6 @@ export async function list(args: Arguments, locks: LockAdmin, terminal: Terminal
     terminal.write(args.json ? jsonLines(page) : tableOf(page, Date.now()));
     await terminal.written();
   }
-  if (pages === 0 && !args.json) terminal.write(notHeld(NO_LOCKS, args.queue));
+  if (pages === 0 && !args.json) terminal.write(noLocks(args.queue));
   return EXIT.ok;
 }

@@ -1,18 +1,17 @@
 /** `bullmq-once show <key>` */
 
 import type { LockAdmin } from '../../admin/lock-admin.ts';
-import { printable } from '../../core/printable.ts';
 import type { Arguments } from '../arguments.ts';
 import { detailsOf } from '../details.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
 import { findByKey } from '../find-locks.ts';
-import { notHeld } from '../format.ts';
+import { keyNotHeld, notHeld } from '../format.ts';
 import { jsonLines } from '../json.ts';
 import type { Terminal } from '../terminal.ts';
 
 /** A line whose key is free is found by its name, which needs the queue or the scope. */
 function notShown(key: string, { queue, scope }: Arguments): string {
-  const what = `'${printable(key)}' is not held`;
+  const what = keyNotHeld(key);
   if (queue !== undefined || scope !== undefined) return notHeld(what, queue);
   return `${what} (to see jobs that are parked for it while it is free, give --queue or --scope)\n`;
 }

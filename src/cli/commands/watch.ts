@@ -5,7 +5,7 @@ import type { LockAdmin, LockInfo } from '../../admin/lock-admin.ts';
 import type { Arguments } from '../arguments.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
 import { findPages, LOCKS_A_PAGE } from '../find-locks.ts';
-import { dateOf, NO_LOCKS, notHeld } from '../format.ts';
+import { dateOf, noLocks } from '../format.ts';
 import { jsonLines } from '../json.ts';
 import { tableOf } from '../table.ts';
 import type { Terminal } from '../terminal.ts';
@@ -18,7 +18,7 @@ export async function watch(args: Arguments, locks: LockAdmin, terminal: Termina
   while (!stopped.aborted) {
     const found = await firstPage(args, locks);
     if (args.json) write(jsonLines(found));
-    else write(`${isScreen ? CLEAR : ''}${dateOf(Date.now())}\n${shown(found, args.queue)}`);
+    else write(`${isScreen ? CLEAR : ''}${dateOf(Date.now())}\n${tableOrNone(found, args.queue)}`);
     if (found.length === LOCKS_A_PAGE && !args.json) write('… there may be more: list shows them all\n');
     await written();
     await delay(args.every, undefined, { signal: stopped }).catch(() => {});
@@ -26,8 +26,8 @@ export async function watch(args: Arguments, locks: LockAdmin, terminal: Termina
   return EXIT.ok;
 }
 
-function shown(found: readonly LockInfo[], queue: string | undefined): string {
-  return found.length > 0 ? tableOf(found, Date.now()) : notHeld(NO_LOCKS, queue);
+function tableOrNone(found: readonly LockInfo[], queue: string | undefined): string {
+  return found.length > 0 ? tableOf(found, Date.now()) : noLocks(queue);
 }
 
 /** Nobody reads more in a second. */
