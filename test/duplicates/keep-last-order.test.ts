@@ -21,6 +21,33 @@ for (const setup of oneOfEachKind) {
     });
     afterEach(() => bench.close());
 
+    /** An older job runs, and the newest is parked. The older one fails when it is told, and is retried; all later runs succeed. */
+    async function olderThatFails({
+      backoff,
+      ...options
+    }: {
+      readonly backoff: number;
+      readonly ttl?: number;
+    }) {
+      const gate = deferred();
+      const ran: unknown[] = [];
+      const guarded = onceProcessor(
+        async (job: Job) => {
+          ran.push(job.id);
+          if (ran.length > 1) return;
+          await gate.promise;
+          throw new Error('the first run fails');
+        },
+        { key: 'k', whenLocked: 'keep-last', ...options },
+      );
+      await bench.worker(guarded, { concurrency: 3 });
+      const older = await bench.add({}, { attempts: 2, backoff });
+      await until(() => ran.length === 1);
+      const newest = await bench.add({});
+      await bench.reaches(newest, 'delayed');
+      return { ran, older, newest, fail: gate.resolve };
+    }
+
     it('is the one that was added later, of two that were created in one millisecond with ids of their own', async () => {
       const ran = new Map<number, string[]>();
       const guarded = onceProcessor(
@@ -124,25 +151,10 @@ for (const setup of oneOfEachKind) {
       'is drained with its queue': () => bench.queue.drain(true),
     })) {
       it(`outdoes nobody once it ${how}: an older one that fails is retried`, async () => {
-        const gate = deferred();
-        const ran: unknown[] = [];
-        const guarded = onceProcessor(
-          async (job: Job) => {
-            ran.push(job.id);
-            if (ran.length > 1) return;
-            await gate.promise;
-            throw new Error('the first run fails');
-          },
-          { key: 'k', whenLocked: 'keep-last' },
-        );
-        await bench.worker(guarded, { concurrency: 3 });
-        const older = await bench.add({}, { attempts: 2, backoff: 50 });
-        await until(() => ran.length === 1);
-        const newest = await bench.add({});
-        await bench.reaches(newest, 'delayed');
+        const { ran, older, newest, fail } = await olderThatFails({ backoff: 50 });
 
         await remove(newest);
-        gate.resolve();
+        fail();
         await bench.reaches(older, 'completed');
 
         expect(ran).to.deep.equal([older.id, older.id]);
@@ -195,24 +207,9 @@ for (const setup of oneOfEachKind) {
     });
 
     it('is remembered until an older one is retried, also where that is many ttls later', async () => {
-      const gate = deferred();
-      const ran: unknown[] = [];
-      const guarded = onceProcessor(
-        async (job: Job) => {
-          ran.push(job.id);
-          if (ran.length > 1) return;
-          await gate.promise;
-          throw new Error('once more');
-        },
-        { key: 'k', whenLocked: 'keep-last', ttl: 200 },
-      );
-      await bench.worker(guarded, { concurrency: 3 });
-      const older = await bench.add({}, { attempts: 2, backoff: 2000 });
-      await until(() => ran.length === 1);
-      const newest = await bench.add({});
-      await bench.reaches(newest, 'delayed');
+      const { ran, older, newest, fail } = await olderThatFails({ backoff: 2000, ttl: 200 });
 
-      gate.resolve();
+      fail();
       await bench.reaches(newest, 'completed');
       await bench.reaches(older, 'completed');
 

@@ -354,6 +354,11 @@ export function ancestorsOf({ parent }: JobFacts): JobFacts[] {
   return parent ? [parent, ...ancestorsOf(parent)] : [];
 }
 
+/** The run under a lease. After a loss of data and a clock that was set back a fence may come again. */
+export function runUnder(lease: Lease | undefined, facts: Facts): Run | undefined {
+  return lease && facts.byOwner.get(lease.owner)?.runs.findLast(({ lock }) => lock.fence === lease.fence);
+}
+
 /** The run of a job's processor that belongs to one time that a worker has got the job. */
 export function runOf(job: JobFacts, model: JobModel): Run | undefined {
   return job.runs.find(run => run.model === model);

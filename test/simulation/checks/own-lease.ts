@@ -3,7 +3,7 @@
  * that a `Lock` names refused for a lease of its own.
  */
 
-import type { Facts, Lease } from '../facts.ts';
+import { type Facts, type Lease, runUnder } from '../facts.ts';
 import type { Check } from './check.ts';
 
 export function ownLease(facts: Facts): Check {
@@ -23,9 +23,7 @@ export function ownLease(facts: Facts): Check {
       facts.violate(4, `job ${job.nth} is ${event.type} because of itself`);
     },
     onReleased({ dedupeFor, reservation, token }, lease) {
-      const run = facts.byOwner
-        .get(lease?.owner ?? '')
-        ?.runs.findLast(one => one.lock.fence === lease?.fence);
+      const run = runUnder(lease, facts);
       if (!facts.isCalm('dataLostAt')) return;
       const isOver = run?.outcome !== undefined && 'value' in run.outcome && !run.hasReleased;
       if (!isOver || !facts.isOneVersion || dedupeFor === facts.dedupeFor || reservation) return;

@@ -1,6 +1,6 @@
 /** 11. What is reserved for a job is nobody else's while BullMQ has the job to run, and is free as soon as BullMQ has not. */
 
-import type { Facts, JobFacts, Run } from '../facts.ts';
+import { type Facts, type JobFacts, type Run, runUnder } from '../facts.ts';
 import type { QueueModel } from '../queue-model.ts';
 import { RATE_LIMITED } from '../worker-model.ts';
 import type { Check } from './check.ts';
@@ -20,9 +20,7 @@ export function reservation(facts: Facts, queues: readonly QueueModel[]): Check 
   const { holdThroughRetries = false } = facts.options;
   return {
     onReleased({ reservation }, lease) {
-      // After a loss of data and a clock that was set back a fence may come again.
-      const runs = facts.byOwner.get(lease?.owner ?? '')?.runs;
-      const run = runs?.findLast(({ lock }) => lock.fence === lease?.fence);
+      const run = runUnder(lease, facts);
       if (!run?.outcome || !('error' in run.outcome) || run.hasReleased) return;
       const runsAgain = willRunAgain(run, run.outcome.error as Error);
       if (runsAgain === undefined) return;
