@@ -143,8 +143,10 @@ export class JobContext implements GuardedJob {
 
   #note(outcome: Outcome, holder: Holder | undefined, observed: boolean): void {
     const { cache, terms } = this.request;
+    const { key, storedKey, jobId } = terms;
     const { queue: worker, queueQualifiedName } = this.job;
-    noteInJournal(cache, queueQualifiedName, { at: Date.now(), terms, outcome, observed, holder }, worker);
+    const noted = { at: Date.now(), key, storedKey, jobId, outcome, observed, holder };
+    noteInJournal(cache, queueQualifiedName, noted, worker);
   }
 
   storedKeyOf(job: RunningJob): string | undefined {

@@ -21,10 +21,9 @@ const MAX_DUPLICATES_A_WRITE = 100;
 /** Older ones are dropped when there are so many. */
 const MAX_NOTED = 1000;
 
-/** What became of a duplicate. */
-export interface Noted {
+/** What became of a duplicate. It holds no job: a thousand of them, kept for a second, would be most of the garbage collector's work. */
+export interface Noted extends Pick<LeaseTerms, 'key' | 'storedKey' | 'jobId'> {
   readonly at: number;
-  readonly terms: LeaseTerms;
   readonly outcome: Outcome;
   readonly observed: boolean;
   readonly holder: Holder | undefined;
@@ -57,18 +56,18 @@ function lastOf(all: readonly Noted[]): Noted[] {
   const last = new Map<string, Noted>();
   for (let i = all.length - 1; i >= 0 && last.size < MAX_DUPLICATES_A_WRITE; i--) {
     const noted = all[i] as Noted;
-    const name = `${noted.outcome} ${noted.terms.jobId}`;
+    const name = `${noted.outcome} ${noted.jobId}`;
     if (!last.has(name)) last.set(name, noted);
   }
   return [...last.values()].reverse();
 }
 
-function recordOf({ at, terms, outcome, observed, holder }: Noted): DuplicateRecord {
+function recordOf({ at, jobId, key, storedKey, outcome, observed, holder }: Noted): DuplicateRecord {
   return {
     at,
-    jobId: `${terms.jobId}`,
+    jobId: `${jobId}`,
     // A long key is named by its short form.
-    key: parseName(terms.storedKey)?.key ?? terms.key,
+    key: parseName(storedKey)?.key ?? key,
     outcome,
     observed,
     holder: holder && {
@@ -146,7 +145,7 @@ export function noteInJournal(
   noted: Noted,
   worker: WorkerLike | undefined,
 ): void {
-  if (!cache.writeJournal || noted.terms.jobId === undefined) return;
+  if (!cache.writeJournal || noted.jobId === undefined) return;
   const writer = getOrCreate(
     writers,
     cache,
