@@ -236,6 +236,11 @@ export interface LockCache
   readonly datastore?: string | undefined;
   /** Of two calls on one key the later one may act first: they travel on several connections. */
   readonly overtakes?: boolean | undefined;
+  /**
+   * Lets what its connection writes in this turn of the event loop leave as one packet. Absent where it can't.
+   * @internal
+   */
+  readonly holdWrites?: (() => void) | undefined;
 }
 
 /** A listener to the release of one key. */

@@ -20,7 +20,7 @@ import type {
   RenewStep,
 } from '../contract.ts';
 import { exchangeWith } from './exchange.ts';
-import { eachYielding } from './yielding.ts';
+import { resumeInGroups } from './resuming.ts';
 
 /** Called with the answer to a step; with an `Error` where the cache has none. */
 export type OnAnswer<Answer> = (answer: Answer | Error) => void;
@@ -69,7 +69,7 @@ export class Batcher {
 
   #currentTurn(): Turn {
     if (this.#turn) return this.#turn;
-    this.#turn = new Turn();
+    this.#turn = new Turn(this.#cache);
     // A tick that is queued by a promise callback runs after all promise callbacks of the turn, and before any I/O.
     nextTick(this.#send);
     return this.#turn;
@@ -87,7 +87,7 @@ export class Batcher {
     const { exits, entries } = turn;
     if (exits.steps.length > 0) exits.send(steps => needLines(this.#cache).leave(steps));
     if (entries.steps.length > 0) entries.send(steps => needLines(this.#cache).enter(steps));
-    eachYielding(turn.onSent, onSent => onSent());
+    resumeInGroups(turn.onSent, onSent => onSent(), this.#cache.holdWrites);
   };
 }
 
@@ -99,22 +99,38 @@ class Turn implements Batch {
   readonly onAcquired: OnAnswer<AcquireResult>[] = [];
   readonly onRenewed: OnAnswer<boolean>[] = [];
   readonly onReleased: OnAnswer<boolean>[] = [];
-  readonly entries = new LineSteps<EnterStep, EnterResult>();
-  readonly exits = new LineSteps<LeaveStep, LeaveResult>();
+  readonly entries: LineSteps<EnterStep, EnterResult>;
+  readonly exits: LineSteps<LeaveStep, LeaveResult>;
   readonly onSent: (() => void)[] = [];
+  readonly #cache: LockCache;
+
+  constructor(cache: LockCache) {
+    this.entries = new LineSteps(cache);
+    this.exits = new LineSteps(cache);
+    this.#cache = cache;
+  }
 
   get hasPlainSteps(): boolean {
     return this.acquisitions.length + this.renewals.length + this.releases.length > 0;
   }
 
   answer({ released, renewed, acquired }: BatchResults): void {
-    eachYielding(this.onReleased, (onAnswer, i) => onAnswer(released[i] ?? missing()));
+    const { holdWrites } = this.#cache;
+    resumeInGroups(this.onReleased, (onAnswer, i) => onAnswer(released[i] ?? missing()), holdWrites);
     for (const [i, onAnswer] of this.onRenewed.entries()) onAnswer(renewed[i] ?? missing());
-    for (const [i, onAnswer] of this.onAcquired.entries()) onAnswer(acquired[i] ?? missing());
+    // Work that begins has nothing to write yet. A duplicate has its completion.
+    const refused: (() => void)[] = [];
+    for (const [i, onAnswer] of this.onAcquired.entries()) {
+      const answer = acquired[i] ?? missing();
+      if (isRefusal(answer)) refused.push(() => onAnswer(answer));
+      else onAnswer(answer);
+    }
+    if (holdWrites) resumeInGroups(refused, resume => resume(), holdWrites);
+    else for (const resume of refused) resume();
   }
 
   fail(error: Error): void {
-    eachYielding(this.onReleased, onAnswer => onAnswer(error));
+    resumeInGroups(this.onReleased, onAnswer => onAnswer(error), this.#cache.holdWrites);
     for (const onAnswer of this.onRenewed) onAnswer(error);
     for (const onAnswer of this.onAcquired) onAnswer(error);
   }
@@ -124,14 +140,27 @@ class Turn implements Batch {
 class LineSteps<Step, Answer> {
   readonly steps: Step[] = [];
   readonly onAnswer: OnAnswer<Answer>[] = [];
+  readonly #cache: LockCache;
+
+  constructor(cache: LockCache) {
+    this.#cache = cache;
+  }
 
   send(ask: (steps: readonly Step[]) => Promise<readonly (Answer | Error)[]>): void {
     const asked = new Promise<readonly (Answer | Error)[]>(resolve => resolve(ask(this.steps)));
     asked.then(
-      answers => eachYielding(this.onAnswer, (onAnswer, i) => onAnswer(answers[i] ?? missing())),
-      error => eachYielding(this.onAnswer, onAnswer => onAnswer(asError(error))),
+      answers => this.#resume(i => answers[i] ?? missing()),
+      error => this.#resume(() => asError(error)),
     );
   }
+
+  #resume(answerTo: (i: number) => Answer | Error): void {
+    resumeInGroups(this.onAnswer, (onAnswer, i) => onAnswer(answerTo(i)), this.#cache.holdWrites);
+  }
+}
+
+function isRefusal(answer: AcquireResult | Error): boolean {
+  return !(answer instanceof Error) && !answer.acquired;
 }
 
 function needLines(cache: LockCache): Lines {

@@ -45,6 +45,7 @@ import {
   scriptRunner,
 } from './client.ts';
 import { ClusterCalls } from './cluster-calls.ts';
+import { holdWrites, socketOf } from './hold-writes.ts';
 import {
   READ_JOURNAL_LUA,
   readJournalReply,
@@ -131,6 +132,16 @@ export class RedisCache extends ExchangeCache {
     this.#subscriber = redisSubscriber(client);
     this.#cluster = new ClusterCalls(isCluster(client));
   }
+
+  /**
+   * Asked each time: an ioredis client has no socket before it connects.
+   * @internal
+   */
+  get holdWrites(): (() => void) | undefined {
+    return socketOf(this.#client) && this.#holdWrites;
+  }
+
+  readonly #holdWrites = (): void => holdWrites(this.#client);
 
   /** Asked each time: an ioredis client may select another database. */
   get datastore(): string | undefined {
