@@ -50,7 +50,7 @@ const ours: Guard = {
 };
 
 const oursElsewhere: Guard = {
-  name: 'bullmq-once, locks on a Redis connection of their own',
+  name: 'bullmq-once, own Redis connection',
   stores: ['ioredis', 'node-redis', 'postgres'],
   async wrap(work, servers, store) {
     const { redis, close } = await connect(servers, store === 'node-redis' ? store : 'ioredis');
