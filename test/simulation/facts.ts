@@ -109,6 +109,8 @@ export interface JobFacts {
   readonly runs: Run[];
   /** Refused by the datastore, by attempt. */
   readonly refusedIn: Set<number>;
+  /** When it was cancelled last, as far as it ran or was about to. */
+  cancelledAt: number | undefined;
   /** It has found its key reserved for other data. */
   wasMismatched: boolean;
   entry: Entry | undefined;

@@ -603,6 +603,20 @@ export const MUTATIONS: readonly Mutation[] = [
     replace: 'return isA(MOVED, error);',
   },
   {
+    name: 'a job that BullMQ cancels works on',
+    guarantee: 5,
+    file: 'src/guard/job-context.ts',
+    find: 'if (this.signal) own.follow(this.signal);',
+    replace: 'if (this.signal?.aborted) own.follow(this.signal);',
+  },
+  {
+    name: 'a job that BullMQ cancels waits on for its key',
+    guarantee: 5,
+    file: 'src/duplicates/wait-in-slot.ts',
+    find: 'const wait = { waitFor, signal, mayOwnLease,',
+    replace: 'const wait = { waitFor, mayOwnLease,',
+  },
+  {
     name: 'a child waits for the key that its parent has reserved',
     guarantee: 10,
     file: 'src/guard/abandoned-lease.ts',

@@ -20,7 +20,7 @@ import { type Call, type Facts, isRun, type JobFacts, type Lease, type Outcome, 
 import type { OptionsPlan } from './plan.ts';
 import type { QueueModel, QueueObserver } from './queue-model.ts';
 import type { StoredJob } from './stored-job.ts';
-import type { JobModel } from './worker-model.ts';
+import type { JobModel, WorkerModel } from './worker-model.ts';
 
 /** A job that comes to its key later than this after it was handed out is not waited for, in ms. */
 const LATE_MS = 100;
@@ -103,6 +103,13 @@ export class Observer implements DatastoreObserver {
     } else {
       facts.endLease(lease, 'released');
     }
+  }
+
+  /** A worker has cancelled a job that it has. */
+  onCancelled(job: JobFacts, worker: WorkerModel): void {
+    job.cancelledAt = this.facts.now;
+    this.facts.tell(() => `  job ${job.nth} is cancelled`);
+    for (const check of this.#checks) check.onCancelled?.(job, worker);
   }
 
   onForceRelease(storedKey: string, fences: readonly number[], byOperator: boolean): void {

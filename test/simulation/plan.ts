@@ -91,6 +91,8 @@ export type ChangesPlan = Partial<
 export type Step = { readonly at: number } & (
   | { readonly do: 'add'; readonly job: JobPlan }
   | { readonly do: 'remove' | 'promote' | 'retry'; readonly nth: number }
+  /** A worker that has the job cancels it. */
+  | { readonly do: 'cancel'; readonly nth: number }
   | { readonly do: 'drain'; readonly queue: number; readonly delayed: boolean }
   | { readonly do: 'pause'; readonly queue: number; readonly ms: number }
   | { readonly do: 'force-release'; readonly key: string }

@@ -3,6 +3,7 @@
 import { makeCall } from './calls.ts';
 import type { JobFacts } from './facts.ts';
 import type { JobPlan, Step } from './plan.ts';
+import { CANCELLED } from './worker-model.ts';
 import type { World } from './world.ts';
 
 const FAIL_OVER_MS = 50;
@@ -38,6 +39,19 @@ export function perform(world: World, step: Step): void {
       if (step.do === 'retry' && state === 'failed') {
         Object.assign(job, { end: undefined, endedAt: undefined });
         queue.retryFailed(job.id, { resetAttempts: false });
+      }
+      return;
+    }
+    case 'cancel': {
+      const job = jobOf(step.nth);
+      for (const { process, workers } of job ? world.places : []) {
+        process.enter(() => {
+          for (const worker of workers) {
+            const isHere = worker.server === server.queues[job?.queue as number];
+            if (isHere && worker.cancelJob(job?.id as string, CANCELLED))
+              observer.onCancelled(job as JobFacts, worker);
+          }
+        });
       }
       return;
     }

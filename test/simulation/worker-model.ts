@@ -20,6 +20,9 @@ export type Processor = (job: JobModel, token: string, signal: AbortSignal) => P
 /** Is told how the processor of a job ended, before BullMQ is. */
 export type OnProcessed = (job: JobModel, outcome: { value: unknown } | { error: unknown }) => void;
 
+/** The reason with which a job is cancelled. BullMQ's users name strings. */
+export const CANCELLED = 'no longer wanted';
+
 /** In ms. */
 const DRAIN_DELAY = 5000;
 const RETRY_DELAY = 1000;
@@ -189,6 +192,13 @@ export class WorkerModel {
 
   off(_event: 'closing', listener: () => void): void {
     this.#onClosing.delete(listener);
+  }
+
+  /** Aborts the signal of a job that is being processed here. @returns whether it is. */
+  cancelJob(id: string, reason: string): boolean {
+    const tracked = this.#tracked.get(id);
+    tracked?.controller.abort(reason);
+    return tracked !== undefined;
   }
 
   /** Limited workers get no jobs for a while. */

@@ -98,7 +98,19 @@ export function planOf(seed: number): Plan {
     ...(options.scope === undefined ? [] : callsOf(random, scene, options)),
     ...faults.flatMap(fault => faultsOf(random, fault, scene)),
   ];
+  steps.push(...cancelsOf(seed));
   return { ...plan, steps: atMostOneJump(steps.sort((a, b) => a.at - b.at)) };
+}
+
+/** Jobs that BullMQ cancels. Of a random of its own: histories without them stay the same. */
+function cancelsOf(seed: number): Step[] {
+  const random = new Random(seed ^ 0xcace1);
+  if (!random.chance(0.08)) return [];
+  return Array.from({ length: random.between(1, 3) }, () => ({
+    at: random.between(1, DURATION / 2),
+    do: 'cancel' as const,
+    nth: random.between(0, 9),
+  }));
 }
 
 /** A server whose clock jumps twice revives what has expired. */

@@ -287,6 +287,7 @@ export class World {
       handouts: [],
       runs: [],
       refusedIn: new Set<number>(),
+      cancelledAt: undefined,
       wasMismatched: false,
       entry: undefined,
       firstGrantAt: undefined,

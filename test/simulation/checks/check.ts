@@ -14,7 +14,7 @@ import type { Call, Facts, JobFacts, Lease, Outcome, Run, Work } from '../facts.
 import type { OptionsPlan } from '../plan.ts';
 import type { QueueModel } from '../queue-model.ts';
 import type { StoredJob } from '../stored-job.ts';
-import type { JobModel } from '../worker-model.ts';
+import type { JobModel, WorkerModel } from '../worker-model.ts';
 
 export interface Check {
   /** A lease was granted. `before`: those of its key that had not ended until then, its own owner's included. */
@@ -27,6 +27,7 @@ export interface Check {
   onHandedOut?(job: JobFacts, attempt: number): void;
   /** It was in the delayed set. */
   onPromoted?(job: JobFacts, stored: StoredJob): void;
+  onCancelled?(job: JobFacts, worker: WorkerModel): void;
   /** The guard is given a job. */
   onReceived?(job: JobFacts, model: JobModel): void;
   onStarted?(run: Run): void;

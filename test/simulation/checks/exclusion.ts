@@ -1,6 +1,7 @@
 /** 1. Never more than `concurrency` leases of a key, and never more runs that believe in theirs. */
 
 import { type Facts, isRun, type Work } from '../facts.ts';
+import { CANCELLED } from '../worker-model.ts';
 import type { Check } from './check.ts';
 
 export function exclusion(facts: Facts): Check {
@@ -49,7 +50,7 @@ export function exclusion(facts: Facts): Check {
 function believes(facts: Facts, other: Work, work: Work): boolean {
   if (other.storedKey !== work.storedKey || !other.lock.isGuarded || other.hasReleased) return false;
   if (isObserved(facts, other)) return false;
-  if (other.abortedAt !== undefined && !isReplaced(other)) return false;
+  if (other.abortedAt !== undefined && !isAsked(other)) return false;
   // It can't know while it stands still, and it knows as soon as it goes on.
   if (!other.process.isAlive || other.process.isFrozen) return false;
   return !wasTaken(facts, other);
@@ -60,8 +61,9 @@ function isObserved(facts: Facts, work: Work): boolean {
   return isRun(work) && facts.options.mode === 'observe';
 }
 
-function isReplaced({ signal, lock }: Work): boolean {
-  return signal.reason?.reason === 'replaced' && lock.held;
+/** It was asked to end, and holds its lock. */
+function isAsked({ signal, lock }: Work): boolean {
+  return (signal.reason?.reason === 'replaced' || signal.reason === CANCELLED) && lock.held;
 }
 
 /** Its lease was ended by someone else, or by a clock that jumped: it learns of that by its next renewal. */

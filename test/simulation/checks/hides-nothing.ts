@@ -1,6 +1,7 @@
 /** 9. What the processor returns or throws comes out unchanged, and nothing else comes out of the guard but its own errors. */
 
 import { ancestorsOf, type Facts, type JobFacts, runOf } from '../facts.ts';
+import { CANCELLED } from '../worker-model.ts';
 import type { Check } from './check.ts';
 
 const OWN_ERRORS = ['LockError', 'LockLostError', 'CacheError', 'DelayedError'];
@@ -36,6 +37,8 @@ export function hidesNothing(facts: Facts): Check {
       // BullMQ recognises by its name that it is not to be retried.
       if (code === 'ERR_LOCK_MISMATCH') return;
       const isBullmqs = OF_BULLMQ.test(message) || message === 'Connection is closed.';
+      // It was cancelled while it waited for its key.
+      if (message === CANCELLED && job.cancelledAt !== undefined) return;
       const isOwn = OWN_ERRORS.includes(name) || (name === 'KeyError' && mayWaitForItself(job));
       if (!isOwn && !isBullmqs) {
         facts.violate(

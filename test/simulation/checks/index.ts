@@ -1,6 +1,7 @@
 /** All checks, a guarantee each. */
 
 import { callers } from './callers.ts';
+import { cancelled } from './cancelled.ts';
 import type { MakeCheck } from './check.ts';
 import { crashBlocksForTtl } from './crash-blocks-for-ttl.ts';
 import { exclusion } from './exclusion.ts';
@@ -43,4 +44,5 @@ export const CHECKS: readonly MakeCheck[] = [
   reservation,
   shared,
   callers,
+  cancelled,
 ];

@@ -2,6 +2,7 @@
 
 import { ancestorsOf, type Facts, type JobFacts } from '../facts.ts';
 import type { QueueModel } from '../queue-model.ts';
+import { CANCELLED } from '../worker-model.ts';
 import type { Check } from './check.ts';
 
 const LEGITIMATE = [
@@ -37,7 +38,10 @@ export function notLost(facts: Facts): Check {
         }
         const reason = stored.failedReason ?? '';
         const isOfFlow = isChildOf(job, reason) || /^child .* failed$/.test(reason);
-        const isOwn = LEGITIMATE.some(one => reason.includes(one)) || isOfFlow || isOfGuard(reason);
+        // It was cancelled while it waited for its key.
+        const isCancelled = reason === CANCELLED && job.cancelledAt !== undefined;
+        const isOwn =
+          LEGITIMATE.some(one => reason.includes(one)) || isOfFlow || isCancelled || isOfGuard(reason);
         if (stored.state === 'failed' && !isOwn) facts.violate(10, `job ${job.nth} has failed: ${reason}`);
       }
     },

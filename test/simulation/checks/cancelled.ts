@@ -1,0 +1,27 @@
+/** 5. The work of a job that BullMQ cancels knows at once, and the wait for a key ends. */
+
+import type { Facts } from '../facts.ts';
+import type { Check } from './check.ts';
+
+/** What is under way when a job is cancelled may end with its work: a few round trips. */
+const QUICK_MS = 250;
+
+export function cancelled(facts: Facts): Check {
+  return {
+    onCancelled(job, worker) {
+      const run = job.runs.findLast(({ model, endedAt }) => model.queue === worker && endedAt === undefined);
+      if (run && !run.signal.aborted) {
+        facts.violate(5, `job ${job.nth} is cancelled, and the signal of its work does not abort`);
+      }
+    },
+    onStarted({ job, model }) {
+      const { cancelledAt = Number.POSITIVE_INFINITY } = job;
+      const handedOutAt = job.handouts.find(({ attempt }) => attempt === model.attemptsStarted)?.at;
+      const isThisRun = handedOutAt !== undefined && handedOutAt <= cancelledAt;
+      const isCalm = facts.isCalm('serverUntil', 'networkUntil', 'processUntil', 'dataLostAt');
+      if (isThisRun && isCalm && facts.now - cancelledAt > QUICK_MS) {
+        facts.violate(5, `job ${job.nth} was cancelled, and begins its work all the same`);
+      }
+    },
+  };
+}
