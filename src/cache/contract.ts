@@ -237,11 +237,14 @@ export interface LockCache
   /** Of two calls on one key the later one may act first: they travel on several connections. */
   readonly overtakes?: boolean | undefined;
   /**
-   * Lets what its connection writes in this turn of the event loop leave as one packet. Absent where it can't.
+   * Holds back for a moment what its connection writes, so that it leaves as one packet. Absent where that can't be done.
    * @internal
    */
-  readonly holdWrites?: (() => void) | undefined;
+  readonly holdWrites?: HoldWrites | undefined;
 }
+
+/** Resolves when what was held back is written. @internal */
+export type HoldWrites = () => Promise<void> | undefined;
 
 /** A listener to the release of one key. */
 export interface Listener {

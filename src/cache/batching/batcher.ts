@@ -20,7 +20,7 @@ import type {
   RenewStep,
 } from '../contract.ts';
 import { exchangeWith } from './exchange.ts';
-import { resumeInGroups } from './resuming.ts';
+import { resumeInGroups, resumeInThisTurn } from './resuming.ts';
 
 /** Called with the answer to a step; with an `Error` where the cache has none. */
 export type OnAnswer<Answer> = (answer: Answer | Error) => void;
@@ -125,8 +125,7 @@ class Turn implements Batch {
       if (isRefusal(answer)) refused.push(() => onAnswer(answer));
       else onAnswer(answer);
     }
-    if (holdWrites) resumeInGroups(refused, resume => resume(), holdWrites);
-    else for (const resume of refused) resume();
+    void resumeInThisTurn(refused, resume => resume(), holdWrites);
   }
 
   fail(error: Error): void {

@@ -1,6 +1,4 @@
-/** Lets what one turn of the event loop writes to a socket leave as one packet. */
-
-import { nextTick, queueMicrotask } from '../../core/timers.ts';
+/** Lets what jobs that continue together write to a socket leave as one packet. */
 
 /** The socket of an ioredis client. Each command is a write of its own, which costs more than to make the command. */
 interface Socket {
@@ -8,22 +6,30 @@ interface Socket {
   uncork(): void;
 }
 
-const held = new WeakSet<Socket>();
+/**
+ * For so many rounds of promise callbacks writes are held back. BullMQ needs twelve to write a completion. The callbacks of a processor may
+ * go on for long, and others do not wait for them.
+ */
+const ROUNDS = 32;
+
+const held = new WeakMap<Socket, Promise<void>>();
 
 /**
- * Holds back what an ioredis client writes, until the promise callbacks have run that run now. The order of the commands stays, and
- * none waits for longer than this turn. Does nothing to other clients: they collect the commands of a turn by themselves.
+ * Holds back for a moment what an ioredis client writes. The order of the commands stays. Does nothing to other clients: they collect
+ * the commands of a turn by themselves.
+ * @returns resolves when it was written.
  */
-export function holdWrites(client: object): void {
+export function holdWrites(client: object): Promise<void> | undefined {
   const socket = socketOf(client);
-  if (!socket || held.has(socket)) return;
-  held.add(socket);
-  socket.cork();
-  // A tick that is queued by a promise callback runs after all promise callbacks.
-  queueMicrotask(() => nextTick(write, socket));
+  const writing = socket && (held.get(socket) ?? writeSoon(socket));
+  if (socket && writing) held.set(socket, writing);
+  return writing;
 }
 
-function write(socket: Socket): void {
+/** By promise callbacks alone: a test may have replaced all that schedules work. */
+async function writeSoon(socket: Socket): Promise<void> {
+  socket.cork();
+  for (let round = 0; round < ROUNDS; round++) await undefined;
   held.delete(socket);
   socket.uncork();
 }

@@ -24,6 +24,7 @@ import type {
   EnterResult,
   EnterStep,
   ForceReleaseStep,
+  HoldWrites,
   JournalPage,
   JournalRecord,
   LeaveResult,
@@ -137,11 +138,11 @@ export class RedisCache extends ExchangeCache {
    * Asked each time: an ioredis client has no socket before it connects.
    * @internal
    */
-  get holdWrites(): (() => void) | undefined {
+  get holdWrites(): HoldWrites | undefined {
     return socketOf(this.#client) && this.#holdWrites;
   }
 
-  readonly #holdWrites = (): void => holdWrites(this.#client);
+  readonly #holdWrites: HoldWrites = () => holdWrites(this.#client);
 
   /** Asked each time: an ioredis client may select another database. */
   get datastore(): string | undefined {

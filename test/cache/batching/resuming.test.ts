@@ -1,17 +1,22 @@
 import { expect } from 'chai';
-import { resumeInGroups } from '../../../src/cache/batching/resuming.ts';
+import { resumeInGroups, resumeInThisTurn } from '../../../src/cache/batching/resuming.ts';
+
+const nextTurn = () => new Promise(resolve => setImmediate(resolve));
+
+/** What a cache holds back is written after some promise callbacks. */
+async function held(): Promise<void> {
+  for (let round = 0; round < 10; round++) await undefined;
+}
 
 describe('resumeInGroups', () => {
-  const nothing = () => {};
-
   /** How many of some items have continued at once, and by the end of each turn of the event loop after that. */
   async function resumedInTurns(count: number): Promise<number[]> {
     const items = Array.from({ length: count }, (_, i) => i);
     const resumed: number[] = [];
-    resumeInGroups(items, item => resumed.push(item), nothing);
+    resumeInGroups(items, item => resumed.push(item), held);
     const counts = [resumed.length];
     while (resumed.length < count) {
-      await new Promise(resolve => setImmediate(resolve));
+      await nextTurn();
       counts.push(resumed.length);
     }
     expect(resumed).to.deep.equal(items);
@@ -21,7 +26,7 @@ describe('resumeInGroups', () => {
   it('lets a lone one continue at once', () => {
     const resumed: string[] = [];
 
-    resumeInGroups(['a'], (item, i) => resumed.push(`${item}${i}`), nothing);
+    resumeInGroups(['a'], (item, i) => resumed.push(`${item}${i}`), held);
 
     expect(resumed).to.deep.equal(['a0']);
   });
@@ -41,19 +46,20 @@ describe('resumeInGroups', () => {
   });
 
   it('holds back what each group of many writes, and nothing that few write', async () => {
-    const holdsOf = async (count: number) => {
-      const calls: string[] = [];
-      resumeInGroups(
-        Array.from({ length: count }),
-        () => calls.push('resume'),
-        () => calls.push('hold'),
-      );
-      await new Promise(resolve => setImmediate(resolve));
-      return calls.map((call, i) => (call === 'hold' ? i : -1)).filter(i => i >= 0);
-    };
-
     expect(await holdsOf(7)).to.deep.equal([]);
     expect(await holdsOf(8)).to.deep.equal([0, 5]);
+
+    /** Where among those who continue something was held back. */
+    async function holdsOf(count: number): Promise<number[]> {
+      const calls: string[] = [];
+      const hold = () => {
+        calls.push('hold');
+        return held();
+      };
+      resumeInGroups(Array.from({ length: count }), () => calls.push('resume'), hold);
+      await nextTurn();
+      return calls.map((call, i) => (call === 'hold' ? i : -1)).filter(i => i >= 0);
+    }
   });
 
   it('lets eight continue in each turn where nothing can be held back', async () => {
@@ -62,11 +68,47 @@ describe('resumeInGroups', () => {
     resumeInGroups(Array.from({ length: 9 }), (_, i) => resumed.push(i), undefined);
 
     expect(resumed).to.have.length(8);
-    await new Promise(resolve => setImmediate(resolve));
+    await nextTurn();
     expect(resumed).to.have.length(9);
   });
 
   it('does nothing where nobody waits', () => {
     resumeInGroups([], expect.fail, undefined);
+  });
+});
+
+describe('resumeInThisTurn', () => {
+  it('lets all continue before the next turn, a group when the one before has written', async () => {
+    const calls: (number | string)[] = [];
+    const hold = async () => {
+      calls.push('hold');
+      await held();
+      calls.push('written');
+    };
+
+    void resumeInThisTurn([1, 2, 3, 4, 5, 6, 7, 8], item => calls.push(item), hold);
+    expect(calls).to.deep.equal(['hold', 1, 2, 3, 4]);
+    await nextTurn();
+
+    expect(calls).to.deep.equal(['hold', 1, 2, 3, 4, 'written', 'hold', 5, 6, 7, 8, 'written']);
+  });
+
+  it('lets few continue at once, and many where nothing can be held back', () => {
+    const resumed: number[] = [];
+    const resume = (item: number) => resumed.push(item);
+
+    void resumeInThisTurn([1, 2, 3, 4, 5, 6, 7], resume, expect.fail);
+    expect(resumed).to.have.length(7);
+    void resumeInThisTurn(
+      Array.from({ length: 50 }, (_, i) => i),
+      resume,
+      undefined,
+    );
+
+    expect(resumed).to.have.length(57);
+  });
+
+  it('does nothing where nobody waits', async () => {
+    await resumeInThisTurn([], expect.fail, expect.fail);
   });
 });

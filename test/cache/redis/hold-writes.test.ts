@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { Queue, Worker } from 'bullmq';
 import { expect } from 'chai';
 import type { Redis } from 'ioredis';
-import { spy } from 'sinon';
+import { spy, useFakeTimers } from 'sinon';
 import { holdWrites } from '../../../src/cache/redis/hold-writes.ts';
 import { onceProcessor } from '../../../src/index.ts';
 import { connectRedis, deferred, redisOptions, uniqueName, until } from '../../support/index.ts';
@@ -37,15 +37,15 @@ describe('holdWrites', () => {
 
   afterEach(() => redis.disconnect());
 
-  it('sends what the promise callbacks of this turn write as one packet, in order', async () => {
+  it('sends what promise callbacks write meanwhile as one packet, in order', async () => {
     const packets = notePackets(redis);
 
-    holdWrites(redis);
+    const written = holdWrites(redis);
     const first = redis.echo('first');
     await Promise.resolve();
     const second = redis.echo('second');
     expect(packets).to.deep.equal([]);
-    await nextTurn();
+    await written;
 
     expect(packets.map(packet => packet.map(command => /first|second/.exec(command)?.[0]))).to.deep.equal([
       ['first', 'second'],
@@ -54,18 +54,36 @@ describe('holdWrites', () => {
   });
 
   it('holds back nothing of the next turn', async () => {
-    holdWrites(redis);
+    void holdWrites(redis);
     await nextTurn();
 
     expect(redis.stream.writableCorked).to.equal(0);
     expect(await redis.echo('later')).to.equal('later');
   });
 
+  it('waits for no promise callbacks that go on and on', async () => {
+    void holdWrites(redis);
+    for (let round = 0; round < 100; round++) await undefined;
+
+    expect(redis.stream.writableCorked).to.equal(0);
+  });
+
   it('holds back once what is asked for several times', async () => {
-    holdWrites(redis);
-    holdWrites(redis);
+    const written = holdWrites(redis);
+    expect(holdWrites(redis)).to.equal(written);
     expect(redis.stream.writableCorked).to.equal(1);
-    await nextTurn();
+    await written;
+
+    expect(redis.stream.writableCorked).to.equal(0);
+  });
+
+  it('holds back nothing for ever where a test has replaced what schedules work', async () => {
+    const clock = useFakeTimers({ toFake: ['queueMicrotask', 'nextTick', 'setImmediate', 'setTimeout'] });
+    try {
+      await holdWrites(redis);
+    } finally {
+      clock.restore();
+    }
 
     expect(redis.stream.writableCorked).to.equal(0);
   });
@@ -73,7 +91,7 @@ describe('holdWrites', () => {
   it('loses no command whose connection drops meanwhile', async () => {
     const key = uniqueName();
 
-    holdWrites(redis);
+    void holdWrites(redis);
     const set = redis.set(key, 'kept', 'PX', 10_000);
     redis.stream.destroy();
     await set;
@@ -82,7 +100,9 @@ describe('holdWrites', () => {
   });
 
   it('does nothing to a client without a socket', () => {
-    for (const client of [{}, { stream: undefined }, { stream: null }, { stream: {} }]) holdWrites(client);
+    for (const client of [{}, { stream: undefined }, { stream: null }, { stream: {} }]) {
+      expect(holdWrites(client)).to.equal(undefined);
+    }
   });
 });
 
