@@ -8,7 +8,7 @@ import type { AcquireStep, EnterStep } from '../../src/cache/contract.ts';
 import type { LockHandle } from '../../src/lock/lock-handle.ts';
 import type { CallPlan, OptionsPlan, RunPlan } from './plan.ts';
 import type { SimulatedProcess } from './process.ts';
-import type { JobModel } from './worker-model.ts';
+import type { JobModel, WorkerModel } from './worker-model.ts';
 
 /** One acquisition, by the datastore's answers. Times with `At` are virtual. */
 export interface Lease {
@@ -109,8 +109,8 @@ export interface JobFacts {
   readonly runs: Run[];
   /** Refused by the datastore, by attempt. */
   readonly refusedIn: Set<number>;
-  /** When it was cancelled last, as far as it ran or was about to. */
-  cancelledAt: number | undefined;
+  /** When a worker that had it has cancelled it last. */
+  cancel: { readonly at: number; readonly worker: WorkerModel } | undefined;
   /** It has found its key reserved for other data. */
   wasMismatched: boolean;
   entry: Entry | undefined;

@@ -610,6 +610,13 @@ export const MUTATIONS: readonly Mutation[] = [
     replace: 'if (this.signal?.aborted) own.follow(this.signal);',
   },
   {
+    name: 'a job that is cancelled before its work begins works on',
+    guarantee: 5,
+    file: LEASE,
+    find: 'if (other.aborted) abort();',
+    replace: 'if (other.aborted) return;',
+  },
+  {
     name: 'a job that BullMQ cancels waits on for its key',
     guarantee: 5,
     file: 'src/duplicates/wait-in-slot.ts',

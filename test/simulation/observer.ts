@@ -107,7 +107,7 @@ export class Observer implements DatastoreObserver {
 
   /** A worker has cancelled a job that it has. */
   onCancelled(job: JobFacts, worker: WorkerModel): void {
-    job.cancelledAt = this.facts.now;
+    job.cancel = { at: this.facts.now, worker };
     this.facts.tell(() => `  job ${job.nth} is cancelled`);
     for (const check of this.#checks) check.onCancelled?.(job, worker);
   }

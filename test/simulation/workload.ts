@@ -98,19 +98,25 @@ export function planOf(seed: number): Plan {
     ...(options.scope === undefined ? [] : callsOf(random, scene, options)),
     ...faults.flatMap(fault => faultsOf(random, fault, scene)),
   ];
-  steps.push(...cancelsOf(seed));
+  steps.push(...cancelsOf(seed, options, steps));
   return { ...plan, steps: atMostOneJump(steps.sort((a, b) => a.at - b.at)) };
 }
 
-/** Jobs that BullMQ cancels. Of a random of its own: histories without them stay the same. */
-function cancelsOf(seed: number): Step[] {
+/**
+ * Jobs that BullMQ cancels, half of them while they ask for their keys. Of a random of its own: histories without them stay the same.
+ */
+function cancelsOf(seed: number, { whenLocked }: OptionsPlan, steps: readonly Step[]): Step[] {
   const random = new Random(seed ^ 0xcace1);
-  if (!random.chance(0.08)) return [];
-  return Array.from({ length: random.between(1, 3) }, () => ({
-    at: random.between(1, DURATION / 2),
-    do: 'cancel' as const,
-    nth: random.between(0, 9),
-  }));
+  // To cancel a job ends its wait.
+  const doJobsWait = typeof whenLocked === 'object' && 'waitFor' in whenLocked;
+  if (!random.chance(doJobsWait ? 0.3 : 0.08)) return [];
+  const adds = steps.filter(step => step.do === 'add').sort((a, b) => a.at - b.at);
+  return Array.from({ length: random.between(1, 3) }, () => {
+    const nth = random.between(0, 9);
+    const added = random.chance(0.5) ? adds[nth] : undefined;
+    const at = added ? added.at + random.between(2, 8) : random.between(1, DURATION / 2);
+    return { at, do: 'cancel', nth };
+  });
 }
 
 /** A server whose clock jumps twice revives what has expired. */

@@ -287,7 +287,7 @@ export class World {
       handouts: [],
       runs: [],
       refusedIn: new Set<number>(),
-      cancelledAt: undefined,
+      cancel: undefined,
       wasMismatched: false,
       entry: undefined,
       firstGrantAt: undefined,

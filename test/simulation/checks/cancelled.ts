@@ -14,12 +14,15 @@ export function cancelled(facts: Facts): Check {
         facts.violate(5, `job ${job.nth} is cancelled, and the signal of its work does not abort`);
       }
     },
-    onStarted({ job, model }) {
-      const { cancelledAt = Number.POSITIVE_INFINITY } = job;
-      const handedOutAt = job.handouts.find(({ attempt }) => attempt === model.attemptsStarted)?.at;
-      const isThisRun = handedOutAt !== undefined && handedOutAt <= cancelledAt;
+    onStarted({ job, model, signal }) {
+      const { cancel } = job;
+      const handedOut = job.handouts.find(({ attempt }) => attempt === model.attemptsStarted);
+      if (cancel?.worker !== model.queue || !handedOut || handedOut.at > cancel.at) return;
+      if (!signal.aborted) {
+        facts.violate(5, `job ${job.nth} was cancelled, and the signal of its work has not aborted`);
+      }
       const isCalm = facts.isCalm('serverUntil', 'networkUntil', 'processUntil', 'dataLostAt');
-      if (isThisRun && isCalm && facts.now - cancelledAt > QUICK_MS) {
+      if (isCalm && facts.now - cancel.at > QUICK_MS) {
         facts.violate(5, `job ${job.nth} was cancelled, and begins its work all the same`);
       }
     },

@@ -38,7 +38,7 @@ export function hidesNothing(facts: Facts): Check {
       if (code === 'ERR_LOCK_MISMATCH') return;
       const isBullmqs = OF_BULLMQ.test(message) || message === 'Connection is closed.';
       // It was cancelled while it waited for its key.
-      if (message === CANCELLED && job.cancelledAt !== undefined) return;
+      if (message === CANCELLED && job.cancel) return;
       const isOwn = OWN_ERRORS.includes(name) || (name === 'KeyError' && mayWaitForItself(job));
       if (!isOwn && !isBullmqs) {
         facts.violate(

@@ -39,7 +39,7 @@ export function notLost(facts: Facts): Check {
         const reason = stored.failedReason ?? '';
         const isOfFlow = isChildOf(job, reason) || /^child .* failed$/.test(reason);
         // It was cancelled while it waited for its key.
-        const isCancelled = reason === CANCELLED && job.cancelledAt !== undefined;
+        const isCancelled = reason === CANCELLED && job.cancel !== undefined;
         const isOwn =
           LEGITIMATE.some(one => reason.includes(one)) || isOfFlow || isCancelled || isOfGuard(reason);
         if (stored.state === 'failed' && !isOwn) facts.violate(10, `job ${job.nth} has failed: ${reason}`);
