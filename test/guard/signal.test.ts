@@ -66,6 +66,39 @@ for (const setup of setups) {
     });
   });
 
+  describe(`A guarded job that BullMQ can't cancel (${setup.name})`, () => {
+    it('works on (its processor has two parameters)', async () => {
+      const bench = await Bench.open(setup);
+      const gate = deferred();
+      const started = deferred();
+      const twoParameters = async (_job: Job, _token?: string) => {
+        started.resolve();
+        await gate.promise;
+        return 'worked';
+      };
+      const worker = await bench.worker(onceProcessor(twoParameters, { key: 'k' }));
+      const job = await bench.add({});
+      await started.promise;
+
+      expect(worker.cancelJob(job.id as string)).to.equal(false);
+      gate.resolve();
+      expect(await bench.result(job)).to.equal('worked');
+      await bench.close();
+    });
+
+    it('runs when it is its turn (it is parked)', async () => {
+      const bench = await Bench.open(setup);
+      const { worker, finish } = await bench.hold({ whenLocked: 'in-order' });
+      const parked = await bench.add({});
+      await until(async () => (await parked.getState()) === 'delayed');
+
+      expect(worker.cancelJob(parked.id as string)).to.equal(false);
+      await finish();
+      expect(await bench.result(parked)).to.equal('worked');
+      await bench.close();
+    });
+  });
+
   describe(`A worker that closes while a guarded job runs (${setup.name})`, () => {
     let bench: Bench;
     beforeEach(async () => {
