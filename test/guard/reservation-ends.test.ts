@@ -5,8 +5,8 @@ import * as bullmq6 from 'bullmq';
 import * as bullmq5 from 'bullmq5';
 import { expect } from 'chai';
 import sinon from 'sinon';
-import { Lock, locksOf, onceProcessor, RedisCache } from '../../src/index.ts';
-import { Bench, oneOfEachKind } from '../support/bullmq.ts';
+import { Lock, locksOf, MemoryCache, onceProcessor, RedisCache } from '../../src/index.ts';
+import { Bench, oneOfEachKind, plainJob } from '../support/bullmq.ts';
 import { connectRedis, until } from '../support/index.ts';
 
 /** Longer than any test takes. */
@@ -390,5 +390,23 @@ describe('What holdThroughRetries reserves under a scope of two queues', () => {
       redis.disconnect();
       await bench.close();
     }
+  });
+});
+
+describe('What holdThroughRetries reserves where BullMQ cannot be asked', () => {
+  it('is kept until its ttl has passed since its job was expected back', async () => {
+    const backoff = 300;
+    const ttl = 1000;
+    const options = { key: 'k', cache: new MemoryCache(), ttl, holdThroughRetries: true } as const;
+    const failing = onceProcessor(() => Promise.reject(new Error('failed once')), options);
+    const guarded = onceProcessor(async () => 'worked', options);
+    const reservedFrom = performance.now();
+    await failing(plainJob('1', { attemptsStarted: 1, opts: { attempts: 2, backoff } })).catch(() => {});
+
+    let nth = 2;
+    await until(async () => (await guarded(plainJob(`${nth++}`, { attemptsStarted: 1 }))) === 'worked');
+
+    expect(nth).to.be.above(3);
+    expect(performance.now() - reservedFrom).to.be.above(backoff + ttl - 1);
   });
 });

@@ -624,6 +624,14 @@ export const MUTATIONS: readonly Mutation[] = [
     replace: 'const wait = { waitFor, mayOwnLease,',
   },
   {
+    name: 'a reservation ends early where BullMQ can not be asked',
+    guarantee: 11,
+    file: 'src/guard/abandoned-lease.ts',
+    find: 'return (holder.dueIn ?? 0) < -holder.ttl;',
+    replace: 'return (holder.dueIn ?? 0) < holder.ttl;',
+    test: 'test/guard/reservation-ends.test.ts',
+  },
+  {
     name: 'a child waits for the key that its parent has reserved',
     guarantee: 10,
     file: 'src/guard/abandoned-lease.ts',
