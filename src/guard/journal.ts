@@ -21,7 +21,7 @@ const MAX_DUPLICATES_A_WRITE = 100;
 /** Older ones are dropped when there are so many. */
 const MAX_NOTED = 1000;
 
-/** What became of a duplicate. It holds no job: a thousand of them, kept for a second, would be most of the garbage collector's work. */
+/** What became of a duplicate. It holds no job: what is kept for a second is copied by each collection of garbage. */
 export interface Noted extends Pick<LeaseTerms, 'key' | 'storedKey' | 'jobId'> {
   readonly at: number;
   readonly outcome: Outcome;

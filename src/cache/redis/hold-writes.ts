@@ -1,5 +1,7 @@
 /** Lets what jobs that continue together write to a socket leave as one packet. */
 
+import { getOrCreate } from '../../core/get-or-create.ts';
+
 /** The socket of an ioredis client. Each command is a write of its own, which costs more than to make the command. */
 interface Socket {
   cork(): void;
@@ -21,9 +23,7 @@ const held = new WeakMap<Socket, Promise<void>>();
  */
 export function holdWrites(client: object): Promise<void> | undefined {
   const socket = socketOf(client);
-  const writing = socket && (held.get(socket) ?? writeSoon(socket));
-  if (socket && writing) held.set(socket, writing);
-  return writing;
+  return socket && getOrCreate(held, socket, () => writeSoon(socket));
 }
 
 /** By promise callbacks alone: a test may have replaced all that schedules work. */
