@@ -7,6 +7,8 @@ import type { Check } from './check.ts';
 const QUICK_MS = 250;
 
 export function cancelled(facts: Facts): Check {
+  // Under other forms a job may give way to those before it, for a second.
+  const doJobsWait = facts.waitInSlots && facts.haveOneForm;
   return {
     onCancelled(job, worker) {
       const run = job.runs.findLast(({ model, endedAt }) => model.queue === worker && endedAt === undefined);
@@ -22,7 +24,7 @@ export function cancelled(facts: Facts): Check {
         facts.violate(5, `job ${job.nth} was cancelled, and the signal of its work has not aborted`);
       }
       const isCalm = facts.isCalm('serverUntil', 'networkUntil', 'processUntil', 'dataLostAt');
-      if (isCalm && facts.now - cancel.at > QUICK_MS) {
+      if (doJobsWait && isCalm && facts.now - cancel.at > QUICK_MS) {
         facts.violate(5, `job ${job.nth} was cancelled, and begins its work all the same`);
       }
     },

@@ -2,7 +2,7 @@
 
 import { type Facts, type JobFacts, type Run, runUnder } from '../facts.ts';
 import type { QueueModel } from '../queue-model.ts';
-import { RATE_LIMITED } from '../worker-model.ts';
+import { CANCELLED, RATE_LIMITED } from '../worker-model.ts';
 import type { Check } from './check.ts';
 
 /** The processor has moved its job itself. */
@@ -22,6 +22,8 @@ export function reservation(facts: Facts, queues: readonly QueueModel[]): Check 
     onReleased({ reservation }, lease) {
       const run = runUnder(lease, facts);
       if (!run?.outcome || !('error' in run.outcome) || run.hasReleased) return;
+      // What has aborted its signal first is all that it shows: it may have been replaced since.
+      if (run.signal.reason === CANCELLED) return;
       const runsAgain = willRunAgain(run, run.outcome.error as Error);
       if (runsAgain === undefined) return;
       const isReplaced = run.signal.reason?.reason === 'replaced' && !wasMoved(run.outcome.error as Error);
