@@ -18,7 +18,8 @@ export function cancelled(facts: Facts): Check {
     },
     onStarted({ job, model, signal }) {
       const { cancel } = job;
-      const handedOut = job.handouts.find(({ attempt }) => attempt === model.attemptsStarted);
+      // A server that took over counts its runs anew.
+      const handedOut = job.handouts.findLast(({ attempt }) => attempt === model.attemptsStarted);
       if (cancel?.worker !== model.queue || !handedOut || handedOut.at > cancel.at) return;
       if (!signal.aborted) {
         facts.violate(5, `job ${job.nth} was cancelled, and the signal of its work has not aborted`);
