@@ -6,9 +6,9 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { AcquireStep, EnterStep } from '../../src/cache/contract.ts';
 import type { LockHandle } from '../../src/lock/lock-handle.ts';
-import type { CallPlan, OptionsPlan, RunPlan } from './plan.ts';
+import { type CallPlan, type OptionsPlan, type RunPlan, waitsInSlot } from './plan.ts';
 import type { SimulatedProcess } from './process.ts';
-import type { JobModel, WorkerModel } from './worker-model.ts';
+import { CANCELLED, type JobModel, type WorkerModel } from './worker-model.ts';
 
 /** One acquisition, by the datastore's answers. Times with `At` are virtual. */
 export interface Lease {
@@ -235,7 +235,7 @@ export class Facts {
 
   /** Those of some version wait in their slots. */
   get waitInSlots(): boolean {
-    return this.#versions.some(({ whenLocked }) => typeof whenLocked === 'object' && 'waitFor' in whenLocked);
+    return this.#versions.some(({ whenLocked }) => waitsInSlot(whenLocked));
   }
 
   get isOneVersion(): boolean {
@@ -350,6 +350,11 @@ export function doneFor({ jobs, calls }: Facts, { storedKey }: Pick<Work, 'store
   return ofKey.flatMap(({ owner, outcome, endedAt }) =>
     outcome && 'value' in outcome ? [{ owner, value: outcome.value, endedAt }] : [],
   );
+}
+
+/** Whether that is why a job failed: it was cancelled while it waited for its key. */
+export function isOfCancel(reason: string, { cancel }: JobFacts): boolean {
+  return reason === CANCELLED && cancel !== undefined;
 }
 
 export function ancestorsOf({ parent }: JobFacts): JobFacts[] {

@@ -16,6 +16,10 @@ export type WhenLockedPlan =
   | { readonly delay: number | 'holder'; readonly limit?: number }
   | { readonly waitFor: number };
 
+export function waitsInSlot(form: WhenLockedPlan): form is { readonly waitFor: number } {
+  return typeof form === 'object' && 'waitFor' in form;
+}
+
 /** The options of `onceProcessor`. */
 export interface OptionsPlan {
   readonly whenLocked: WhenLockedPlan;

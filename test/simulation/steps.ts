@@ -44,12 +44,13 @@ export function perform(world: World, step: Step): void {
     }
     case 'cancel': {
       const job = jobOf(step.nth);
-      for (const { process, workers } of job ? world.places : []) {
+      if (!job) return;
+      const queue = server.queues[job.queue];
+      for (const { process, workers } of world.places) {
         process.enter(() => {
           for (const worker of workers) {
-            const isHere = worker.server === server.queues[job?.queue as number];
-            if (isHere && worker.cancelJob(job?.id as string, CANCELLED))
-              observer.onCancelled(job as JobFacts, worker);
+            if (worker.server === queue && worker.cancelJob(job.id, CANCELLED))
+              observer.onCancelled(job, worker);
           }
         });
       }

@@ -1,15 +1,16 @@
 /** Makes a plan of a seed: all options, all strategies, all faults; in many histories only a few of them, so that others are not hidden. */
 
 import { Random } from '../faults/random.ts';
-import type {
-  CallPlan,
-  ChangesPlan,
-  JobPlan,
-  OptionsPlan,
-  Plan,
-  RunPlan,
-  Step,
-  WhenLockedPlan,
+import {
+  type CallPlan,
+  type ChangesPlan,
+  type JobPlan,
+  type OptionsPlan,
+  type Plan,
+  type RunPlan,
+  type Step,
+  type WhenLockedPlan,
+  waitsInSlot,
 } from './plan.ts';
 import type { Machine } from './process.ts';
 import { ON_CHILD_FAILURE } from './stored-job.ts';
@@ -108,8 +109,7 @@ export function planOf(seed: number): Plan {
 function cancelsOf(seed: number, { whenLocked }: OptionsPlan, steps: readonly Step[]): Step[] {
   const random = new Random(seed ^ 0xcace1);
   // To cancel a job ends its wait.
-  const doJobsWait = typeof whenLocked === 'object' && 'waitFor' in whenLocked;
-  if (!random.chance(doJobsWait ? 0.3 : 0.08)) return [];
+  if (!random.chance(waitsInSlot(whenLocked) ? 0.3 : 0.08)) return [];
   const adds = steps.filter(step => step.do === 'add').sort((a, b) => a.at - b.at);
   return Array.from({ length: random.between(1, 3) }, () => {
     const nth = random.between(0, 9);
@@ -131,9 +131,7 @@ function optionsOf(random: Random, queues: number): OptionsPlan {
   const concurrency = takesPlaces && random.chance(0.2) ? random.between(2, 3) : 1;
   return {
     whenLocked,
-    ...(typeof whenLocked === 'object' &&
-      'waitFor' in whenLocked &&
-      random.chance(0.5) && { raiseIfLock: true }),
+    ...(waitsInSlot(whenLocked) && random.chance(0.5) && { raiseIfLock: true }),
     ...(concurrency > 1 && { concurrency }),
     ...(random.chance(0.8) && { ttl: random.oneOf([300, 500, 1000, 3000]) }),
     ...(random.chance(0.05) && { maxHold: random.oneOf([200, 1000]) }),

@@ -1,7 +1,6 @@
 /** 9. What the processor returns or throws comes out unchanged, and nothing else comes out of the guard but its own errors. */
 
-import { ancestorsOf, type Facts, type JobFacts, runOf } from '../facts.ts';
-import { CANCELLED } from '../worker-model.ts';
+import { ancestorsOf, type Facts, isOfCancel, type JobFacts, runOf } from '../facts.ts';
 import type { Check } from './check.ts';
 
 const OWN_ERRORS = ['LockError', 'LockLostError', 'CacheError', 'DelayedError'];
@@ -37,8 +36,7 @@ export function hidesNothing(facts: Facts): Check {
       // BullMQ recognises by its name that it is not to be retried.
       if (code === 'ERR_LOCK_MISMATCH') return;
       const isBullmqs = OF_BULLMQ.test(message) || message === 'Connection is closed.';
-      // It was cancelled while it waited for its key.
-      if (message === CANCELLED && job.cancel) return;
+      if (isOfCancel(message, job)) return;
       const isOwn = OWN_ERRORS.includes(name) || (name === 'KeyError' && mayWaitForItself(job));
       if (!isOwn && !isBullmqs) {
         facts.violate(

@@ -1,8 +1,7 @@
 /** 10. No job is lost: when all is over BullMQ has finished each of them, with a run of its own or for a reason that is documented. */
 
-import { ancestorsOf, type Facts, type JobFacts } from '../facts.ts';
+import { ancestorsOf, type Facts, isOfCancel, type JobFacts } from '../facts.ts';
 import type { QueueModel } from '../queue-model.ts';
-import { CANCELLED } from '../worker-model.ts';
 import type { Check } from './check.ts';
 
 const LEGITIMATE = [
@@ -38,10 +37,11 @@ export function notLost(facts: Facts): Check {
         }
         const reason = stored.failedReason ?? '';
         const isOfFlow = isChildOf(job, reason) || /^child .* failed$/.test(reason);
-        // It was cancelled while it waited for its key.
-        const isCancelled = reason === CANCELLED && job.cancel !== undefined;
         const isOwn =
-          LEGITIMATE.some(one => reason.includes(one)) || isOfFlow || isCancelled || isOfGuard(reason);
+          LEGITIMATE.some(one => reason.includes(one)) ||
+          isOfFlow ||
+          isOfCancel(reason, job) ||
+          isOfGuard(reason);
         if (stored.state === 'failed' && !isOwn) facts.violate(10, `job ${job.nth} has failed: ${reason}`);
       }
     },

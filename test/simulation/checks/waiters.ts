@@ -1,6 +1,7 @@
 /** 10. Those who wait for a key in one process are served in the order in which they came, by whichever queue or connection. */
 
 import { type Call, type Facts, isRun, type JobFacts } from '../facts.ts';
+import { waitsInSlot } from '../plan.ts';
 import type { Check } from './check.ts';
 
 /** A job, or a caller. They are not compared with each other: the first job of a worker looks for its cache before it asks. */
@@ -30,8 +31,7 @@ function asksFirst({ who, attempt }: Waiter): boolean {
 
 export function waiters(facts: Facts): Check {
   const { whenLocked, mode } = facts.options;
-  const doJobsWait =
-    facts.haveOneForm && typeof whenLocked === 'object' && 'waitFor' in whenLocked && mode !== 'observe';
+  const doJobsWait = facts.haveOneForm && waitsInSlot(whenLocked) && mode !== 'observe';
   let waiting: Waiter[] = [];
 
   function leave(isOne: (waiter: Waiter) => boolean): void {
