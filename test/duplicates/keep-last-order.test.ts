@@ -6,7 +6,7 @@ import * as bullmq5 from 'bullmq5';
 import { expect } from 'chai';
 import { locksOf, onceProcessor } from '../../src/index.ts';
 import { Bench, oneOfEachKind } from '../support/bullmq.ts';
-import { deferred, until } from '../support/index.ts';
+import { deferred, nextTurn, until } from '../support/index.ts';
 
 const PAIRS = 50;
 
@@ -53,7 +53,7 @@ for (const setup of oneOfEachKind) {
       const guarded = onceProcessor(
         async ({ data: { pair, which } }: Job<{ pair: number; which: string }>) => {
           ran.set(pair, [...(ran.get(pair) ?? []), which]);
-          await new Promise(resolve => setImmediate(resolve));
+          await nextTurn();
         },
         { key: 'k-{pair}', whenLocked: 'keep-last' },
       );

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { KeyError } from '../../src/index.ts';
 import { matchFromFunction } from '../../src/key/match.ts';
 import { checkKey, fillTemplate, keyFromFunction, parseTemplate } from '../../src/key/template.ts';
+import { nextTurn } from '../support/index.ts';
 
 const build = (template: string, data: unknown) =>
   fillTemplate(parseTemplate(template), data, "the job's data");
@@ -286,7 +287,7 @@ describe('A key from a function', () => {
 
     expect(() => keyFromFunction(build, 'the key')).to.throw(KeyError, /a promise/);
     expect(() => matchFromFunction(build, 'the match')).to.throw(KeyError, /a promise/);
-    await new Promise(resolve => setImmediate(resolve));
+    await nextTurn();
   });
 
   it('is refused with the error as the cause (the function throws)', () => {

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { LeaseList, type Listed } from '../../src/lock/lease-list.ts';
+import { nextTurn } from '../support/index.ts';
 
 let made = 0;
 
@@ -66,7 +67,7 @@ describe('LeaseList', () => {
     const { default: v8 } = await import('node:v8');
     v8.setFlagsFromString('--expose-gc');
     const { runInNewContext } = await import('node:vm');
-    await new Promise(resolve => setImmediate(resolve));
+    await nextTurn();
     (runInNewContext('gc') as () => void)();
 
     expect(removed.filter(ref => ref.deref()).length).to.be.below(200);

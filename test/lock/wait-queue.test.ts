@@ -4,7 +4,7 @@ import { expect } from 'chai';
 import type { CreatedCache } from '../../src/conformance/suite.ts';
 import { type Listener, Lock, type LockCache, LockError, MemoryCache, RedisCache } from '../../src/index.ts';
 import { allCaches, type CacheEntry } from '../support/caches.ts';
-import { connectRedis, deferred, rejection, uniqueName, until } from '../support/index.ts';
+import { connectRedis, deferred, nextTurn, rejection, uniqueName, until } from '../support/index.ts';
 import { acquire, acquireStep } from '../support/steps.ts';
 import { ScriptedCache } from './scripted-cache.ts';
 
@@ -153,7 +153,7 @@ describe('A waiter whose signal aborts while its cache is asked', () => {
     const controller = new AbortController();
     const { signal } = controller;
     const waiting = Array.from({ length: 50 }, () => rejection(lock.acquire({ waitFor: 20_000, signal })));
-    await new Promise(resolve => setImmediate(resolve));
+    await nextTurn();
 
     controller.abort(new Error('enough'));
     const errors = await Promise.all(waiting);

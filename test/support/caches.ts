@@ -16,7 +16,7 @@ import type { RedisClient } from '../../src/cache/redis/client.ts';
 import { RedisCache } from '../../src/cache/redis/redis-cache.ts';
 import { toLockCache } from '../../src/cache/registry.ts';
 import type { CreatedCache, GuaranteeName } from '../../src/conformance/suite.ts';
-import { connectRedis, GLIDE_OPTIONS, redisOptions, redisUrl, uniqueName } from './index.ts';
+import { connectRedis, GLIDE_OPTIONS, nextTurn, redisOptions, redisUrl, uniqueName } from './index.ts';
 import { KeyvSqlite } from './keyv-sqlite.ts';
 import { RedisServer } from './redis-server.ts';
 import { sharedCluster, sharedPglite, sharedPostgres } from './shared-servers.ts';
@@ -318,7 +318,7 @@ class SlowStore {
   }
 
   async #turn(): Promise<void> {
-    await new Promise(resolve => setImmediate(resolve));
+    await nextTurn();
     if (this.#failed) throw new Error('the store is unreachable');
   }
 }

@@ -41,6 +41,11 @@ export function uniqueName(base: string = 'test'): string {
   return `${base}-${randomUUID()}`;
 }
 
+/** Resolves in the next turn of the event loop. */
+export function nextTurn(): Promise<void> {
+  return new Promise(resolve => setImmediate(resolve));
+}
+
 /** Waits until a condition holds. The time limit is generous: it fails only if the condition would never hold. */
 export async function until(
   condition: () => unknown,

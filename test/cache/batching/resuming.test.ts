@@ -1,7 +1,6 @@
 import { expect } from 'chai';
 import { resumeInGroups, resumeInThisTurn } from '../../../src/cache/batching/resuming.ts';
-
-const nextTurn = () => new Promise(resolve => setImmediate(resolve));
+import { nextTurn } from '../../support/index.ts';
 
 /** What a cache holds back is written after some promise callbacks. */
 async function held(): Promise<void> {

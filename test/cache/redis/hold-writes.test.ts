@@ -7,7 +7,7 @@ import type { Redis } from 'ioredis';
 import { spy, useFakeTimers } from 'sinon';
 import { holdWrites } from '../../../src/cache/redis/hold-writes.ts';
 import { onceProcessor } from '../../../src/index.ts';
-import { connectRedis, deferred, redisOptions, uniqueName, until } from '../../support/index.ts';
+import { connectRedis, deferred, nextTurn, redisOptions, uniqueName, until } from '../../support/index.ts';
 
 interface Chunk {
   readonly chunk: string | Buffer;
@@ -24,8 +24,6 @@ function notePackets({ stream }: Redis): string[][] {
   };
   return packets;
 }
-
-const nextTurn = () => new Promise(resolve => setImmediate(resolve));
 
 describe('holdWrites', () => {
   let redis: Redis;
