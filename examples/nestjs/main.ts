@@ -7,7 +7,7 @@
  */
 
 import 'reflect-metadata';
-import { BullModule, getQueueToken, OnWorkerEvent, Processor, WorkerHost } from '@nestjs/bullmq';
+import { BullModule, getQueueToken, InjectQueue, OnWorkerEvent, Processor, WorkerHost } from '@nestjs/bullmq';
 import { Inject, Injectable, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { Job, Queue } from 'bullmq';
@@ -32,6 +32,9 @@ class Invoices extends WorkerHost {
   @Inject(Config)
   private readonly config!: Config;
 
+  @InjectQueue('nest-reminders')
+  private readonly reminders!: Queue;
+
   @onceProcessor((invoices: Invoices) => ({
     key: 'invoice-{id}',
     scope: 'invoices',
@@ -42,6 +45,7 @@ class Invoices extends WorkerHost {
     _token?: string,
     signal?: AbortSignal,
   ): Promise<string | undefined> {
+    await this.reminders.add('remind', { id: job.data.id });
     await new Promise(resolve => setTimeout(resolve, 300));
     return `invoice ${job.data.id} sent by ${this.constructor.name}${signal?.aborted ? ', late' : ''}`;
   }
@@ -76,14 +80,9 @@ class Reminders extends WorkerHost {
 class AppModule {}
 
 const app = await NestFactory.createApplicationContext(AppModule, { logger: ['error'] });
-const [invoices, reminders] = ['nest-invoices', 'nest-reminders'].map(name =>
-  app.get<Queue>(getQueueToken(name)),
-) as [Queue, Queue];
+const invoices = app.get<Queue>(getQueueToken('nest-invoices'));
 await invoices.addBulk([1, 1, 2].map(id => ({ name: 'send', data: { id } })));
-while ((await invoices.getActiveCount()) === 0 && ended.length === 0)
-  await new Promise(resolve => setTimeout(resolve, 5));
-await reminders.add('remind', { id: 1 });
 
-while (ended.length < 4) await new Promise(resolve => setTimeout(resolve, 50));
+while (ended.length < 5) await new Promise(resolve => setTimeout(resolve, 50));
 console.log(ended.join('\n'));
 await app.close();
