@@ -2,6 +2,7 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { expect } from 'chai';
 import sinon from 'sinon';
+import { foreignRecord } from '../../src/cache/lock-rules.ts';
 import { CacheError, LockLostError } from '../../src/core/errors.ts';
 import { Lease } from '../../src/lock/lease.ts';
 import type { LeaseRenewer } from '../../src/lock/lease-renewer.ts';
@@ -148,6 +149,22 @@ describe('LeaseRenewer', () => {
       expect(error).to.be.instanceOf(CacheError);
       expect(error).to.include({ code: 'ERR_LOCK_CACHE', key: 'k' });
       expect(cache.releases).to.have.length(1);
+    });
+
+    it('takes every answer when it comes, though many duplicates continue one after another', async () => {
+      cache.acquireAnswer = { acquired: false, record: foreignRecord('k') };
+      const refused: number[] = [];
+      const requests = Array.from({ length: 20 }, async (_, i) => {
+        expect(await renewer.acquire(leaseOf())).to.include({ acquired: false });
+        // What the first do takes longer than a lease lasts.
+        clock.tick(900);
+        refused.push(i);
+      });
+
+      await Promise.all(requests);
+
+      expect(refused).to.deep.equal(Array.from({ length: 20 }, (_, i) => i));
+      expect(cache.releases).to.deep.equal([]);
     });
 
     it('releases an acquisition once more when it succeeds after its timeout', async () => {
