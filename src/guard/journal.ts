@@ -19,7 +19,7 @@ const MAX_WRITE_MS = 10_000;
 /** Of each queue the last duplicates of a second are written. All are counted. */
 const MAX_DUPLICATES_A_WRITE = 100;
 /** Older ones are dropped when there are so many. */
-const MAX_NOTED = 1000;
+const MAX_NOTED = 250;
 
 /** What became of a duplicate. It holds no job: what is kept for a second is copied by each collection of garbage. */
 export interface Noted extends Pick<LeaseTerms, 'key' | 'storedKey' | 'jobId'> {

@@ -49,11 +49,19 @@ export interface OwnedBy {
   readonly timestamp: number;
 }
 
+/** Duplicates come many at a time, and find the same owner. */
+let lastFound: { readonly owner: string; readonly job: OwnedBy | undefined } | undefined;
+
 /**
  * The job that an owner id names. The inverse of {@link ownerOfJob}.
  * @returns `undefined` where it names none, or its job's id was too long to be kept: never another job.
  */
 export function jobOfOwner(owner: string): OwnedBy | undefined {
+  if (lastFound?.owner !== owner) lastFound = { owner, job: parseOwner(owner) };
+  return lastFound.job;
+}
+
+function parseOwner(owner: string): OwnedBy | undefined {
   const match = OWNER_OF_JOB.exec(owner);
   if (!match) return undefined;
   const [, prefix = '', queueName, id, timestamp] = match as [string, string?, string?, string?, string?];
