@@ -107,11 +107,11 @@ async function preface(): Promise<string> {
   return `# Benchmarks
 
 ${warning}Written by \`npm run bench\`, which runs anywhere. All contenders take turns on the same machine, against the same servers, in
-processes that stay warm. Rounds: ${rounds}, every other one in reverse. Sets of worker processes, which take turns: ${workerSets}. Figures are
-medians of the rounds, and ratios are to the first line in the same round. The spread below a table says how far a figure varies from round to
-round (the interquartile range, as a part of the median): of the middle figure of the table, and of the noisiest. What differs by less may be
-noise. Jobs do nothing: with real work, guards differ by less. What a guard adds to a job is the difference of two lines: of the µs of CPU, or
-of 1 000 000 / (jobs/s).
+processes that stay warm: ${workerSets} of each contender, which take turns. Rounds: ${rounds}, every other one in reverse. Figures are medians of the
+rounds. A ratio is the median of each round's ratio to the first line, so that it may differ a little from the quotient of two figures. Below a
+table stands how far its figures vary from round to round (the interquartile range, as a part of the median): the middle one of these
+spreads, and the largest. What differs by less may be noise. The speed of a machine changes from minute to minute too: compare the ratios of two
+tables, and not their figures. Jobs do nothing: with real work, guards differ by less.
 
 This run: Node ${process.version.slice(1)}, Redis ${version}, ${machine}, servers and workers on one machine. PostgreSQL has its default
 settings: a transaction waits for the disk.`;

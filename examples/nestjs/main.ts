@@ -54,12 +54,17 @@ class Invoices extends WorkerHost {
   onCompleted(_job: Job, result: string | null): void {
     ended.push(result ?? 'skipped');
   }
+
+  @OnWorkerEvent('failed')
+  onFailed(_job: Job, error: Error): void {
+    ended.push(error.message);
+  }
 }
 
 @Processor('nest-reminders', { concurrency: 10 })
 class Reminders extends WorkerHost {
-  // Of the same scope: it waits while the invoice is being sent.
-  @onceProcessor({ key: 'invoice-{id}', scope: 'invoices', whenLocked: 'in-order' })
+  // Of the same scope: it comes again while the invoice is being sent.
+  @onceProcessor({ key: 'invoice-{id}', scope: 'invoices', whenLocked: { delay: 200 } })
   override async process(job: Job<{ id: number }>): Promise<string | undefined> {
     return `reminded of invoice ${job.data.id}`;
   }

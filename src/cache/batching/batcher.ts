@@ -119,10 +119,10 @@ class Turn implements Batch {
   }
 
   answer({ released, renewed, acquired }: BatchResults): void {
-    const resumes = answerEach(this.onReleased, i => released[i]);
     for (const [i, onAnswer] of this.onRenewed.entries()) onAnswer(renewed[i] ?? missing());
-    resumes.push(...answerEach(this.onAcquired, i => acquired[i]));
-    resumeInGroups(resumes, this.#cache.holdWrites);
+    const releasers = answerEach(this.onReleased, i => released[i]);
+    const duplicates = answerEach(this.onAcquired, i => acquired[i]);
+    resumeInGroups(releasers.concat(duplicates), this.#cache.holdWrites);
   }
 }
 

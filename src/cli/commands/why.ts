@@ -28,7 +28,7 @@ export async function why(args: Arguments, locks: LockAdmin, { write }: Terminal
     else
       write(
         `${name} is not among the ${describeKnown(duplicates)}: it has found its key free, has not begun, has failed for want of a key, ` +
-          'or there is no such job\n',
+          'was one of more than a hundred duplicates in a second, or there is no such job\n',
       );
   }
   return found.length > 0 ? EXIT.ok : EXIT.notDone;
