@@ -4,8 +4,7 @@
  * lease lasts.
  */
 
-import { Batcher, type OnAnswer } from '../cache/batching/batcher.ts';
-import type { Resume } from '../cache/batching/resuming.ts';
+import { Batcher } from '../cache/batching/batcher.ts';
 import type { EnterResult, LockCache, ReleaseStep } from '../cache/contract.ts';
 import { refusalOf } from '../cache/refusals.ts';
 import { CacheError, type LossReason } from '../core/errors.ts';
@@ -56,10 +55,10 @@ export class LeaseRenewer {
     lease.countFrom(performance.now());
     return new Promise((resolve, reject) => {
       const deadline = this.#setDeadline(lease.safeUntil, () => reject(this.#abandon(lease, TOO_LATE)));
-      const onAnswer = (answer: EnterResult | Error): Resume | undefined => {
+      const onAnswer = (answer: EnterResult | Error): void => {
         if (answer instanceof Error && deadline.isListed && refusalOf(answer)?.isTransient) {
           setTimeout(() => deadline.isListed && this.#ask(lease, onAnswer), RETRY_PAUSE_MS);
-          return undefined;
+          return;
         }
         const isAwaited = this.#deadlines.delete(deadline);
         if (answer instanceof Error) {
@@ -67,17 +66,15 @@ export class LeaseRenewer {
           else if (!refusalOf(answer)) this.#releaseLate(lease);
         } else if (!answer.acquired) {
           lease.phase = 'ended';
-          return () => resolve(answer);
+          resolve(answer);
         } else if (!isAwaited) {
           this.#releaseLate(lease);
         } else if (performance.now() >= lease.safeUntil) {
           reject(this.#abandon(lease, TOO_LATE));
         } else {
-          // Work that begins has nothing to write yet.
           this.#keep(lease, answer);
           resolve(answer);
         }
-        return undefined;
       };
       this.#ask(lease, onAnswer);
     });
@@ -98,7 +95,7 @@ export class LeaseRenewer {
         return;
       }
       this.#release(lease, dedupeFor, keeping, {
-        onAnswer: answer => () => resolve(wasHeld && answer === true),
+        onAnswer: answer => resolve(wasHeld && answer === true),
         onOverdue: () => resolve(false),
       });
     });
@@ -115,7 +112,7 @@ export class LeaseRenewer {
     });
   }
 
-  #ask(lease: Lease, onAnswer: OnAnswer<EnterResult>): void {
+  #ask(lease: Lease, onAnswer: (answer: EnterResult | Error) => void): void {
     if (lease.terms.line) this.#batcher.enter(lease, onAnswer);
     else this.#batcher.acquire(lease, onAnswer);
   }
@@ -182,16 +179,20 @@ export class LeaseRenewer {
         const isReleased = answer === true || (answer === false && !isFirstTry);
         if (isReleased && reservation) emitReserved(lease.terms, lease.fence, lease.heldFor, reservation);
         else if (isReleased) emitReleased(lease.terms, lease.fence, lease.heldFor, dedupeFor);
-        if (isReleased || answer !== false) return onAnswer(isReleased || answer);
-        this.#loseUnlessFree(lease, () => onAnswer(false)?.());
-        return undefined;
+        if (isReleased || answer !== false) onAnswer(isReleased || answer);
+        else this.#loseUnlessFree(lease, () => onAnswer(false));
       },
       onOverdue,
       isAwaited: onAnswer !== ignore,
     });
   }
 
-  #sendRelease(lease: Lease, step: ReleaseStep, onAnswer: OnAnswer<boolean>, onSent?: Resume): void {
+  #sendRelease(
+    lease: Lease,
+    step: ReleaseStep,
+    onAnswer: (answer: boolean | Error) => void,
+    onSent?: () => void,
+  ): void {
     const { line } = lease.terms;
     if (!line) {
       this.#batcher.release(step, onAnswer, onSent);
@@ -200,13 +201,13 @@ export class LeaseRenewer {
     this.#batcher.leave(
       lease.leaveStep(step),
       answer => {
-        if (answer instanceof Error) return onAnswer(answer);
-        const resume = onAnswer(answer.released);
-        return () => {
-          if (answer.next !== undefined) line.onNext(answer.next);
-          if (answer.answered) line.onAnswered(answer.answered);
-          resume?.();
-        };
+        if (answer instanceof Error) {
+          onAnswer(answer);
+          return;
+        }
+        if (answer.next !== undefined) line.onNext(answer.next);
+        if (answer.answered) line.onAnswered(answer.answered);
+        onAnswer(answer.released);
       },
       onSent,
     );
@@ -329,14 +330,14 @@ export class LeaseRenewer {
   }
 }
 
-function ignore(): undefined {}
+function ignore(): void {}
 
 /** What follows a release. */
 interface ReleaseContinuations {
-  readonly onAnswer?: OnAnswer<boolean>;
+  readonly onAnswer?: (answer: boolean | Error) => void;
   /** The lease is no longer safe, and there is no answer yet. */
   readonly onOverdue?: () => void;
-  readonly onSent?: Resume;
+  readonly onSent?: () => void;
 }
 
 /** The one renewer of a cache. */

@@ -3,8 +3,6 @@
  * step acts only where its token is stored.
  */
 
-import type { OnAnswer } from '../cache/batching/batcher.ts';
-import type { Resume } from '../cache/batching/resuming.ts';
 import type { Listed } from './lease-list.ts';
 
 /** The pause before a step that failed is sent once more: after the second failure, and at most. */
@@ -30,7 +28,7 @@ export interface Deadlines {
 
 /** What is to be sent, and what becomes of its answer. */
 export interface StepToSend {
-  readonly send: (onAnswer: OnAnswer<boolean>) => void;
+  readonly send: (onAnswer: (answer: boolean | Error) => void) => void;
   /** The ttl of its lease. */
   readonly ttl: number;
   /** When the last try begins, on the monotonic clock. */
@@ -40,9 +38,8 @@ export interface StepToSend {
   /**
    * Called once: with the first answer, or with the last error.
    * @param isFirstTry - it was sent once. Otherwise an earlier try may have done what a later one finds done.
-   * @returns as {@link OnAnswer}.
    */
-  readonly onAnswer: (answer: boolean | Error, isFirstTry: boolean) => Resume | undefined;
+  readonly onAnswer: (answer: boolean | Error, isFirstTry: boolean) => void;
   /** Called once where no answer has come until then. One may come later. */
   readonly onOverdue?: () => void;
   /** Someone waits for the answer. */
@@ -86,20 +83,20 @@ export class PersistentStep implements Deadline {
     this.#step.onOverdue?.();
   }
 
-  #onAnswer(answer: boolean | Error, nth: number): Resume | undefined {
-    if (this.#isOver) return undefined;
+  #onAnswer(answer: boolean | Error, nth: number): void {
+    if (this.#isOver) return;
     if (answer instanceof Error) {
       // Another try is under way, and may do better.
-      if (nth !== this.#tries) return undefined;
+      if (nth !== this.#tries) return;
       this.#step.onError(answer);
       if (performance.now() + this.#pause < this.#step.until) {
         this.#sendAfterPause();
-        return undefined;
+        return;
       }
     }
     this.#isOver = true;
     this.#deadlines.delete(this);
-    return this.#step.onAnswer(answer, this.#tries === 1);
+    this.#step.onAnswer(answer, this.#tries === 1);
   }
 
   #sendAfterPause(): void {

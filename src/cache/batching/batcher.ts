@@ -20,14 +20,10 @@ import type {
   RenewStep,
 } from '../contract.ts';
 import { exchangeWith } from './exchange.ts';
-import { type Resume, resumeInGroups } from './resuming.ts';
-import { allFailed } from './split.ts';
+import { resumeInGroups, resumeInThisTurn } from './resuming.ts';
 
-/**
- * Called with the answer to a step as soon as it has come; with an `Error` where the cache has none.
- * @returns what lets those continue who wait for it, and write something then. It is called a little later, where many do.
- */
-export type OnAnswer<Answer> = (answer: Answer | Error) => Resume | undefined;
+/** Called with the answer to a step; with an `Error` where the cache has none. */
+export type OnAnswer<Answer> = (answer: Answer | Error) => void;
 
 export class Batcher {
   readonly #cache: LockCache;
@@ -43,14 +39,14 @@ export class Batcher {
     turn.onAcquired.push(onAnswer);
   }
 
-  renew(step: RenewStep, onAnswer: (answer: boolean | Error) => void): void {
+  renew(step: RenewStep, onAnswer: OnAnswer<boolean>): void {
     const turn = this.#currentTurn();
     turn.renewals.push(step);
     turn.onRenewed.push(onAnswer);
   }
 
   /** @param onSent - called when the step was handed to the cache, which has not answered yet. */
-  release(step: ReleaseStep, onAnswer: OnAnswer<boolean>, onSent: Resume = ignore): void {
+  release(step: ReleaseStep, onAnswer: OnAnswer<boolean>, onSent: () => void = ignore): void {
     const turn = this.#currentTurn();
     turn.releases.push(step);
     turn.onReleased.push(onAnswer);
@@ -64,7 +60,7 @@ export class Batcher {
   }
 
   /** @param onSent - see {@link release}. */
-  leave(step: LeaveStep, onAnswer: OnAnswer<LeaveResult>, onSent: Resume = ignore): void {
+  leave(step: LeaveStep, onAnswer: OnAnswer<LeaveResult>, onSent: () => void = ignore): void {
     const turn = this.#currentTurn();
     turn.exits.steps.push(step);
     turn.exits.onAnswer.push(onAnswer);
@@ -85,13 +81,13 @@ export class Batcher {
     if (turn.hasPlainSteps) {
       exchangeWith(this.#cache, turn).then(
         results => turn.answer(results),
-        error => turn.answer(allFailed(turn, asError(error))),
+        error => turn.fail(asError(error)),
       );
     }
     const { exits, entries } = turn;
     if (exits.steps.length > 0) exits.send(steps => needLines(this.#cache).leave(steps));
     if (entries.steps.length > 0) entries.send(steps => needLines(this.#cache).enter(steps));
-    resumeInGroups(turn.onSent, this.#cache.holdWrites);
+    resumeInGroups(turn.onSent, onSent => onSent(), this.#cache.holdWrites);
   };
 }
 
@@ -101,11 +97,11 @@ class Turn implements Batch {
   readonly renewals: RenewStep[] = [];
   readonly releases: ReleaseStep[] = [];
   readonly onAcquired: OnAnswer<AcquireResult>[] = [];
-  readonly onRenewed: ((answer: boolean | Error) => void)[] = [];
+  readonly onRenewed: OnAnswer<boolean>[] = [];
   readonly onReleased: OnAnswer<boolean>[] = [];
   readonly entries: LineSteps<EnterStep, EnterResult>;
   readonly exits: LineSteps<LeaveStep, LeaveResult>;
-  readonly onSent: Resume[] = [];
+  readonly onSent: (() => void)[] = [];
   readonly #cache: LockCache;
 
   constructor(cache: LockCache) {
@@ -119,10 +115,23 @@ class Turn implements Batch {
   }
 
   answer({ released, renewed, acquired }: BatchResults): void {
+    const { holdWrites } = this.#cache;
+    resumeInGroups(this.onReleased, (onAnswer, i) => onAnswer(released[i] ?? missing()), holdWrites);
     for (const [i, onAnswer] of this.onRenewed.entries()) onAnswer(renewed[i] ?? missing());
-    const releasers = answerEach(this.onReleased, i => released[i]);
-    const duplicates = answerEach(this.onAcquired, i => acquired[i]);
-    resumeInGroups(releasers.concat(duplicates), this.#cache.holdWrites);
+    // Work that begins has nothing to write yet. A duplicate has its completion.
+    const refused: (() => void)[] = [];
+    for (const [i, onAnswer] of this.onAcquired.entries()) {
+      const answer = acquired[i] ?? missing();
+      if (isRefusal(answer)) refused.push(() => onAnswer(answer));
+      else onAnswer(answer);
+    }
+    void resumeInThisTurn(refused, resume => resume(), holdWrites);
+  }
+
+  fail(error: Error): void {
+    resumeInGroups(this.onReleased, onAnswer => onAnswer(error), this.#cache.holdWrites);
+    for (const onAnswer of this.onRenewed) onAnswer(error);
+    for (const onAnswer of this.onAcquired) onAnswer(error);
   }
 }
 
@@ -139,26 +148,18 @@ class LineSteps<Step, Answer> {
   send(ask: (steps: readonly Step[]) => Promise<readonly (Answer | Error)[]>): void {
     const asked = new Promise<readonly (Answer | Error)[]>(resolve => resolve(ask(this.steps)));
     asked.then(
-      answers => this.#answer(i => answers[i]),
-      error => this.#answer(() => asError(error)),
+      answers => this.#resume(i => answers[i] ?? missing()),
+      error => this.#resume(() => asError(error)),
     );
   }
 
-  #answer(answerTo: AnswerTo<Answer>): void {
-    resumeInGroups(answerEach(this.onAnswer, answerTo), this.#cache.holdWrites);
+  #resume(answerTo: (i: number) => Answer | Error): void {
+    resumeInGroups(this.onAnswer, (onAnswer, i) => onAnswer(answerTo(i)), this.#cache.holdWrites);
   }
 }
 
-type AnswerTo<Answer> = (i: number) => Answer | Error | undefined;
-
-/** @returns what lets those continue who wait. */
-function answerEach<Answer>(onAnswers: readonly OnAnswer<Answer>[], answerTo: AnswerTo<Answer>): Resume[] {
-  const resumes: Resume[] = [];
-  for (const [i, onAnswer] of onAnswers.entries()) {
-    const resume = onAnswer(answerTo(i) ?? missing());
-    if (resume) resumes.push(resume);
-  }
-  return resumes;
+function isRefusal(answer: AcquireResult | Error): boolean {
+  return !(answer instanceof Error) && !answer.acquired;
 }
 
 function needLines(cache: LockCache): Lines {

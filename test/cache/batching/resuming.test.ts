@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { resumeInGroups } from '../../../src/cache/batching/resuming.ts';
+import { resumeInGroups, resumeInThisTurn } from '../../../src/cache/batching/resuming.ts';
 import { nextTurn } from '../../support/index.ts';
 
 /** What a cache holds back is written after some promise callbacks. */
@@ -12,10 +12,7 @@ describe('resumeInGroups', () => {
   async function resumedInTurns(count: number): Promise<number[]> {
     const items = Array.from({ length: count }, (_, i) => i);
     const resumed: number[] = [];
-    resumeInGroups(
-      items.map(item => () => resumed.push(item)),
-      held,
-    );
+    resumeInGroups(items, item => resumed.push(item), held);
     const counts = [resumed.length];
     while (resumed.length < count) {
       await nextTurn();
@@ -28,9 +25,9 @@ describe('resumeInGroups', () => {
   it('lets a lone one continue at once', () => {
     const resumed: string[] = [];
 
-    resumeInGroups([() => resumed.push('a')], held);
+    resumeInGroups(['a'], (item, i) => resumed.push(`${item}${i}`), held);
 
-    expect(resumed).to.deep.equal(['a']);
+    expect(resumed).to.deep.equal(['a0']);
   });
 
   it('lets few continue at once', async () => {
@@ -58,29 +55,59 @@ describe('resumeInGroups', () => {
         calls.push('hold');
         return held();
       };
-      resumeInGroups(
-        Array.from({ length: count }, () => () => calls.push('resume')),
-        hold,
-      );
+      resumeInGroups(Array.from({ length: count }), () => calls.push('resume'), hold);
       await nextTurn();
       return calls.map((call, i) => (call === 'hold' ? i : -1)).filter(i => i >= 0);
     }
   });
 
-  it('lets as many continue in each turn where nothing can be held back', async () => {
-    let resumed = 0;
+  it('lets eight continue in each turn where nothing can be held back', async () => {
+    const resumed: number[] = [];
 
-    resumeInGroups(
-      Array.from({ length: 9 }, () => () => resumed++),
-      undefined,
-    );
+    resumeInGroups(Array.from({ length: 9 }), (_, i) => resumed.push(i), undefined);
 
-    expect(resumed).to.equal(5);
+    expect(resumed).to.have.length(8);
     await nextTurn();
-    expect(resumed).to.equal(9);
+    expect(resumed).to.have.length(9);
   });
 
   it('does nothing where nobody waits', () => {
-    resumeInGroups([], expect.fail);
+    resumeInGroups([], expect.fail, undefined);
+  });
+});
+
+describe('resumeInThisTurn', () => {
+  it('lets all continue before the next turn, a group when the one before has written', async () => {
+    const calls: (number | string)[] = [];
+    const hold = async () => {
+      calls.push('hold');
+      await held();
+      calls.push('written');
+    };
+
+    void resumeInThisTurn([1, 2, 3, 4, 5, 6, 7, 8], item => calls.push(item), hold);
+    expect(calls).to.deep.equal(['hold', 1, 2, 3, 4]);
+    await nextTurn();
+
+    expect(calls).to.deep.equal(['hold', 1, 2, 3, 4, 'written', 'hold', 5, 6, 7, 8, 'written']);
+  });
+
+  it('lets few continue at once, and many where nothing can be held back', () => {
+    const resumed: number[] = [];
+    const resume = (item: number) => resumed.push(item);
+
+    void resumeInThisTurn([1, 2, 3, 4, 5, 6, 7], resume, expect.fail);
+    expect(resumed).to.have.length(7);
+    void resumeInThisTurn(
+      Array.from({ length: 50 }, (_, i) => i),
+      resume,
+      undefined,
+    );
+
+    expect(resumed).to.have.length(57);
+  });
+
+  it('does nothing where nobody waits', async () => {
+    await resumeInThisTurn([], expect.fail, expect.fail);
   });
 });
