@@ -30,8 +30,8 @@ export async function throughput({
     'Jobs a second of one worker whose jobs do nothing, relative to the same worker without a guard. The lock libraries ' +
       'run where they can: some know no node-redis, none knows PostgreSQL. “Own Redis connection” keeps its locks on Redis over a second ' +
       'connection (`cache: new RedisCache(redis)`), also where the queue is on PostgreSQL.',
-    'With one hot key all jobs have the same key. One at a time, none is a duplicate. Of ten at a time four fifths are skipped, of fifty at a ' +
-      'time nearly all.',
+    'With one hot key all jobs have the same key. One at a time, none is a duplicate. Of ten at a time most are skipped, of fifty at a time ' +
+      'nearly all.',
   ];
   for (const [store, part] of Object.entries(STORES) as [Store, number][]) {
     const names = guards.filter(({ stores }) => stores.includes(store)).map(({ name }) => name);
