@@ -46,7 +46,7 @@ for (const setup of [...oneOfEachKind, setupNamed('BullMQ 6 on a Redis Cluster')
       });
       await bench.worker(processor, { concurrency: 10 });
       const jobs: Job[] = [];
-      for (let i = 0; i < 5; i++) jobs.push(await bench.add({ id: 'a' }));
+      for (let i = 0; i < 5; i++) jobs.push(await bench.addInTurn({ id: 'a' }));
       const alone = await bench.add({ id: 'b' });
       await until(async () => (await bench.queue.getDelayedCount()) === 3);
       await until(async () => (await bench.holder('k-b')) !== undefined);
@@ -70,7 +70,7 @@ for (const setup of [...oneOfEachKind, setupNamed('BullMQ 6 on a Redis Cluster')
     it('goes on after a forced release: the next job is promoted', async () => {
       // Nobody comes back by itself while this test may take.
       const { job, ran, finish } = await bench.hold({ whenLocked: 'in-order', ttl: 120_000 });
-      const parked = [await bench.add({}), await bench.add({})] as const;
+      const parked = [await bench.addInTurn({}), await bench.addInTurn({})] as const;
       await until(async () => (await bench.queue.getDelayedCount()) === 2);
 
       const isReleased = await locksOf(bench.queue).forceRelease('k');

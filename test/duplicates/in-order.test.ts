@@ -24,7 +24,7 @@ for (const setup of setups) {
 
     async function addSome(count: number): Promise<Job[]> {
       const jobs: Job[] = [];
-      for (let i = 0; i < count; i++) jobs.push(await bench.add({ n: i }));
+      for (let i = 0; i < count; i++) jobs.push(await bench.addInTurn({ n: i }));
       return jobs;
     }
 
@@ -170,7 +170,7 @@ for (const setup of setups) {
         ),
         { concurrency: 4 },
       );
-      const first = await bench.add({}, { attempts: 2, backoff: 100 });
+      const first = await bench.addInTurn({}, { attempts: 2, backoff: 100 });
       const others = await addSome(2);
       for (const job of others) await bench.reaches(job, 'delayed');
       gate.resolve();

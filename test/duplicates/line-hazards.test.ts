@@ -183,8 +183,8 @@ for (const setup of oneOfEachKind) {
         { key: 'k', whenLocked: 'in-order', ttl: 60_000 },
       );
       const worker = await bench.worker(guarded, { concurrency: 5 });
-      const first = await bench.add({ ms: 100 });
-      const holder = await bench.add({ ms });
+      const first = await bench.addInTurn({ ms: 200 });
+      const holder = await bench.addInTurn({ ms });
       const next = await bench.add({}, options);
       // It was parked when the holder began: the holder knows it from then on.
       await bench.result(first);

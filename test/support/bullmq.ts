@@ -273,6 +273,17 @@ export class Bench {
   }
 
   /**
+   * Adds a job that is to be handed out before those that are added later. On PostgreSQL BullMQ's workers fetch jobs side by side, and two
+   * of the same few ms may swap (docs/order.md): there it waits until a worker has the job.
+   */
+  async addInTurn(data: unknown, options: object = {}): Promise<Job> {
+    const job = await this.add(data, options);
+    const isOnPostgres = this.#store.prefix === undefined;
+    if (isOnPostgres) await this.reaches(job, 'active', 'delayed', 'completed');
+    return job;
+  }
+
+  /**
    * Starts a guarded worker with five slots, and a first job that runs until it is finished. Its key is `k` unless `options`
    * name another. The jobs that run after it complete at once. All of them have the result `'worked'`.
    */
