@@ -64,6 +64,8 @@ if (!Number.isInteger(rounds) || rounds < 1) {
 }
 const workerSets = Math.min(rounds, 2);
 
+// The servers stop as this process exits.
+process.once('SIGTERM', () => process.exit(143));
 const redisServer = await RedisServer.start();
 // As users have it: a transaction waits for the disk.
 const postgresServer = await PostgresServer.start([]);
@@ -88,7 +90,7 @@ try {
   else console.log(text);
   if (values.quick) console.error('A quick run: its figures mean nothing.');
 } catch (error) {
-  // The servers stop as this process exits. Stopped before, they would make open clients throw other errors than this one.
+  // Servers that are stopped before this process exits would make open clients throw other errors than this one.
   console.error(error);
   process.exit(1);
 } finally {

@@ -33,6 +33,9 @@ interface Guarding {
 
 let guarding: Guarding | undefined;
 
+// It does not outlive the process that started it.
+process.once('disconnect', () => process.exit());
+
 process.on('message', async (task: Task) => {
   if (guarding?.queue !== task.queue) {
     await guarding?.close();

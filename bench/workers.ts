@@ -12,8 +12,8 @@ import { serverStats } from './server-stats.ts';
 import { queueOn, type Servers, type Store } from './stores.ts';
 import type { Outcome, Task } from './worker-process.ts';
 
-/** So many jobs bring back what a process needs, after which more change nothing. */
-const MAX_JOBS_BEFORE = 10_000;
+/** So many jobs bring back most of what a process needs. */
+const MAX_JOBS_BEFORE = 4000;
 
 /** The jobs of one queue. */
 export interface Load {
