@@ -2,12 +2,12 @@
  * Measures bullmq-once against no guard, against what people write by hand and against the published lock libraries, on
  * servers started for it, and writes docs/benchmarks.md with its chart. It runs compiled, on the built package.
  *
- *     npm run bench                                  all of it, with six rounds: two hours
+ *     npm run bench                                  all of it, with six rounds: three hours
  *     npm run bench -- --only lock,held --rounds 3   some of it, printed
  *     npm run bench -- --print                       all of it, printed
  *     npm run bench -- --quick                       shows that all of it still runs; its figures mean nothing
  *
- * Throughput takes more than half of the time, and with two rounds three quarters of an hour. Each other suite takes some minutes.
+ * Throughput takes most of the time: with three rounds 70 minutes of 100. Each other suite takes some minutes.
  */
 
 import { execFileSync } from 'node:child_process';
