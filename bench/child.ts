@@ -3,9 +3,11 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 
+const ENDS_WITH_PARENT = new URL('ends-with-parent.js', import.meta.url).href;
+
 /** @param file - one of this folder, as it is compiled. */
 export function startChild(file: string): ChildProcess {
-  return fork(new URL(file, import.meta.url), { execArgv: ['--expose-gc'] });
+  return fork(new URL(file, import.meta.url), { execArgv: ['--expose-gc', `--import=${ENDS_WITH_PARENT}`] });
 }
 
 /**

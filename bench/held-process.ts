@@ -42,9 +42,6 @@ function semaphore(redis: Redis): Acquire {
   };
 }
 
-// It does not outlive the process that started it.
-process.once('disconnect', () => process.exit());
-
 process.once('message', async (task: HeldTask) => {
   const redis = new Redis(task.redisUrl);
   const acquire = holders[task.holder](redis);

@@ -38,9 +38,6 @@ let startedAt = 0;
 let cpuBefore: NodeJS.CpuUsage;
 let letGo = () => {};
 
-// It does not outlive the process that started it.
-process.once('disconnect', () => process.exit());
-
 process.on('message', async (request: Request) => {
   process.send?.(await answer(request));
 });

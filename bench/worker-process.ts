@@ -33,9 +33,6 @@ interface Guarding {
 
 let guarding: Guarding | undefined;
 
-// It does not outlive the process that started it.
-process.once('disconnect', () => process.exit());
-
 process.on('message', async (task: Task) => {
   if (guarding?.queue !== task.queue) {
     await guarding?.close();
