@@ -7,7 +7,7 @@ import { type LockInfo, listStored } from '../admin/lock-admin.ts';
 import { withLines } from '../admin/lock-line.ts';
 import type { LockCache } from '../cache/contract.ts';
 import { getOrCreate } from '../core/get-or-create.ts';
-import { setImmediate } from '../core/timers.ts';
+import { nextTurn } from '../core/timers.ts';
 import { KeptLocks } from './kept-locks.ts';
 import { ANY, type LockSearch, matches, nameOfSearch } from './lock-search.ts';
 
@@ -174,7 +174,7 @@ export class DatastoreLook {
     kept: Map<string, KeptLocks>,
   ): Promise<ReadonlyMap<string, Seen>> {
     // Sources that are asked in one turn of the event loop share a look.
-    await new Promise<void>(resolve => setImmediate(resolve));
+    await nextTurn();
     const wanted = this.#takeWanted();
     const enough = new AbortController();
     const stop = () => enough.abort();
@@ -226,7 +226,7 @@ async function keepLocks(
     for (const { search, keeper } of ofPrefixes.get(`${prefix}`) ?? []) {
       if (matches(lock, search)) keeper.add({ ...lock, expiresIn });
     }
-    if (++listed % LOCKS_A_TURN === 0) await new Promise<void>(resolve => setImmediate(resolve));
+    if (++listed % LOCKS_A_TURN === 0) await nextTurn();
     if (signal.aborted) break;
   }
 }

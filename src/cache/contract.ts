@@ -237,14 +237,22 @@ export interface LockCache
   /** Of two calls on one key the later one may act first: they travel on several connections. */
   readonly overtakes?: boolean | undefined;
   /**
-   * Holds back for a moment what its connection writes, so that it leaves as one packet. Absent where that can't be done.
+   * How what its connection writes becomes packets. Absent where nothing is known of them.
    * @internal
    */
-  readonly holdWrites?: HoldWrites | undefined;
+  readonly packets?: Packets | undefined;
 }
 
-/** Resolves when what was held back is written. @internal */
-export type HoldWrites = () => Promise<void> | undefined;
+/** How what many write who continue together becomes packets. @internal */
+export interface Packets {
+  /** Fewer continue at once: a packet of theirs gains nothing. */
+  readonly minCount: number;
+  /**
+   * What is written from now on, for a moment, leaves as one packet.
+   * @returns resolves when it was written.
+   */
+  begin(): Promise<void>;
+}
 
 /** A listener to the release of one key. */
 export interface Listener {

@@ -15,6 +15,13 @@ export function endOfTurn(): Promise<void> {
   });
 }
 
+/** Resolves in the next turn of the event loop, after what was scheduled before for it. */
+export function nextTurn(): Promise<void> {
+  return new Promise(resolve => {
+    setImmediate(resolve);
+  });
+}
+
 /** The longest delay of a timer. A longer one would fire at once. */
 const MAX_DELAY_MS = 2 ** 31 - 1;
 

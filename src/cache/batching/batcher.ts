@@ -20,7 +20,7 @@ import type {
   RenewStep,
 } from '../contract.ts';
 import { exchangeWith } from './exchange.ts';
-import { resumeInGroups, resumeInThisTurn } from './resuming.ts';
+import { resumeByPackets, resumeInGroups } from './resuming.ts';
 
 /** Called with the answer to a step; with an `Error` where the cache has none. */
 export type OnAnswer<Answer> = (answer: Answer | Error) => void;
@@ -87,7 +87,7 @@ export class Batcher {
     const { exits, entries } = turn;
     if (exits.steps.length > 0) exits.send(steps => needLines(this.#cache).leave(steps));
     if (entries.steps.length > 0) entries.send(steps => needLines(this.#cache).enter(steps));
-    resumeInGroups(turn.onSent, onSent => onSent(), this.#cache.holdWrites);
+    void resumeInGroups(turn.onSent, onSent => onSent(), this.#cache.packets);
   };
 }
 
@@ -115,8 +115,8 @@ class Turn implements Batch {
   }
 
   answer({ released, renewed, acquired }: BatchResults): void {
-    const { holdWrites } = this.#cache;
-    resumeInGroups(this.onReleased, (onAnswer, i) => onAnswer(released[i] ?? missing()), holdWrites);
+    const { packets } = this.#cache;
+    void resumeInGroups(this.onReleased, (onAnswer, i) => onAnswer(released[i] ?? missing()), packets);
     for (const [i, onAnswer] of this.onRenewed.entries()) onAnswer(renewed[i] ?? missing());
     // Work that begins has nothing to write yet. A duplicate has its completion.
     const refused: (() => void)[] = [];
@@ -125,11 +125,11 @@ class Turn implements Batch {
       if (isRefusal(answer)) refused.push(() => onAnswer(answer));
       else onAnswer(answer);
     }
-    void resumeInThisTurn(refused, resume => resume(), holdWrites);
+    void resumeByPackets(refused, resume => resume(), packets);
   }
 
   fail(error: Error): void {
-    resumeInGroups(this.onReleased, onAnswer => onAnswer(error), this.#cache.holdWrites);
+    void resumeInGroups(this.onReleased, onAnswer => onAnswer(error), this.#cache.packets);
     for (const onAnswer of this.onRenewed) onAnswer(error);
     for (const onAnswer of this.onAcquired) onAnswer(error);
   }
@@ -154,7 +154,7 @@ class LineSteps<Step, Answer> {
   }
 
   #resume(answerTo: (i: number) => Answer | Error): void {
-    resumeInGroups(this.onAnswer, (onAnswer, i) => onAnswer(answerTo(i)), this.#cache.holdWrites);
+    void resumeInGroups(this.onAnswer, (onAnswer, i) => onAnswer(answerTo(i)), this.#cache.packets);
   }
 }
 

@@ -24,7 +24,6 @@ import type {
   EnterResult,
   EnterStep,
   ForceReleaseStep,
-  HoldWrites,
   JournalPage,
   JournalRecord,
   LeaveResult,
@@ -33,6 +32,7 @@ import type {
   LineRecord,
   Listener,
   LockRecord,
+  Packets,
 } from '../contract.ts';
 import type { Subscriber } from '../notify/subscriber.ts';
 import { refused } from '../refusals.ts';
@@ -46,7 +46,6 @@ import {
   scriptRunner,
 } from './client.ts';
 import { ClusterCalls } from './cluster-calls.ts';
-import { holdWrites, socketOf } from './hold-writes.ts';
 import {
   READ_JOURNAL_LUA,
   readJournalReply,
@@ -69,6 +68,7 @@ import {
 } from './line-protocol.ts';
 import { FORGET_LUA, LINE_LUA, RESULTS_LUA } from './line-scripts.ts';
 import { LoneStep } from './lone-step.ts';
+import { packetsOf } from './packets.ts';
 import {
   type Encoded,
   type InspectReply,
@@ -134,15 +134,10 @@ export class RedisCache extends ExchangeCache {
     this.#cluster = new ClusterCalls(isCluster(client));
   }
 
-  /**
-   * Asked each time: an ioredis client has no socket before it connects.
-   * @internal
-   */
-  get holdWrites(): HoldWrites | undefined {
-    return socketOf(this.#client) && this.#holdWrites;
+  /** @internal */
+  get packets(): Packets | undefined {
+    return packetsOf(this.#client);
   }
-
-  readonly #holdWrites: HoldWrites = () => holdWrites(this.#client);
 
   /** Asked each time: an ioredis client may select another database. */
   get datastore(): string | undefined {
