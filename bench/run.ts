@@ -4,6 +4,7 @@
  *
  *     npm run bench                                  all of it, with six rounds: three hours
  *     npm run bench -- --only lock,held --rounds 3   some of it, printed
+ *     npm run bench -- --only throughput --stores node-redis
  *     npm run bench -- --print                       all of it, printed
  *     npm run bench -- --quick                       shows that all of it still runs; its figures mean nothing
  *
@@ -21,6 +22,7 @@ import { RedisServer } from '../test/support/redis-server.ts';
 import { DOCS } from './paths.ts';
 import type { Report } from './report.ts';
 import type { Settings } from './settings.ts';
+import { STORES } from './stores.ts';
 import { clients } from './suites/clients.ts';
 import { growth } from './suites/growth.ts';
 import { held } from './suites/held.ts';
@@ -48,16 +50,14 @@ const SUITES: Record<string, (settings: Settings) => Promise<Report>> = {
 const { values } = parseArgs({
   options: {
     only: { type: 'string', default: Object.keys(SUITES).join() },
+    stores: { type: 'string', default: STORES.join() },
     rounds: { type: 'string' },
     quick: { type: 'boolean', default: false },
     print: { type: 'boolean', default: false },
   },
 });
-const names = values.only.split(',');
-const unknown = names.find(name => !SUITES[name]);
-if (unknown !== undefined) {
-  throw new TypeError(`--only: there is no suite '${unknown}'; there are: ${Object.keys(SUITES).join(', ')}`);
-}
+const names = listed('--only', values.only, Object.keys(SUITES));
+const stores = listed('--stores', values.stores, STORES);
 const rounds = Number(values.rounds ?? (values.quick ? 1 : 6));
 if (!Number.isInteger(rounds) || rounds < 1) {
   throw new TypeError(`--rounds must be a whole number, 1 or more, not '${values.rounds}'`);
@@ -74,6 +74,7 @@ try {
   const settings: Settings = {
     servers: { redis: redisServer.url, postgres: postgresServer.url },
     rounds,
+    stores,
     workerSets,
     concurrencies: values.quick ? [1, 50] : [1, 10, 50, 200],
     jobs: concurrency => Math.ceil(Math.min(10_000, 2_000 * concurrency) / scale),
@@ -84,7 +85,8 @@ try {
     console.error(`${name} …`);
     report.push(...(await (SUITES[name] as (typeof SUITES)[string])(settings)));
   }
-  const isWhole = names.length === Object.keys(SUITES).length && !values.quick && !values.print;
+  const isAll = names.length === Object.keys(SUITES).length && stores.length === STORES.length;
+  const isWhole = isAll && !values.quick && !values.print;
   const text = `${await preface()}\n\n${report.map(markdown).join('\n\n')}\n`;
   if (isWhole) write(text, report);
   else console.log(text);
@@ -96,6 +98,15 @@ try {
 } finally {
   await redisServer.stop();
   await postgresServer.stop();
+}
+
+/** @throws TypeError one of the names is not known. */
+function listed<Name extends string>(option: string, value: string, known: readonly Name[]): Name[] {
+  const unknown = value.split(',').find(name => !known.includes(name as Name));
+  if (unknown !== undefined) {
+    throw new TypeError(`${option}: there is no '${unknown}'; there are: ${known.join(', ')}`);
+  }
+  return value.split(',') as Name[];
 }
 
 async function preface(): Promise<string> {

@@ -1,10 +1,12 @@
-import type { Servers } from './stores.ts';
+import type { Servers, Store } from './stores.ts';
 
 /** The settings of a run of the benchmarks. */
 export interface Settings {
   /** The servers to measure on. Data there may be deleted. */
   readonly servers: Servers;
   readonly rounds: number;
+  /** The datastores and clients whose workers are measured. */
+  readonly stores: readonly Store[];
   /** How many sets of processes of a contender take turns. */
   readonly workerSets: number;
   /** The concurrencies of a worker. */

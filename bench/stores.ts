@@ -4,7 +4,8 @@ import { createPostgresBackend, Queue, Worker, type WorkerOptions, withBackend }
 import { createClient } from 'redis';
 import type { Processor } from './guards.ts';
 
-export type Store = 'ioredis' | 'node-redis' | 'postgres';
+export const STORES = ['ioredis', 'node-redis', 'postgres'] as const;
+export type Store = (typeof STORES)[number];
 
 /** The servers of a run, by their addresses. */
 export interface Servers {
