@@ -237,22 +237,19 @@ export interface LockCache
   /** Of two calls on one key the later one may act first: they travel on several connections. */
   readonly overtakes?: boolean | undefined;
   /**
-   * How what its connection writes becomes packets. Absent where nothing is known of them.
+   * Its connection writes what a turn of the event loop has collected as one packet.
    * @internal
    */
-  readonly packets?: Packets | undefined;
+  readonly writesByTurn?: boolean | undefined;
+  /**
+   * Holds back for a moment what its connection writes, so that it leaves as one packet. Absent where that can't be done.
+   * @internal
+   */
+  readonly holdWrites?: HoldWrites | undefined;
 }
 
-/** How what many write who continue together becomes packets. @internal */
-export interface Packets {
-  /** Fewer continue at once: a packet of theirs gains nothing. */
-  readonly minCount: number;
-  /**
-   * What is written from now on, for a moment, leaves as one packet.
-   * @returns resolves when it was written.
-   */
-  begin(): Promise<void>;
-}
+/** Resolves when what was held back is written. @internal */
+export type HoldWrites = () => Promise<void> | undefined;
 
 /** A listener to the release of one key. */
 export interface Listener {

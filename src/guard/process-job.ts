@@ -3,6 +3,7 @@
 import { warnOfConfig } from '../bullmq/config-warnings.ts';
 import { isStillOwned, mayHaveStalled } from '../bullmq/job-ownership.ts';
 import { findQueueCache } from '../bullmq/queue-cache.ts';
+import { staggered } from '../cache/batching/stagger.ts';
 import { isMismatch } from '../cache/lock-rules.ts';
 import type { Holder } from '../core/holder.ts';
 import { refuseMismatch } from '../duplicates/mismatch.ts';
@@ -62,6 +63,9 @@ async function follow(
   receivedAt: number,
 ): Promise<unknown> {
   const { isObserved, job } = context;
+  // Where they join a line, their order is that of the handing out.
+  const wait = context.request.terms.line ? undefined : staggered(context.request.cache);
+  if (wait) await wait;
   const attempt = await acquireOrFailOpen(context, strategy);
   if (!attempt.acquired) {
     const { holder, standing } = attempt;

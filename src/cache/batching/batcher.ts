@@ -20,7 +20,7 @@ import type {
   RenewStep,
 } from '../contract.ts';
 import { exchangeWith } from './exchange.ts';
-import { resumeByPackets, resumeInGroups } from './resuming.ts';
+import { resumeInGroups, resumeInThisTurn } from './resuming.ts';
 
 /** Called with the answer to a step; with an `Error` where the cache has none. */
 export type OnAnswer<Answer> = (answer: Answer | Error) => void;
@@ -87,7 +87,8 @@ export class Batcher {
     const { exits, entries } = turn;
     if (exits.steps.length > 0) exits.send(steps => needLines(this.#cache).leave(steps));
     if (entries.steps.length > 0) entries.send(steps => needLines(this.#cache).enter(steps));
-    void resumeInGroups(turn.onSent, onSent => onSent(), this.#cache.packets);
+    // A completion is sent in the turn of its release. So none is sent before its release where the connection drops, and that is sent anew.
+    void resumeInThisTurn(turn.onSent, onSent => onSent(), this.#cache.holdWrites);
   };
 }
 
@@ -115,8 +116,8 @@ class Turn implements Batch {
   }
 
   answer({ released, renewed, acquired }: BatchResults): void {
-    const { packets } = this.#cache;
-    void resumeInGroups(this.onReleased, (onAnswer, i) => onAnswer(released[i] ?? missing()), packets);
+    const { holdWrites } = this.#cache;
+    resumeInGroups(this.onReleased, (onAnswer, i) => onAnswer(released[i] ?? missing()), holdWrites);
     for (const [i, onAnswer] of this.onRenewed.entries()) onAnswer(renewed[i] ?? missing());
     // Work that begins has nothing to write yet. A duplicate has its completion.
     const refused: (() => void)[] = [];
@@ -125,11 +126,11 @@ class Turn implements Batch {
       if (isRefusal(answer)) refused.push(() => onAnswer(answer));
       else onAnswer(answer);
     }
-    void resumeByPackets(refused, resume => resume(), packets);
+    void resumeInThisTurn(refused, resume => resume(), holdWrites);
   }
 
   fail(error: Error): void {
-    void resumeInGroups(this.onReleased, onAnswer => onAnswer(error), this.#cache.packets);
+    resumeInGroups(this.onReleased, onAnswer => onAnswer(error), this.#cache.holdWrites);
     for (const onAnswer of this.onRenewed) onAnswer(error);
     for (const onAnswer of this.onAcquired) onAnswer(error);
   }
@@ -154,7 +155,7 @@ class LineSteps<Step, Answer> {
   }
 
   #resume(answerTo: (i: number) => Answer | Error): void {
-    void resumeInGroups(this.onAnswer, (onAnswer, i) => onAnswer(answerTo(i)), this.#cache.packets);
+    resumeInGroups(this.onAnswer, (onAnswer, i) => onAnswer(answerTo(i)), this.#cache.holdWrites);
   }
 }
 

@@ -287,6 +287,12 @@ function isEvaluating(client: RedisClient): client is EvaluatingClient {
   return typeof run === 'function' && typeof evalSha === 'function';
 }
 
+/** Whether it is a client of node-redis, or BullMQ's wrapper of one. */
+export function isNodeRedis(client: RedisClient): boolean {
+  const { raw = client } = client as { readonly raw?: RedisClient };
+  return typeof raw === 'object' && raw !== null && isEvaluating(raw);
+}
+
 type Sender = (command: string, args: string[]) => Promise<unknown>;
 
 /** The function by which a client sends any command, if it has one. */

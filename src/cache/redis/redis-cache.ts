@@ -24,6 +24,7 @@ import type {
   EnterResult,
   EnterStep,
   ForceReleaseStep,
+  HoldWrites,
   JournalPage,
   JournalRecord,
   LeaveResult,
@@ -32,7 +33,6 @@ import type {
   LineRecord,
   Listener,
   LockRecord,
-  Packets,
 } from '../contract.ts';
 import type { Subscriber } from '../notify/subscriber.ts';
 import { refused } from '../refusals.ts';
@@ -40,12 +40,14 @@ import {
   datastoreOf,
   isCluster,
   isErrorReply,
+  isNodeRedis,
   mastersOf,
   type RedisClient,
   type ScriptRunner,
   scriptRunner,
 } from './client.ts';
 import { ClusterCalls } from './cluster-calls.ts';
+import { holdWrites, socketOf } from './hold-writes.ts';
 import {
   READ_JOURNAL_LUA,
   readJournalReply,
@@ -68,7 +70,6 @@ import {
 } from './line-protocol.ts';
 import { FORGET_LUA, LINE_LUA, RESULTS_LUA } from './line-scripts.ts';
 import { LoneStep } from './lone-step.ts';
-import { packetsOf } from './packets.ts';
 import {
   type Encoded,
   type InspectReply,
@@ -130,14 +131,23 @@ export class RedisCache extends ExchangeCache {
     this.#forceRelease = scriptRunner(client, FORCE_RELEASE_LUA);
     this.#forget = scriptRunner(client, FORGET_LUA);
     this.#client = client;
+    this.writesByTurn = isNodeRedis(client);
     this.#subscriber = redisSubscriber(client);
     this.#cluster = new ClusterCalls(isCluster(client));
   }
 
   /** @internal */
-  get packets(): Packets | undefined {
-    return packetsOf(this.#client);
+  readonly writesByTurn: boolean;
+
+  /**
+   * Asked each time: an ioredis client has no socket before it connects.
+   * @internal
+   */
+  get holdWrites(): HoldWrites | undefined {
+    return socketOf(this.#client) && this.#holdWrites;
   }
+
+  readonly #holdWrites: HoldWrites = () => holdWrites(this.#client);
 
   /** Asked each time: an ioredis client may select another database. */
   get datastore(): string | undefined {

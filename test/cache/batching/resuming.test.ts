@@ -1,24 +1,22 @@
 import { expect } from 'chai';
-import { resumeByPackets, resumeInGroups } from '../../../src/cache/batching/resuming.ts';
+import { resumeInGroups, resumeInThisTurn } from '../../../src/cache/batching/resuming.ts';
 import { nextTurn } from '../../support/index.ts';
 
-/** Of a connection that holds back what eight or more write. It is written after some promise callbacks. */
-const PACKETS = { minCount: 8, begin: written };
-
-async function written(): Promise<void> {
+/** What a cache holds back is written after some promise callbacks. */
+async function held(): Promise<void> {
   for (let round = 0; round < 10; round++) await undefined;
 }
 
 describe('resumeInGroups', () => {
-  /** How many of some items have continued at once, and by the end of each turn of the event loop in which some do. */
+  /** How many of some items have continued at once, and by the end of each turn of the event loop after that. */
   async function resumedInTurns(count: number): Promise<number[]> {
     const items = Array.from({ length: count }, (_, i) => i);
     const resumed: number[] = [];
-    void resumeInGroups(items, item => resumed.push(item), PACKETS);
+    resumeInGroups(items, item => resumed.push(item), held);
     const counts = [resumed.length];
     while (resumed.length < count) {
       await nextTurn();
-      if (resumed.length > (counts.at(-1) as number)) counts.push(resumed.length);
+      counts.push(resumed.length);
     }
     expect(resumed).to.deep.equal(items);
     return counts;
@@ -27,7 +25,7 @@ describe('resumeInGroups', () => {
   it('lets a lone one continue at once', () => {
     const resumed: string[] = [];
 
-    void resumeInGroups(['a'], (item, i) => resumed.push(`${item}${i}`), PACKETS);
+    resumeInGroups(['a'], (item, i) => resumed.push(`${item}${i}`), held);
 
     expect(resumed).to.deep.equal(['a0']);
   });
@@ -46,74 +44,61 @@ describe('resumeInGroups', () => {
     expect(await resumedInTurns(20)).to.deep.equal([8, 16, 20]);
   });
 
-  it('makes a packet of what each group of many writes, and none of what few write', async () => {
-    expect(await packetsOf(7)).to.deep.equal([]);
-    expect(await packetsOf(8)).to.deep.equal([0, 5]);
+  it('holds back what each group of many writes, and nothing that few write', async () => {
+    expect(await holdsOf(7)).to.deep.equal([]);
+    expect(await holdsOf(8)).to.deep.equal([0, 5]);
 
-    /** Where among those who continue a packet began. */
-    async function packetsOf(count: number): Promise<number[]> {
+    /** Where among those who continue something was held back. */
+    async function holdsOf(count: number): Promise<number[]> {
       const calls: string[] = [];
-      const begin = () => {
-        calls.push('packet');
-        return written();
+      const hold = () => {
+        calls.push('hold');
+        return held();
       };
-      await resumeInGroups(Array.from({ length: count }), () => calls.push('resume'), { ...PACKETS, begin });
-      return calls.map((call, i) => (call === 'packet' ? i : -1)).filter(i => i >= 0);
+      resumeInGroups(Array.from({ length: count }), () => calls.push('resume'), hold);
+      await nextTurn();
+      return calls.map((call, i) => (call === 'hold' ? i : -1)).filter(i => i >= 0);
     }
   });
 
-  it('lets eight continue in each turn where nothing is known of packets', async () => {
+  it('lets eight continue in each turn where nothing can be held back', async () => {
     const resumed: number[] = [];
 
-    const items = Array.from({ length: 9 }, (_, i) => i);
-    const all = resumeInGroups(items, i => resumed.push(i), undefined);
+    resumeInGroups(Array.from({ length: 9 }), (_, i) => resumed.push(i), undefined);
 
     expect(resumed).to.have.length(8);
-    await all;
+    await nextTurn();
     expect(resumed).to.have.length(9);
   });
 
-  it('lets a group continue only when the one before has written', async () => {
-    const calls: (number | string)[] = [];
-    const begin = async () => {
-      await nextTurn();
-      await nextTurn();
-      calls.push('written');
-    };
-
-    await resumeInGroups([1, 2, 3], item => calls.push(item), { minCount: 2, begin });
-
-    expect(calls).to.deep.equal([1, 2, 'written', 3, 'written']);
-  });
-
-  it('does nothing where nobody waits', async () => {
-    await resumeInGroups([], expect.fail, undefined);
+  it('does nothing where nobody waits', () => {
+    resumeInGroups([], expect.fail, undefined);
   });
 });
 
-describe('resumeByPackets', () => {
-  it('lets a group continue as soon as the one before has written', async () => {
+describe('resumeInThisTurn', () => {
+  it('lets all continue before the next turn, a group when the one before has written', async () => {
     const calls: (number | string)[] = [];
-    const begin = async () => {
-      calls.push('packet');
-      await written();
+    const hold = async () => {
+      calls.push('hold');
+      await held();
       calls.push('written');
     };
 
-    void resumeByPackets([1, 2, 3, 4, 5, 6, 7, 8], item => calls.push(item), { ...PACKETS, begin });
-    expect(calls).to.deep.equal(['packet', 1, 2, 3, 4]);
+    void resumeInThisTurn([1, 2, 3, 4, 5, 6, 7, 8], item => calls.push(item), hold);
+    expect(calls).to.deep.equal(['hold', 1, 2, 3, 4]);
     await nextTurn();
 
-    expect(calls).to.deep.equal(['packet', 1, 2, 3, 4, 'written', 'packet', 5, 6, 7, 8, 'written']);
+    expect(calls).to.deep.equal(['hold', 1, 2, 3, 4, 'written', 'hold', 5, 6, 7, 8, 'written']);
   });
 
-  it('lets few continue at once, and many where nothing is known of packets', () => {
+  it('lets few continue at once, and many where nothing can be held back', () => {
     const resumed: number[] = [];
     const resume = (item: number) => resumed.push(item);
 
-    void resumeByPackets([1, 2, 3, 4, 5, 6, 7], resume, { ...PACKETS, begin: expect.fail });
+    void resumeInThisTurn([1, 2, 3, 4, 5, 6, 7], resume, expect.fail);
     expect(resumed).to.have.length(7);
-    void resumeByPackets(
+    void resumeInThisTurn(
       Array.from({ length: 50 }, (_, i) => i),
       resume,
       undefined,
@@ -123,6 +108,6 @@ describe('resumeByPackets', () => {
   });
 
   it('does nothing where nobody waits', async () => {
-    await resumeByPackets([], expect.fail, { ...PACKETS, begin: expect.fail });
+    await resumeInThisTurn([], expect.fail, expect.fail);
   });
 });

@@ -2,12 +2,12 @@
 
 import { once } from 'node:events';
 import { Socket } from 'node:net';
-import { type ConnectionOptions, createNodeRedisClient, Queue, Worker } from 'bullmq';
+import { type ConnectionOptions, Queue, Worker } from 'bullmq';
 import { expect } from 'chai';
 import type { Redis } from 'ioredis';
 import { createClient } from 'redis';
 import sinon from 'sinon';
-import { packetsOf } from '../../../src/cache/redis/packets.ts';
+import { holdWrites } from '../../../src/cache/redis/hold-writes.ts';
 import { onceProcessor } from '../../../src/index.ts';
 import {
   connectRedis,
@@ -54,10 +54,8 @@ function namesIn(packets: readonly string[], names: RegExp): string[][] {
 
 afterEach(() => sinon.restore());
 
-describe('packetsOf an ioredis client', () => {
+describe('holdWrites', () => {
   let redis: Redis;
-
-  const beginPacket = () => packetsOf(redis)?.begin();
 
   beforeEach(async () => {
     redis = connectRedis();
@@ -69,7 +67,7 @@ describe('packetsOf an ioredis client', () => {
   it('sends what promise callbacks write meanwhile as one packet, in order', async () => {
     const packets = notePackets();
 
-    const written = beginPacket();
+    const written = holdWrites(redis);
     const first = redis.echo('first');
     await Promise.resolve();
     const second = redis.echo('second');
@@ -81,7 +79,7 @@ describe('packetsOf an ioredis client', () => {
   });
 
   it('holds back nothing of the next turn', async () => {
-    void beginPacket();
+    void holdWrites(redis);
     await nextTurn();
 
     expect(redis.stream.writableCorked).to.equal(0);
@@ -89,15 +87,15 @@ describe('packetsOf an ioredis client', () => {
   });
 
   it('waits for no promise callbacks that go on and on', async () => {
-    void beginPacket();
+    void holdWrites(redis);
     for (let round = 0; round < 100; round++) await undefined;
 
     expect(redis.stream.writableCorked).to.equal(0);
   });
 
   it('holds back once what is asked for several times', async () => {
-    const written = beginPacket();
-    expect(beginPacket()).to.equal(written);
+    const written = holdWrites(redis);
+    expect(holdWrites(redis)).to.equal(written);
     expect(redis.stream.writableCorked).to.equal(1);
     await written;
 
@@ -109,7 +107,7 @@ describe('packetsOf an ioredis client', () => {
       toFake: ['queueMicrotask', 'nextTick', 'setImmediate', 'setTimeout'],
     });
     try {
-      await beginPacket();
+      await holdWrites(redis);
     } finally {
       clock.restore();
     }
@@ -120,7 +118,7 @@ describe('packetsOf an ioredis client', () => {
   it('loses no command whose connection drops meanwhile', async () => {
     const key = uniqueName();
 
-    void beginPacket();
+    void holdWrites(redis);
     const set = redis.set(key, 'kept', 'PX', 10_000);
     redis.stream.destroy();
     await set;
@@ -128,51 +126,16 @@ describe('packetsOf an ioredis client', () => {
     expect(await redis.get(key)).to.equal('kept');
   });
 
-  it('knows nothing of a client without a socket', () => {
+  it('does nothing to a client without a socket', () => {
     for (const client of [{}, { stream: undefined }, { stream: null }, { stream: {} }]) {
-      expect(packetsOf(client)).to.equal(undefined);
-    }
-  });
-});
-
-describe('packetsOf a node-redis client', () => {
-  let client: ReturnType<typeof createClient>;
-
-  beforeEach(async () => {
-    client = createClient({ url: redisUrl() });
-    await client.connect();
-  });
-
-  afterEach(() => client.destroy());
-
-  it('has written a turn when the next packet begins, so that it is another one', async () => {
-    const packets = notePackets();
-    const echoes: Promise<string>[] = [];
-
-    for (const text of ['first', 'second']) {
-      const written = packetsOf(client)?.begin();
-      await Promise.resolve();
-      echoes.push(client.echo(text));
-      await written;
-    }
-
-    expect(await Promise.all(echoes)).to.deep.equal(['first', 'second']);
-    expect(namesIn(packets, /first|second/g)).to.deep.equal([['first'], ['second']]);
-  });
-
-  it("knows BullMQ's wrapper of one, and takes no other client for one", () => {
-    const wrapped = createNodeRedisClient(client as never);
-    wrapped.on('error', () => {});
-    expect(packetsOf(wrapped)).to.equal(packetsOf(client));
-
-    for (const other of [{ raw: null }, { raw: 'text' }, { raw: {} }, { evalSha: 'text' }]) {
-      expect(packetsOf(other)).to.equal(undefined);
+      expect(holdWrites(client)).to.equal(undefined);
     }
   });
 });
 
 describe('many jobs of a worker', () => {
-  const JOBS = 16;
+  // node-redis writes 16 KiB at most as one packet.
+  const JOBS = 10;
   const HALF = Array<string>(JOBS / 2).fill('completed');
   let queue: Queue;
   let worker: Worker;
@@ -206,20 +169,23 @@ describe('many jobs of a worker', () => {
     await until(() => completed === JOBS, 'all have completed');
     await worker.close();
 
-    return namesIn(packets, NAMES);
+    const calls = packets.filter(packet => !packet.includes('LOAD'));
+    return namesIn(calls, NAMES);
   }
 
   it('that end together send their completions in two packets, after their releases (ioredis)', async () => {
     const redis = connectRedis();
-
-    expect(await sentAtTheEnd(redis)).to.deep.equal([['release'], HALF, HALF]);
+    const sent = await sentAtTheEnd(redis);
     redis.disconnect();
+
+    expect(sent).to.deep.equal([['release'], HALF, HALF]);
   });
 
-  it('that end together send their completions in two packets, after their releases (node-redis)', async () => {
+  it('that end together send their completions in the packet of their releases (node-redis)', async () => {
     const client = createClient({ url: redisUrl() });
-
-    expect(await sentAtTheEnd(client as never)).to.deep.equal([['release', ...HALF], HALF]);
+    const sent = await sentAtTheEnd(client as never);
     client.destroy();
+
+    expect(sent).to.deep.equal([['release', ...HALF, ...HALF]]);
   });
 });
