@@ -3,7 +3,7 @@
 import { warnOfConfig } from '../bullmq/config-warnings.ts';
 import { isStillOwned, mayHaveStalled } from '../bullmq/job-ownership.ts';
 import { findQueueCache } from '../bullmq/queue-cache.ts';
-import { staggered } from '../cache/batching/stagger.ts';
+import { staggerOf } from '../cache/batching/stagger.ts';
 import { isMismatch } from '../cache/lock-rules.ts';
 import type { Holder } from '../core/holder.ts';
 import { refuseMismatch } from '../duplicates/mismatch.ts';
@@ -49,9 +49,14 @@ export async function processJob(guarded: GuardedProcessor, call: ProcessorCall)
   warnOnceOfConfig(guarded, context);
 
   const strategy = isObserved ? observing(options.strategy) : options.strategy;
+  // The order of jobs that join a line is that of the handing out.
+  const stagger = context.request.terms.line ? undefined : staggerOf(context.request.cache);
+  const wait = stagger?.begin();
+  if (wait) await wait;
   try {
     return await follow(context, strategy, receivedAt);
   } finally {
+    stagger?.end();
     strategy.onEnd?.(context);
   }
 }
@@ -63,9 +68,6 @@ async function follow(
   receivedAt: number,
 ): Promise<unknown> {
   const { isObserved, job } = context;
-  // Where they join a line, their order is that of the handing out.
-  const wait = context.request.terms.line ? undefined : staggered(context.request.cache);
-  if (wait) await wait;
   const attempt = await acquireOrFailOpen(context, strategy);
   if (!attempt.acquired) {
     const { holder, standing } = attempt;

@@ -12,30 +12,40 @@ import type { LockCache } from '../contract.ts';
 
 /** Two are not enough to keep both sides at work. One at a time costs both sides more. */
 const GROUP = 3;
-/** More do not stay in step: the client is at work all the time. */
+/** More jobs under way do not stay in step, and in small groups cost both sides more. */
 const MAX_STAGGERED = 16;
 
 const staggers = new WeakMap<LockCache, Stagger>();
 
-/** @returns what a job waits for before it asks for its key; nothing where it need not wait. */
-export function staggered(cache: LockCache): Promise<void> | undefined {
-  return cache.writesByTurn ? getOrCreate(staggers, cache, () => new Stagger()).begin() : undefined;
+/** @returns what the jobs of a cache begin by; nothing where they need not wait. */
+export function staggerOf(cache: LockCache): Stagger | undefined {
+  return cache.writesByTurn ? getOrCreate(staggers, cache, () => new Stagger()) : undefined;
 }
 
-class Stagger {
+export class Stagger {
+  #underWay = 0;
   #begun = 0;
   #waiting: (() => void)[] = [];
 
-  /** The first of a turn begin at once, so that a lone one never waits. */
+  /**
+   * A job begins. The first of a turn begin at once, so that a lone one never waits.
+   * @returns what it waits for before it asks for its key; nothing where it need not wait.
+   */
   begin(): Promise<void> | undefined {
+    this.#underWay++;
     if (this.#begun === 0) nextTick(this.#onTurnEnd);
     if (++this.#begun <= GROUP) return undefined;
     return new Promise(resolve => this.#waiting.push(resolve));
   }
 
+  /** A job that has begun has ended. */
+  end(): void {
+    this.#underWay--;
+  }
+
   readonly #onTurnEnd = (): void => {
     const waiting = this.#waiting;
-    if (this.#begun > MAX_STAGGERED) for (const resume of waiting) resume();
+    if (this.#underWay > MAX_STAGGERED) for (const resume of waiting) resume();
     else void resumeInGroups(waiting);
     this.#begun = 0;
     this.#waiting = [];

@@ -1,16 +1,19 @@
 import { expect } from 'chai';
-import { staggered } from '../../../src/cache/batching/stagger.ts';
+import { type Stagger, staggerOf } from '../../../src/cache/batching/stagger.ts';
 import type { LockCache } from '../../../src/cache/contract.ts';
 import { endOfTurn, nextTurn } from '../../../src/core/timers.ts';
 
-describe('staggered', () => {
-  const cacheOf = (writesByTurn: boolean) => ({ writesByTurn }) as LockCache;
+describe('Stagger', () => {
+  let stagger: Stagger;
+  beforeEach(() => {
+    stagger = staggerOf({ writesByTurn: true } as LockCache) as Stagger;
+  });
 
   /** Lets jobs begin in this turn. @returns those that have begun, one list for each turn of the event loop. */
-  async function begunInTurns(cache: LockCache, count: number): Promise<number[][]> {
+  async function begunInTurns(count: number): Promise<number[][]> {
     let begun: number[] = [];
     for (let i = 0; i < count; i++) {
-      const wait = staggered(cache);
+      const wait = stagger.begin();
       if (wait) void wait.then(() => begun.push(i));
       else begun.push(i);
     }
@@ -25,44 +28,47 @@ describe('staggered', () => {
   }
 
   it('lets a lone job begin at once, and few', async () => {
-    const cache = cacheOf(true);
     for (const count of [1, 3]) {
-      expect(await begunInTurns(cache, count)).to.deep.equal([Array.from({ length: count }, (_, i) => i)]);
+      expect(await begunInTurns(count)).to.deep.equal([Array.from({ length: count }, (_, i) => i)]);
     }
   });
 
   it('lets more begin three at a time, in order, each when those before have written', async () => {
-    const turns = await begunInTurns(cacheOf(true), 10);
+    const turns = await begunInTurns(10);
 
     expect(turns.filter(begun => begun.length > 0)).to.deep.equal([[0, 1, 2], [3, 4, 5], [6, 7, 8], [9]]);
     // What is written in a turn leaves in the next one.
     expect(turns.length).to.be.at.least(7);
   });
 
-  it('lets all begin in this turn where they are many', async () => {
-    const turns = await begunInTurns(cacheOf(true), 17);
+  it('lets all begin in this turn where many are under way', async () => {
+    expect(await begunInTurns(17)).to.have.length(1);
+    for (let i = 0; i < 12; i++) stagger.end();
+    expect(await begunInTurns(12)).to.have.length(1);
 
-    expect(turns).to.deep.equal([Array.from({ length: 17 }, (_, i) => i)]);
+    for (let i = 0; i < 12; i++) stagger.end();
+    expect((await begunInTurns(11)).length).to.be.above(1);
   });
 
   it('keeps the jobs of another cache waiting for nothing', async () => {
-    const [one, other] = [cacheOf(true), cacheOf(true)];
-    for (let i = 0; i < 3; i++) expect(staggered(one)).to.equal(undefined);
+    const other = staggerOf({ writesByTurn: true } as LockCache) as Stagger;
+    for (let i = 0; i < 3; i++) expect(stagger.begin()).to.equal(undefined);
 
-    expect(staggered(other)).to.equal(undefined);
-    expect(staggered(one)).to.be.instanceOf(Promise);
+    expect(other.begin()).to.equal(undefined);
+    expect(stagger.begin()).to.be.instanceOf(Promise);
   });
 
   it('lets jobs of the next turn begin at once', async () => {
-    const cache = cacheOf(true);
-    void begunInTurns(cache, 10);
+    void begunInTurns(10);
     await nextTurn();
 
-    expect(staggered(cache)).to.equal(undefined);
+    expect(stagger.begin()).to.equal(undefined);
   });
 
-  it('lets all begin at once on a client that writes each command by itself', () => {
-    const cache = cacheOf(false);
-    for (let i = 0; i < 10; i++) expect(staggered(cache)).to.equal(undefined);
+  it('is one for each cache, and none for a client that writes each command by itself', () => {
+    const cache = { writesByTurn: true } as LockCache;
+
+    expect(staggerOf(cache)).to.equal(staggerOf(cache));
+    expect(staggerOf({ writesByTurn: false } as LockCache)).to.equal(undefined);
   });
 });
