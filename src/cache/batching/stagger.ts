@@ -46,14 +46,14 @@ export class Stagger {
   readonly #onTurnEnd = (): void => {
     const waiting = this.#waiting;
     if (this.#underWay > MAX_STAGGERED) for (const resume of waiting) resume();
-    else void resumeInGroups(waiting);
+    else void resumeFewAtATime(waiting);
     this.#begun = 0;
     this.#waiting = [];
   };
 }
 
 /** A client writes in the next turn, and what continues in the one after that is in another packet. */
-async function resumeInGroups(resumes: readonly (() => void)[]): Promise<void> {
+async function resumeFewAtATime(resumes: readonly (() => void)[]): Promise<void> {
   for (let next = 0; next < resumes.length; next += GROUP) {
     await nextTurn();
     await nextTurn();

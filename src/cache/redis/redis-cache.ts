@@ -102,6 +102,8 @@ const SCAN_COUNT = 500;
  * ```
  */
 export class RedisCache extends ExchangeCache {
+  /** @internal */
+  readonly writesByTurn: boolean;
   readonly #exchange: ScriptRunner;
   readonly #lone: LoneStep;
   readonly #inspect: ScriptRunner;
@@ -135,9 +137,6 @@ export class RedisCache extends ExchangeCache {
     this.#subscriber = redisSubscriber(client);
     this.#cluster = new ClusterCalls(isCluster(client));
   }
-
-  /** @internal */
-  readonly writesByTurn: boolean;
 
   /**
    * Asked each time: an ioredis client has no socket before it connects.

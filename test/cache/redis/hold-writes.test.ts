@@ -52,8 +52,6 @@ function namesIn(packets: readonly string[], names: RegExp): string[][] {
   return packets.map(packet => packet.match(names) ?? []).filter(found => found.length > 0);
 }
 
-afterEach(() => sinon.restore());
-
 describe('holdWrites', () => {
   let redis: Redis;
 
@@ -62,7 +60,10 @@ describe('holdWrites', () => {
     await once(redis, 'ready');
   });
 
-  afterEach(() => redis.disconnect());
+  afterEach(() => {
+    sinon.restore();
+    redis.disconnect();
+  });
 
   it('sends what promise callbacks write meanwhile as one packet, in order', async () => {
     const packets = notePackets();
@@ -145,6 +146,7 @@ describe('many jobs of a worker', () => {
   });
 
   afterEach(async () => {
+    sinon.restore();
     await worker.close();
     await queue.obliterate({ force: true });
     await queue.close();
