@@ -1,7 +1,11 @@
+import { createNodeRedisClient } from 'bullmq';
 import { expect } from 'chai';
+import { createClient } from 'redis';
 import { type Stagger, staggerOf } from '../../../src/cache/batching/stagger.ts';
 import type { LockCache } from '../../../src/cache/contract.ts';
 import { endOfTurn, nextTurn } from '../../../src/core/timers.ts';
+import { RedisCache } from '../../../src/index.ts';
+import { connectRedis, redisUrl } from '../../support/index.ts';
 
 describe('Stagger', () => {
   let stagger: Stagger;
@@ -70,5 +74,20 @@ describe('Stagger', () => {
 
     expect(staggerOf(cache)).to.equal(staggerOf(cache));
     expect(staggerOf({ writesByTurn: false } as LockCache)).to.equal(undefined);
+  });
+
+  it("is for the clients of node-redis and BullMQ's wrappers of them, and for no others", async () => {
+    const client = createClient({ url: redisUrl() });
+    const wrapped = createNodeRedisClient(client as never);
+    const redis = connectRedis();
+    await wrapped.connect();
+
+    expect(new RedisCache(client).writesByTurn).to.equal(true);
+    expect(new RedisCache(wrapped as never).writesByTurn).to.equal(true);
+    expect(new RedisCache(redis).writesByTurn).to.equal(false);
+    expect(new RedisCache(Object.assign(redis, { raw: null })).writesByTurn).to.equal(false);
+
+    redis.disconnect();
+    await client.close();
   });
 });
